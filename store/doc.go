@@ -1,0 +1,2 @@
+// Package store is the database: one type per row, one method per question.
+package store
