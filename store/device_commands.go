@@ -1,7 +1,10 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -33,4 +36,95 @@ type Command struct {
 	AckAt          time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+}
+
+const commandColumns = "id, owner_user_id, source_device_id, target_device_id, command_type, payload, status, " +
+	"retry_count, result, error, sent_at, ack_at, created_at, updated_at"
+
+func scanCommand(r row) (c Command, err error) {
+	err = r.Scan(&c.ID, &c.OwnerUserID, &c.SourceDeviceID, &c.TargetDeviceID, &c.CommandType, jsonColumn{&c.Payload},
+		&c.Status, &c.RetryCount, jsonColumn{&c.Result}, &c.Error, timeColumn{&c.SentAt}, timeColumn{&c.AckAt},
+		timeColumn{&c.CreatedAt}, timeColumn{&c.UpdatedAt})
+	return c, err
+}
+
+// CreateCommand adds a command. It returns ErrNotFound when a device is not
+// the owner's.
+func (db *DB) CreateCommand(ctx context.Context, c Command, by Actor) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error { return insertCommand(ctx, tx, c, by) })
+}
+
+func insertCommand(ctx context.Context, tx *sql.Tx, c Command, by Actor) error {
+	err := insert(ctx, tx, "device_commands", commandColumns, c.ID, c.OwnerUserID, c.SourceDeviceID, c.TargetDeviceID,
+		c.CommandType, text(c.Payload), c.Status, c.RetryCount, text(c.Result), c.Error, ms(c.SentAt), ms(c.AckAt),
+		ms(c.CreatedAt), ms(orElse(c.UpdatedAt, c.CreatedAt)))
+	if err != nil {
+		return err
+	}
+	return audit(ctx, tx, by, c.OwnerUserID, "command", "create", c.ID,
+		details{"commandType": c.CommandType, "targetDeviceId": c.TargetDeviceID})
+}
+
+// Command returns the user's command.
+func (db *DB) Command(ctx context.Context, userID, id string) (Command, error) {
+	const query = "SELECT " + commandColumns + " FROM device_commands WHERE id = $1 AND owner_user_id = $2"
+	return one(ctx, db.r, scanCommand, query, id, userID)
+}
+
+// Commands lists the user's commands, those from or to one device unless
+// deviceID is empty.
+func (db *DB) Commands(ctx context.Context, userID, deviceID string, p Page) ([]Command, error) {
+	var f filter
+	f.and("owner_user_id = ?", userID)
+	if deviceID != "" {
+		f.and("(source_device_id = ? OR target_device_id = ?)", deviceID, deviceID)
+	}
+	clauses, args := f.page(p)
+	return all(ctx, db.r, scanCommand, "SELECT "+commandColumns+" FROM device_commands"+clauses, args...)
+}
+
+// PendingCommands returns the commands that the device has not answered,
+// oldest first.
+func (db *DB) PendingCommands(ctx context.Context, targetDeviceID string, limit int) ([]Command, error) {
+	const query = "SELECT " + commandColumns + ` FROM device_commands
+		WHERE target_device_id = $1 AND status IN ('queued', 'sent') ORDER BY created_at, id LIMIT $2`
+	return all(ctx, db.r, scanCommand, query, targetDeviceID, limit)
+}
+
+// MarkCommandSent notes that a command went out; when it had gone out before,
+// that this was a retry. It returns ErrConflict when the command has ended.
+func (db *DB) MarkCommandSent(ctx context.Context, id string, at time.Time) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		const query = `UPDATE device_commands SET retry_count = retry_count + CASE WHEN status = 'sent' THEN 1 ELSE 0 END,
+			status = 'sent', sent_at = $2, updated_at = $2 WHERE id = $1 AND status IN ('queued', 'sent')`
+		n, err := change(ctx, tx, query, id, ms(at))
+		if err != nil || n == 1 {
+			return err
+		}
+		return conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1`, id)
+	})
+}
+
+// AckCommand ends a command that was queued or sent, with the answer of its
+// target device. It returns ErrConflict when the command has ended before.
+func (db *DB) AckCommand(ctx context.Context, targetDeviceID, id string, to CommandStatus, result json.RawMessage,
+	errText string, at time.Time, by Actor,
+) (c Command, err error) {
+	if to != CommandAcknowledged && to != CommandRejected {
+		return Command{}, ErrConflict
+	}
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		const query = `UPDATE device_commands SET status = $3, result = $4, error = $5, ack_at = $6, updated_at = $6
+			WHERE id = $1 AND target_device_id = $2 AND status IN ('queued', 'sent') RETURNING ` + commandColumns
+		c, err = one(ctx, tx, scanCommand, query, id, targetDeviceID, to, text(result), errText, ms(at))
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1 AND target_device_id = $2`,
+				id, targetDeviceID)
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, c.OwnerUserID, "command", "ack", id, details{"status": to})
+	})
+	return c, err
 }

@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"context"
+	"database/sql"
+	"time"
+)
 
 // DeviceRole says which side of a stream a device is on.
 type DeviceRole string
@@ -55,4 +59,200 @@ type DeviceChange struct {
 	AppVersion      *string
 	PushToken       *string
 	RecordingPolicy *RecordingPolicy
+}
+
+const deviceColumns = "id, user_id, name, role, status, platform, app_version, push_token, recording_policy, " +
+	"token_key_id, last_seen_at, created_at, updated_at"
+
+func scanDevice(r row) (d Device, err error) {
+	err = r.Scan(&d.ID, &d.UserID, &d.Name, &d.Role, &d.Status, &d.Platform, &d.AppVersion, &d.PushToken,
+		&d.RecordingPolicy, &d.TokenKeyID, timeColumn{&d.LastSeenAt}, timeColumn{&d.CreatedAt}, timeColumn{&d.UpdatedAt})
+	return d, err
+}
+
+// RegisterDevice adds a device, links it with every device of the user that
+// has the opposite role, and returns those links.
+func (db *DB) RegisterDevice(ctx context.Context, d Device, by Actor) (links []Link, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockUser(ctx, tx, d.UserID); err != nil {
+			return err
+		}
+		err := insert(ctx, tx, "devices", deviceColumns, d.ID, d.UserID, d.Name, d.Role, d.Status, d.Platform,
+			d.AppVersion, d.PushToken, d.RecordingPolicy, d.TokenKeyID, ms(d.LastSeenAt), ms(d.CreatedAt),
+			ms(orElse(d.UpdatedAt, d.CreatedAt)))
+		if err != nil {
+			return err
+		}
+		if links, err = linkOpposites(ctx, tx, d, d.CreatedAt); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, d.UserID, "device", "register", d.ID, details{"role": d.Role, "links": len(links)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return links, nil
+}
+
+// Device returns the user's device.
+func (db *DB) Device(ctx context.Context, userID, id string) (Device, error) {
+	return userDevice(ctx, db.r, userID, id)
+}
+
+func userDevice(ctx context.Context, q querier, userID, id string) (Device, error) {
+	const query = "SELECT " + deviceColumns + " FROM devices WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"
+	return one(ctx, q, scanDevice, query, id, userID)
+}
+
+// DeviceByID returns a device whoever owns it: it is for checking the token
+// that the device itself shows.
+func (db *DB) DeviceByID(ctx context.Context, id string) (Device, error) {
+	const query = "SELECT " + deviceColumns + " FROM devices WHERE id = $1 AND deleted_at IS NULL"
+	return one(ctx, db.r, scanDevice, query, id)
+}
+
+// Devices lists the user's devices.
+func (db *DB) Devices(ctx context.Context, userID string, p Page) ([]Device, error) {
+	var f filter
+	f.and("user_id = ?", userID)
+	f.and("deleted_at IS NULL")
+	clauses, args := f.page(p)
+	return all(ctx, db.r, scanDevice, "SELECT "+deviceColumns+" FROM devices"+clauses, args...)
+}
+
+// UpdateDevice changes the user's device. A change of role revokes the
+// device's links and links it with every device that now has the opposite
+// role; it is ErrConflict while the device streams or publishes.
+func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChange, by Actor) (d Device, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		if err := lockDevices(ctx, tx, userID); err != nil {
+			return err
+		}
+		before, err := userDevice(ctx, tx, userID, id)
+		if err != nil {
+			return err
+		}
+		d = c.apply(before)
+		d.UpdatedAt = now()
+		if d.Role != before.Role {
+			if err := relink(ctx, tx, d); err != nil {
+				return err
+			}
+		}
+		const query = `UPDATE devices SET name = $2, role = $3, platform = $4, app_version = $5, push_token = $6,
+			recording_policy = $7, updated_at = $8 WHERE id = $1`
+		err = changeOne(ctx, tx, query, id, d.Name, d.Role, d.Platform, d.AppVersion, d.PushToken,
+			d.RecordingPolicy, ms(d.UpdatedAt))
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "device", "update", id, c.details())
+	})
+	return d, err
+}
+
+func (c DeviceChange) apply(d Device) Device {
+	set(&d.Name, c.Name)
+	set(&d.Role, c.Role)
+	set(&d.Platform, c.Platform)
+	set(&d.AppVersion, c.AppVersion)
+	set(&d.PushToken, c.PushToken)
+	set(&d.RecordingPolicy, c.RecordingPolicy)
+	return d
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// details leaves the push token out: who has it can notify the device.
+func (c DeviceChange) details() details {
+	d := details{}
+	if c.Name != nil {
+		d["name"] = *c.Name
+	}
+	if c.Role != nil {
+		d["role"] = *c.Role
+	}
+	if c.RecordingPolicy != nil {
+		d["recordingPolicy"] = *c.RecordingPolicy
+	}
+	return d
+}
+
+// SetDeviceKey gives the user's device a new token key, so that its tokens
+// with the old one are revoked.
+func (db *DB) SetDeviceKey(ctx context.Context, userID, id, keyID string, by Actor) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		const query = `UPDATE devices SET token_key_id = $3, updated_at = $4
+			WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL`
+		if err := changeOne(ctx, tx, query, id, userID, keyID, ms(now())); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "device", "rotate_key", id, nil)
+	})
+}
+
+// reasonDeviceDeleted is why a deleted device's streams end.
+const reasonDeviceDeleted = "device_deleted"
+
+// DeleteDevice deletes the user's device, its links and its tokens' key, ends
+// its open streams and its media session, and fails its pending commands. Its
+// history stays.
+func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockDevices(ctx, tx, userID); err != nil {
+			return err
+		}
+		if _, err := userDevice(ctx, tx, userID, id); err != nil {
+			return err
+		}
+		at := now()
+		if err := endDevice(ctx, tx, id, at, by); err != nil {
+			return err
+		}
+		const fail = `UPDATE device_commands SET status = 'failed', error = $2, updated_at = $3
+			WHERE target_device_id = $1 AND status IN ('queued', 'sent')`
+		if _, err := change(ctx, tx, fail, id, reasonDeviceDeleted, ms(at)); err != nil {
+			return err
+		}
+		const unlink = `DELETE FROM device_links WHERE camera_device_id = $1 OR client_device_id = $1`
+		if _, err := change(ctx, tx, unlink, id); err != nil {
+			return err
+		}
+		const del = `UPDATE devices SET deleted_at = $2, updated_at = $2, status = 'offline', push_token = '',
+			token_key_id = '' WHERE id = $1`
+		if err := changeOne(ctx, tx, del, id, ms(at)); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "device", "delete", id, nil)
+	})
+}
+
+// SetPresence notes that a device came or went, or still is there.
+func (db *DB) SetPresence(ctx context.Context, deviceID string, status DeviceStatus, at time.Time) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		const query = `UPDATE devices SET status = $2, last_seen_at = $3 WHERE id = $1 AND deleted_at IS NULL`
+		return changeOne(ctx, tx, query, deviceID, status, ms(at))
+	})
+}
+
+// lockDevices makes the transaction the only one that changes the user's
+// devices, their links, streams and media sessions. Everything else locks one
+// camera, so that no two transactions wait for each other.
+func lockDevices(ctx context.Context, tx *sql.Tx, userID string) error {
+	if err := lockUser(ctx, tx, userID); err != nil {
+		return err
+	}
+	_, err := change(ctx, tx, `UPDATE devices SET updated_at = updated_at WHERE user_id = $1`, userID)
+	return err
+}
+
+// lockCamera makes the transaction the only one that changes the streams and
+// the media session of the user's camera.
+func lockCamera(ctx context.Context, tx *sql.Tx, userID, id string) error {
+	const query = `UPDATE devices SET updated_at = updated_at WHERE id = $1 AND user_id = $2`
+	return changeOne(ctx, tx, query, id, userID)
 }

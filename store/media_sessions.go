@@ -1,6 +1,11 @@
 package store
 
-import "time"
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
 
 // MediaSession is one camera publishing into the SFU. A camera has at most
 // one that is not ended, however many stream sessions watch it.
@@ -12,4 +17,163 @@ type MediaSession struct {
 	EndReason      string
 	CreatedAt      time.Time
 	EndedAt        time.Time // zero while open
+}
+
+// The reasons for which a media session ends badly: its streams fail.
+const (
+	ReasonCameraLost        = "camera_lost"
+	ReasonCameraUnavailable = "camera_unavailable"
+)
+
+// endStatus is what becomes of the streams of a media session that ends.
+func endStatus(reason string) StreamStatus {
+	if reason == ReasonCameraLost || reason == ReasonCameraUnavailable {
+		return StreamFailed
+	}
+	return StreamCompleted
+}
+
+const mediaColumns = "id, owner_user_id, camera_device_id, continuous, end_reason, created_at, ended_at"
+
+func scanMediaSession(r row) (m MediaSession, err error) {
+	err = r.Scan(&m.ID, &m.OwnerUserID, &m.CameraDeviceID, &m.Continuous, &m.EndReason,
+		timeColumn{&m.CreatedAt}, timeColumn{&m.EndedAt})
+	return m, err
+}
+
+// MediaSession returns a media session whoever owns it.
+func (db *DB) MediaSession(ctx context.Context, id string) (MediaSession, error) {
+	return mediaSession(ctx, db.r, id)
+}
+
+func mediaSession(ctx context.Context, q querier, id string) (MediaSession, error) {
+	return one(ctx, q, scanMediaSession, "SELECT "+mediaColumns+" FROM media_sessions WHERE id = $1", id)
+}
+
+// OpenMediaSessions returns every media session that has not ended.
+func (db *DB) OpenMediaSessions(ctx context.Context) ([]MediaSession, error) {
+	const query = "SELECT " + mediaColumns + " FROM media_sessions WHERE ended_at IS NULL ORDER BY created_at, id"
+	return all(ctx, db.r, scanMediaSession, query)
+}
+
+// OpenMediaSession returns the camera's open media session, or makes m that.
+// An open one becomes continuous if m is. It returns ErrNotFound when the
+// device is not the owner's camera.
+func (db *DB) OpenMediaSession(ctx context.Context, m MediaSession, by Actor) (open MediaSession, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		if err := lockCamera(ctx, tx, m.OwnerUserID, m.CameraDeviceID); err != nil {
+			return err
+		}
+		camera, err := userDevice(ctx, tx, m.OwnerUserID, m.CameraDeviceID)
+		if err != nil {
+			return err
+		}
+		if camera.Role != RoleCamera {
+			return ErrNotFound
+		}
+		open, err = openMedia(ctx, tx, m, by)
+		return err
+	})
+	return open, err
+}
+
+// openMedia does OpenMediaSession. The caller holds the camera's lock.
+func openMedia(ctx context.Context, tx *sql.Tx, m MediaSession, by Actor) (MediaSession, error) {
+	open, err := runningMedia(ctx, tx, m.CameraDeviceID)
+	switch {
+	case err == nil && (open.Continuous || !m.Continuous):
+		return open, nil
+	case err == nil:
+		const query = `UPDATE media_sessions SET continuous = TRUE WHERE id = $1`
+		if err := changeOne(ctx, tx, query, open.ID); err != nil {
+			return MediaSession{}, err
+		}
+		open.Continuous = true
+		return open, audit(ctx, tx, by, open.OwnerUserID, "media_session", "keep", open.ID, nil)
+	case !errors.Is(err, ErrNotFound):
+		return MediaSession{}, err
+	}
+	m.EndReason, m.EndedAt = "", time.Time{}
+	err = insert(ctx, tx, "media_sessions", mediaColumns, m.ID, m.OwnerUserID, m.CameraDeviceID, m.Continuous,
+		m.EndReason, ms(m.CreatedAt), ms(m.EndedAt))
+	if err != nil {
+		return MediaSession{}, err
+	}
+	return m, audit(ctx, tx, by, m.OwnerUserID, "media_session", "open", m.ID, details{"continuous": m.Continuous})
+}
+
+// runningMedia returns the camera's open media session, or ErrNotFound.
+func runningMedia(ctx context.Context, tx *sql.Tx, cameraID string) (MediaSession, error) {
+	const query = "SELECT " + mediaColumns + " FROM media_sessions WHERE camera_device_id = $1 AND ended_at IS NULL"
+	return one(ctx, tx, scanMediaSession, query, cameraID)
+}
+
+// EndMediaSession ends a media session and the streams that watch it, which it
+// returns: failed for ReasonCameraLost and ReasonCameraUnavailable, otherwise
+// completed. It returns ErrConflict when the media session has ended before.
+func (db *DB) EndMediaSession(ctx context.Context, id, reason string, at time.Time, by Actor) (ended []Stream, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) error {
+		m, err := mediaSession(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := lockCamera(ctx, tx, m.OwnerUserID, m.CameraDeviceID); err != nil {
+			return err
+		}
+		ended, err = endMedia(ctx, tx, id, reason, at, by)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ended, nil
+}
+
+// endMedia does EndMediaSession. The caller holds the camera's lock.
+func endMedia(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time, by Actor) ([]Stream, error) {
+	const end = `UPDATE media_sessions SET end_reason = $2, ended_at = $3 WHERE id = $1 AND ended_at IS NULL
+		RETURNING ` + mediaColumns
+	m, err := one(ctx, tx, scanMediaSession, end, id, reason, ms(at))
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrConflict
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := auditMediaEnd(ctx, tx, by, m); err != nil {
+		return nil, err
+	}
+	const watching = "SELECT " + streamColumns + ` FROM stream_sessions
+		WHERE media_session_id = $1 AND status = 'streaming' ORDER BY created_at, id`
+	streams, err := all(ctx, tx, scanStream, watching, id)
+	if err != nil {
+		return nil, err
+	}
+	for i := range streams {
+		if streams[i], err = closeStream(ctx, tx, streams[i], endStatus(reason), reason, at, by); err != nil {
+			return nil, err
+		}
+	}
+	return streams, nil
+}
+
+// endUnwatchedMedia ends a media session that nobody watches any more, unless
+// it is continuous. It returns the zero MediaSession when it goes on.
+func endUnwatchedMedia(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time, by Actor) (MediaSession, error) {
+	const end = `UPDATE media_sessions SET end_reason = $2, ended_at = $3
+		WHERE id = $1 AND ended_at IS NULL AND NOT continuous AND NOT EXISTS (
+			SELECT 1 FROM stream_sessions WHERE media_session_id = $1 AND status = 'streaming')
+		RETURNING ` + mediaColumns
+	m, err := one(ctx, tx, scanMediaSession, end, id, reason, ms(at))
+	if errors.Is(err, ErrNotFound) {
+		return MediaSession{}, nil
+	}
+	if err != nil {
+		return MediaSession{}, err
+	}
+	return m, auditMediaEnd(ctx, tx, by, m)
+}
+
+func auditMediaEnd(ctx context.Context, tx *sql.Tx, by Actor, m MediaSession) error {
+	return audit(ctx, tx, by, m.OwnerUserID, "media_session", "end", m.ID, details{"reason": m.EndReason})
 }

@@ -1,6 +1,11 @@
 package store
 
-import "time"
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
 
 // RecordingStatus is the state of a recording.
 type RecordingStatus string
@@ -43,4 +48,115 @@ type RecordingFilter struct {
 	DeviceID       string // on either side
 	StreamID       string
 	Status         RecordingStatus
+}
+
+const recordingColumns = "id, owner_user_id, camera_device_id, requester_device_id, stream_session_id, " +
+	"media_session_id, node_id, status, object_key, bucket, content_type, duration_ms, size, error, started_at, " +
+	"ended_at, created_at, updated_at"
+
+func scanRecording(r row) (v Recording, err error) {
+	var durationMS int64
+	err = r.Scan(&v.ID, &v.OwnerUserID, &v.CameraDeviceID, textColumn{&v.RequesterDeviceID}, textColumn{&v.StreamID},
+		textColumn{&v.MediaSessionID}, &v.NodeID, &v.Status, &v.ObjectKey, &v.Bucket, &v.ContentType, &durationMS,
+		&v.Size, &v.Error, timeColumn{&v.StartedAt}, timeColumn{&v.EndedAt}, timeColumn{&v.CreatedAt},
+		timeColumn{&v.UpdatedAt})
+	v.Duration = time.Duration(durationMS) * time.Millisecond
+	return v, err
+}
+
+// CreateRecording adds a recording. It returns ErrNotFound when its camera,
+// requester, stream or media session is not the owner's, and ErrConflict when
+// another recording has its object key.
+func (db *DB) CreateRecording(ctx context.Context, r Recording, by Actor) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		err := insert(ctx, tx, "recordings", recordingColumns, r.ID, r.OwnerUserID, r.CameraDeviceID,
+			text(r.RequesterDeviceID), text(r.StreamID), text(r.MediaSessionID), r.NodeID, r.Status, r.ObjectKey,
+			r.Bucket, r.ContentType, r.Duration.Milliseconds(), r.Size, r.Error, ms(r.StartedAt), ms(r.EndedAt),
+			ms(r.CreatedAt), ms(orElse(r.UpdatedAt, r.CreatedAt)))
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, r.OwnerUserID, "recording", "create", r.ID, details{"cameraDeviceId": r.CameraDeviceID})
+	})
+}
+
+// FinishRecording makes a running recording ready. It returns ErrConflict when
+// the recording has ended before.
+func (db *DB) FinishRecording(ctx context.Context, id string, duration time.Duration, size int64, at time.Time) error {
+	return db.endRecording(ctx, id, RecordingReady, duration, size, "", at)
+}
+
+// FailRecording makes a running recording failed. It returns ErrConflict when
+// the recording has ended before.
+func (db *DB) FailRecording(ctx context.Context, id, reason string, at time.Time) error {
+	return db.endRecording(ctx, id, RecordingFailed, 0, 0, reason, at)
+}
+
+func (db *DB) endRecording(ctx context.Context, id string, to RecordingStatus, duration time.Duration, size int64,
+	errText string, at time.Time,
+) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		const query = `UPDATE recordings SET status = $2, duration_ms = $3, size = $4, error = $5, ended_at = $6,
+			updated_at = $6 WHERE id = $1 AND status = 'recording' RETURNING owner_user_id`
+		owner, err := one(ctx, tx, scanText, query, id, to, duration.Milliseconds(), size, errText, ms(at))
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1`, id)
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, Actor{}, owner, "recording", "end", id, details{"status": to})
+	})
+}
+
+// Recording returns the user's recording.
+func (db *DB) Recording(ctx context.Context, userID, id string) (Recording, error) {
+	const query = "SELECT " + recordingColumns + " FROM recordings WHERE id = $1 AND owner_user_id = $2"
+	return one(ctx, db.r, scanRecording, query, id, userID)
+}
+
+// Recordings lists the user's recordings that pass the filter.
+func (db *DB) Recordings(ctx context.Context, userID string, by RecordingFilter, p Page) ([]Recording, error) {
+	var f filter
+	f.and("owner_user_id = ?", userID)
+	if by.CameraDeviceID != "" {
+		f.and("camera_device_id = ?", by.CameraDeviceID)
+	}
+	if by.DeviceID != "" {
+		f.and("(camera_device_id = ? OR requester_device_id = ?)", by.DeviceID, by.DeviceID)
+	}
+	if by.StreamID != "" {
+		f.and("stream_session_id = ?", by.StreamID)
+	}
+	if by.Status != "" {
+		f.and("status = ?", by.Status)
+	}
+	clauses, args := f.page(p)
+	return all(ctx, db.r, scanRecording, "SELECT "+recordingColumns+" FROM recordings"+clauses, args...)
+}
+
+// DeleteRecording deletes the user's recording and returns it, so that the
+// caller deletes its object. It returns ErrConflict while the recording runs
+// or awaits its upload.
+func (db *DB) DeleteRecording(ctx context.Context, userID, id string, by Actor) (r Recording, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		const query = `DELETE FROM recordings WHERE id = $1 AND owner_user_id = $2 AND status IN ('ready', 'failed')
+			RETURNING ` + recordingColumns
+		r, err = one(ctx, tx, scanRecording, query, id, userID)
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1 AND owner_user_id = $2`, id, userID)
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "recording", "delete", id, details{"objectKey": r.ObjectKey})
+	})
+	return r, err
+}
+
+// UnfinishedRecordings returns what the node was recording, oldest first.
+func (db *DB) UnfinishedRecordings(ctx context.Context, nodeID string) ([]Recording, error) {
+	const query = "SELECT " + recordingColumns + ` FROM recordings
+		WHERE node_id = $1 AND status = 'recording' ORDER BY created_at, id`
+	return all(ctx, db.r, scanRecording, query, nodeID)
 }

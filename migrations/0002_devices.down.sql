@@ -1,0 +1,3 @@
+DROP TABLE device_commands;
+DROP TABLE device_links;
+DROP TABLE devices;

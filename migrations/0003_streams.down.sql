@@ -1,0 +1,3 @@
+DROP TABLE recordings;
+DROP TABLE stream_sessions;
+DROP TABLE media_sessions;

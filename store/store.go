@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Config says where the database is.
+type Config struct {
+	// URL is "sqlite:/path/to/file.db", whose folder is made when absent, or
+	// "postgres://user:password@host/name".
+	URL string
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// DB is the database. It is safe for concurrent use.
+type DB struct {
+	dialect dialect
+	w       *sql.DB // everything that changes a row
+	r       *sql.DB // everything else; the same pool as w on PostgreSQL
+	log     *slog.Logger
+}
+
+// Open connects to the database and answers an error when that is not
+// possible. It does not touch the schema: see Migrate and SchemaReady. The
+// error never shows credentials.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	d, err := dialectOf(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{dialect: d, log: c.Logger}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.w, db.r, err = d.open(); err != nil {
+		return nil, err
+	}
+	if err := db.Ping(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	// The writer goes first: on SQLite it makes the file.
+	for _, pool := range []*sql.DB{db.w, db.r} {
+		if err := pool.PingContext(ctx); err != nil {
+			return fmt.Errorf("store: %s: %w", db.dialect.name(), db.dialect.unreachable(err))
+		}
+		if db.w == db.r {
+			break
+		}
+	}
+	return nil
+}
+
+// Close waits for running queries and disconnects.
+func (db *DB) Close() error {
+	if db.w == db.r {
+		return db.w.Close()
+	}
+	return errors.Join(db.r.Close(), db.w.Close())
+}
+
+const (
+	maxAttempts  = 10
+	firstBackoff = 5 * time.Millisecond
+	maxBackoff   = 200 * time.Millisecond
+)
+
+// inTx runs f in a transaction. It may run f again, in a new transaction,
+// when the engine gave up one for the sake of another; so f must set, not
+// accumulate, what it leaves behind. Driver errors become sentinels.
+func (db *DB) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	backoff := firstBackoff
+	for attempt := 1; ; attempt++ {
+		err := db.once(ctx, f)
+		if err == nil || attempt == maxAttempts || !db.dialect.retryable(err) {
+			return db.sentinel(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(backoff/2 + rand.N(backoff)):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+func (db *DB) once(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := db.w.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
+			return errors.Join(err, rollback)
+		}
+		return err
+	}
+	return tx.Commit()
+}
+
+// sentinel turns what the driver reports about a row into ErrNotFound or
+// ErrConflict, and leaves every other error alone.
+func (db *DB) sentinel(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
+		return err
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case db.dialect.violation(err) == violatesUnique:
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	case db.dialect.violation(err) == violatesForeignKey:
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	default:
+		return err
+	}
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// now is the clock in the resolution that rows keep.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
