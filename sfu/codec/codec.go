@@ -1,0 +1,86 @@
+// Package codec reads payload headers: where a frame begins, where decoding can begin, which VP8 picture it is.
+package codec
+
+import "strings"
+
+// Codec is a payload format that Inspect understands.
+type Codec uint8
+
+// Codecs. Unknown payloads count as frames of their own where decoding can begin.
+const (
+	Unknown Codec = iota
+	Opus
+	VP8
+	VP9
+	H264
+	AV1
+)
+
+// ByMimeType returns the codec of a MIME type such as "video/VP8", in any case.
+func ByMimeType(mimeType string) Codec {
+	switch strings.ToLower(mimeType) {
+	case "audio/opus":
+		return Opus
+	case "video/vp8":
+		return VP8
+	case "video/vp9":
+		return VP9
+	case "video/h264":
+		return H264
+	case "video/av1":
+		return AV1
+	}
+	return Unknown
+}
+
+// Info is what a payload says about its frame.
+type Info struct {
+	// Start says that the packet is known to be the first of a frame. H.264 does not always tell.
+	Start bool
+	// Keyframe says that a decoder can begin with this packet.
+	Keyframe bool
+	// Parameters says that the packet carries H.264 parameter sets.
+	Parameters bool
+	VP8        Picture
+}
+
+// Picture is the part of a VP8 payload descriptor that must be rewritten when packets of two sources become one
+// stream. An offset of 0 means that the field is absent: the first byte of a descriptor is never either field.
+type Picture struct {
+	ID    uint16
+	IDAt  uint8
+	Long  bool // the ID has 15 bits, not 7
+	TL0   uint8
+	TL0At uint8
+}
+
+// Inspect reads the head of a payload. It never fails: what it cannot read is neither Start nor Keyframe.
+func Inspect(c Codec, payload []byte) Info {
+	if len(payload) == 0 {
+		return Info{}
+	}
+	switch c {
+	case VP8:
+		return inspectVP8(payload)
+	case VP9:
+		return inspectVP9(payload)
+	case H264:
+		return inspectH264(payload)
+	case AV1:
+		return inspectAV1(payload)
+	}
+	return Info{Start: true, Keyframe: true}
+}
+
+// Rewrite writes other values of the same size into the descriptor that p was read from.
+func (p Picture) Rewrite(payload []byte, id uint16, tl0 uint8) {
+	if p.IDAt != 0 && p.Long && int(p.IDAt)+1 < len(payload) {
+		payload[p.IDAt] = 0x80 | byte(id>>8)
+		payload[p.IDAt+1] = byte(id)
+	} else if p.IDAt != 0 && !p.Long && int(p.IDAt) < len(payload) {
+		payload[p.IDAt] = byte(id) & 0x7f
+	}
+	if p.TL0At != 0 && int(p.TL0At) < len(payload) {
+		payload[p.TL0At] = tl0
+	}
+}

@@ -1,0 +1,148 @@
+package codec
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestInspect(t *testing.T) {
+	t.Parallel()
+	start, key := Info{Start: true}, Info{Start: true, Keyframe: true}
+	tests := []struct {
+		name    string
+		codec   Codec
+		payload []byte
+		want    Info
+	}{
+		{"empty", VP8, nil, Info{}},
+		{"opus", Opus, []byte{0x78}, key},
+		{"unknown", Unknown, []byte{1}, key},
+
+		{"vp8 plain keyframe", VP8, []byte{0x10, 0x00}, key},
+		{"vp8 plain delta", VP8, []byte{0x10, 0x01}, start},
+		{"vp8 second packet", VP8, []byte{0x00, 0x00}, Info{}},
+		{"vp8 second partition", VP8, []byte{0x11, 0x00}, Info{}},
+		{"vp8 short id", VP8, []byte{0x90, 0x80, 0x05, 0x00}, Info{Start: true, Keyframe: true, VP8: Picture{ID: 5, IDAt: 2}}},
+		{
+			"vp8 long id, tl0, tid", VP8, []byte{0x90, 0xe0, 0xff, 0xfe, 0x07, 0x20, 0x01},
+			Info{Start: true, VP8: Picture{ID: 0x7ffe, IDAt: 2, Long: true, TL0: 7, TL0At: 4}},
+		},
+		{"vp8 tl0 without id", VP8, []byte{0x90, 0x40, 0x07, 0x00}, Info{Start: true, Keyframe: true, VP8: Picture{TL0: 7, TL0At: 2}}},
+		{"vp8 key index only", VP8, []byte{0x90, 0x10, 0x07, 0x00}, key},
+		{"vp8 cut after flags", VP8, []byte{0x90}, Info{}},
+		{"vp8 cut in id", VP8, []byte{0x90, 0x80}, Info{}},
+		{"vp8 cut in long id", VP8, []byte{0x90, 0x80, 0x81}, Info{}},
+		{"vp8 cut before tl0", VP8, []byte{0x90, 0x40}, Info{}},
+		{"vp8 no frame", VP8, []byte{0x90, 0xc0, 0x05, 0x07}, Info{}},
+
+		{"vp9 keyframe", VP9, []byte{0x88, 0x05, 0}, key},
+		{"vp9 keyframe without id", VP9, []byte{0x08, 0}, key},
+		{"vp9 long id, delta", VP9, []byte{0xc8, 0x85, 0x01, 0}, start},
+		{"vp9 keyframe, not first", VP9, []byte{0x80, 0x05, 0}, Info{}},
+		{"vp9 lowest spatial layer", VP9, []byte{0xa8, 0x85, 0x01, 0x00, 0}, key},
+		{"vp9 upper spatial layer", VP9, []byte{0xa8, 0x05, 0x03, 0}, Info{}},
+		{"vp9 cut in id", VP9, []byte{0x88}, Info{}},
+		{"vp9 cut before layers", VP9, []byte{0x28}, Info{}},
+
+		{"h264 sps", H264, []byte{0x67, 0x42}, Info{Start: true, Keyframe: true, Parameters: true}},
+		{"h264 pps", H264, []byte{0x68, 0x42}, Info{}},
+		{"h264 idr", H264, []byte{0x65, 0x42}, Info{Keyframe: true}},
+		{"h264 delta", H264, []byte{0x41, 0x42}, Info{}},
+		{"h264 delimiter", H264, []byte{0x09, 0x10}, start},
+		{
+			"h264 stap-a", H264, []byte{0x18, 0, 2, 0x67, 0x42, 0, 1, 0x68},
+			Info{Start: true, Keyframe: true, Parameters: true},
+		},
+		{"h264 stap-a of deltas", H264, []byte{0x18, 0, 2, 0x41, 0x42, 0, 1, 0x41}, Info{}},
+		{"h264 stap-b", H264, []byte{0x19, 0, 0, 0, 1, 0x65}, Info{Keyframe: true}},
+		{"h264 stap-a of size 0", H264, []byte{0x18, 0, 0, 0x67}, Info{}},
+		{"h264 stap-a cut", H264, []byte{0x18, 0, 9, 0x67}, Info{}},
+		{"h264 fu-a idr", H264, []byte{0x7c, 0x85, 1}, Info{Keyframe: true}},
+		{"h264 fu-a idr, later part", H264, []byte{0x7c, 0x05, 1}, Info{}},
+		{"h264 fu-a cut", H264, []byte{0x7c}, Info{}},
+		{"h264 fu-b idr", H264, []byte{0x7d, 0x85, 0, 0, 1}, Info{Keyframe: true}},
+
+		{"av1 new sequence", AV1, []byte{0x18, 0x0a, 1}, key},
+		{"av1 delta", AV1, []byte{0x10, 0x32, 1}, Info{}},
+		{"av1 continuation", AV1, []byte{0x98, 0x0a}, Info{}},
+		{"av1 sequence header with length", AV1, []byte{0x20, 0x02, 0x0a, 1}, key},
+		{"av1 sequence header with long length", AV1, []byte{0x00, 0x82, 0x01, 0x0a, 1}, key},
+		{"av1 endless length", AV1, []byte{0x00, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80}, Info{}},
+		{"av1 cut", AV1, []byte{0x00}, Info{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Inspect(tt.codec, tt.payload); got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRewrite(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, in, want string }{
+		{"long", "\x90\xe0\xff\xfe\x07\x20\x01", "\x90\xe0\x92\x34\x56\x20\x01"},
+		{"short", "\x90\x80\x05\x00", "\x90\x80\x34\x00"},
+		{"tl0 only", "\x90\x40\x07\x00", "\x90\x40\x56\x00"},
+		{"nothing", "\x10\x00", "\x10\x00"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := []byte(tt.in)
+			Inspect(VP8, b).VP8.Rewrite(b, 0x1234, 0x56)
+			if !bytes.Equal(b, []byte(tt.want)) {
+				t.Errorf("got % x, want % x", b, tt.want)
+			}
+		})
+	}
+}
+
+func TestByMimeType(t *testing.T) {
+	t.Parallel()
+	for mime, want := range map[string]Codec{
+		"audio/opus": Opus, "video/VP8": VP8, "VIDEO/vp9": VP9, "video/H264": H264, "video/AV1": AV1, "video/H265": Unknown,
+	} {
+		if got := ByMimeType(mime); got != want {
+			t.Errorf("%s: %d, want %d", mime, got, want)
+		}
+	}
+}
+
+// FuzzInspect holds that no payload makes Inspect or Rewrite fail, and that rewriting changes what was read and
+// nothing else.
+func FuzzInspect(f *testing.F) {
+	for c := range AV1 + 1 {
+		f.Add(uint8(c), []byte{0x90, 0xe0, 0xff, 0xfe, 0x07, 0x20, 0x01})
+		f.Add(uint8(c), []byte{0x18, 0, 2, 0x67, 0x42, 0, 1, 0x68})
+	}
+	f.Fuzz(func(t *testing.T, c uint8, b []byte) {
+		info := Inspect(Codec(c), b)
+		if Codec(c) != VP8 && info.VP8 != (Picture{}) {
+			t.Fatal("picture ids outside VP8")
+		}
+		out := bytes.Clone(b)
+		info.VP8.Rewrite(out, 0x2aaa, 0x55)
+		if len(b) == 0 || info.VP8.IDAt == 0 && info.VP8.TL0At == 0 {
+			if !bytes.Equal(b, out) {
+				t.Fatal("rewrote nothing to something")
+			}
+			return
+		}
+		again := Inspect(VP8, out)
+		if again.Start != info.Start || again.Keyframe != info.Keyframe || again.VP8.IDAt != info.VP8.IDAt ||
+			again.VP8.Long != info.VP8.Long || again.VP8.TL0At != info.VP8.TL0At {
+			t.Fatalf("%+v became %+v", info, again)
+		}
+	})
+}
+
+func BenchmarkInspect(b *testing.B) {
+	p := append([]byte{0x90, 0xe0, 0xff, 0xfe, 0x07, 0x20}, make([]byte, 1100)...)
+	b.ReportAllocs()
+	for b.Loop() {
+		Inspect(VP8, p)
+	}
+}

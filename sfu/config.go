@@ -1,0 +1,90 @@
+package sfu
+
+import (
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"time"
+)
+
+// Config says how an SFU listens and how much it admits. The zero value works.
+type Config struct {
+	// UDPAddr is the one address all media goes through: ":8090", "127.0.0.1:0". Empty means ":0".
+	UDPAddr string
+	// PublicIPs are advertised in place of the host's own addresses: a server behind 1:1 NAT.
+	PublicIPs []netip.Addr
+	Logger    *slog.Logger
+	// Observer hears of everything that begins and ends. It may be nil.
+	Observer Observer
+
+	// Shards is the number of fan-out goroutines; 0 means one a processor.
+	Shards int
+	// ShardQueue is the number of packets that may wait for a shard before it drops.
+	ShardQueue int
+	// RingSize is the number of packets kept of each layer for retransmission, rounded up to a power of two.
+	RingSize int
+
+	// MaxViewers bounds the WHEP sessions, MaxMediaSessions the media sessions of this process.
+	MaxViewers, MaxMediaSessions int
+
+	// ConnectTimeout bounds ICE and DTLS set-up of a session.
+	ConnectTimeout time.Duration
+	// PublisherTimeout is how long a peer may be silent (ICE consent included) before its session ends.
+	// Half of it is spent connected, half of it disconnected.
+	PublisherTimeout time.Duration
+	// PublisherWait is how long Play waits for a publisher that is just connecting.
+	PublisherWait time.Duration
+	// KeyframeInterval is the shortest time between two keyframe requests to one layer.
+	KeyframeInterval time.Duration
+}
+
+const (
+	defaultShardQueue       = 1024
+	defaultRingSize         = 1024
+	defaultMaxViewers       = 2000
+	defaultMaxMediaSessions = 500
+	defaultConnectTimeout   = 15 * time.Second
+	defaultPublisherTimeout = 10 * time.Second
+	defaultPublisherWait    = 3 * time.Second
+	defaultKeyframeInterval = 500 * time.Millisecond
+
+	// maxQueue keeps a queued packet's slot well inside half of the sequence number space.
+	maxQueue = 1 << 14
+)
+
+// withDefaults fills what was left zero.
+func (c Config) withDefaults() Config {
+	if c.UDPAddr == "" {
+		c.UDPAddr = ":0"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Observer == nil {
+		c.Observer = noObserver{}
+	}
+	c.Shards = orInt(c.Shards, runtime.GOMAXPROCS(0))
+	c.ShardQueue = min(orInt(c.ShardQueue, defaultShardQueue), maxQueue)
+	c.RingSize = orInt(c.RingSize, defaultRingSize)
+	c.MaxViewers = orInt(c.MaxViewers, defaultMaxViewers)
+	c.MaxMediaSessions = orInt(c.MaxMediaSessions, defaultMaxMediaSessions)
+	c.ConnectTimeout = orDuration(c.ConnectTimeout, defaultConnectTimeout)
+	c.PublisherTimeout = orDuration(c.PublisherTimeout, defaultPublisherTimeout)
+	c.PublisherWait = orDuration(c.PublisherWait, defaultPublisherWait)
+	c.KeyframeInterval = orDuration(c.KeyframeInterval, defaultKeyframeInterval)
+	return c
+}
+
+func orInt(v, fallback int) int {
+	if v <= 0 {
+		return fallback
+	}
+	return v
+}
+
+func orDuration(v, fallback time.Duration) time.Duration {
+	if v <= 0 {
+		return fallback
+	}
+	return v
+}

@@ -1,0 +1,20 @@
+package sfu
+
+import "errors"
+
+// Errors a caller can act on; test with errors.Is.
+var (
+	// ErrBadOffer reports SDP or a trickle fragment that is malformed.
+	ErrBadOffer = errors.New("sfu: malformed offer")
+	// ErrUnsupported reports a well-formed offer that cannot be served: no common codec, wrong direction,
+	// too many tracks.
+	ErrUnsupported = errors.New("sfu: unsupported offer")
+	// ErrNoPublisher reports that nobody publishes what was asked for.
+	ErrNoPublisher = errors.New("sfu: no publisher")
+	// ErrNotFound reports a session or media session that does not exist or has ended.
+	ErrNotFound = errors.New("sfu: not found")
+	// ErrLimit reports that the node admits no more sessions.
+	ErrLimit = errors.New("sfu: limit reached")
+	// ErrClosed reports a call after Shutdown.
+	ErrClosed = errors.New("sfu: closed")
+)

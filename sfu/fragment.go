@@ -1,0 +1,93 @@
+package sfu
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// fragment is what a trickle fragment tells: RFC 8840, section 9.
+type fragment struct {
+	ufrag      string // empty if not given
+	candidates []string
+}
+
+// parseFragment reads application/trickle-ice-sdpfrag. Candidates that this server cannot use are left out; lines it
+// does not know are ignored.
+func parseFragment(raw []byte) (fragment, error) {
+	var f fragment
+	if len(raw) == 0 || len(raw) > maxOffer {
+		return f, fmt.Errorf("%w: fragment of size %d", ErrBadOffer, len(raw))
+	}
+	for line := range bytes.Lines(raw) {
+		text := strings.TrimRight(string(line), "\r\n")
+		if text == "" {
+			continue
+		}
+		if len(text) < 2 || text[1] != '=' {
+			return f, fmt.Errorf("%w: fragment line", ErrBadOffer)
+		}
+		key, value, _ := strings.Cut(text[2:], ":")
+		switch {
+		case text[0] != 'a':
+		case key == "ice-ufrag":
+			if !iceChars(value, 4) || f.ufrag != "" && f.ufrag != value {
+				return f, fmt.Errorf("%w: ICE credentials", ErrBadOffer)
+			}
+			f.ufrag = value
+		case key == "candidate":
+			if !wellFormed(value) {
+				return f, fmt.Errorf("%w: candidate", ErrBadOffer)
+			}
+			if usable(value) && len(f.candidates) < maxCandidates {
+				f.candidates = append(f.candidates, value)
+			}
+		}
+	}
+	return f, nil
+}
+
+// candidateFields is the least number of fields of a candidate: RFC 8839, section 5.1.
+const candidateFields = 8
+
+// wellFormed reports whether a candidate-attribute follows the grammar as far as it is read here.
+func wellFormed(candidate string) bool {
+	f := strings.Fields(candidate)
+	if len(f) < candidateFields || len(f[0]) > 32 || f[6] != "typ" {
+		return false
+	}
+	_, component := strconv.ParseUint(f[1], 10, 8)
+	_, priority := strconv.ParseUint(f[3], 10, 32)
+	_, port := strconv.ParseUint(f[5], 10, 16)
+	return component == nil && priority == nil && port == nil
+}
+
+// usable reports whether the server can and may send checks to a candidate: UDP, a literal unicast address. Names are
+// not resolved: mDNS ones mean nothing here, and others would let a peer choose what the server asks its resolver.
+func usable(candidate string) bool {
+	if !wellFormed(candidate) {
+		return false
+	}
+	f := strings.Fields(candidate)
+	addr, err := netip.ParseAddr(f[4])
+	if err != nil || addr.Zone() != "" || !strings.EqualFold(f[2], "udp") || f[1] != "1" || f[5] == "0" {
+		return false
+	}
+	switch f[7] {
+	case "host", "srflx", "prflx", "relay":
+	default:
+		return false
+	}
+	addr = addr.Unmap()
+	return !addr.IsUnspecified() && !addr.IsMulticast() && addr != broadcast() && !metadata(addr)
+}
+
+func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
+
+// metadata reports whether addr is where clouds answer questions about a machine's secrets.
+func metadata(addr netip.Addr) bool {
+	return addr == netip.AddrFrom4([4]byte{169, 254, 169, 254}) ||
+		addr == netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x00, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54})
+}

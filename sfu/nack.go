@@ -1,0 +1,96 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"github.com/securecam/securecam/sfu/codec"
+)
+
+const (
+	// resendInterval is the shortest time between two retransmissions of one packet: an answer under way needs time.
+	resendInterval = 25 * time.Millisecond
+	// resendRate and resendBurst bound what one viewer can make its shard send again, in packets.
+	resendRate, resendBurst = 1000, 256
+)
+
+// resends remembers what was sent again lately, and how much.
+type resends struct {
+	recent [64]struct {
+		seq uint16
+		at  time.Duration
+	}
+	tokens float64
+	at     time.Duration
+}
+
+// allow reports whether seq may be sent again at now, a time since some fixed moment well in the past.
+func (r *resends) allow(seq uint16, now time.Duration) bool {
+	slot := &r.recent[int(seq)%len(r.recent)]
+	if slot.seq == seq && slot.at != 0 && now-slot.at < resendInterval {
+		return false
+	}
+	r.tokens = min(r.tokens+(now-r.at).Seconds()*resendRate, resendBurst)
+	r.at = now
+	if r.tokens < 1 {
+		return false
+	}
+	r.tokens--
+	slot.seq, slot.at = seq, now
+	return true
+}
+
+// retransmit answers a NACK from the ring of the layer that the down track follows. Runs on the shard.
+func (s *shard) retransmit(d *downTrack, nacks []rtcp.NackPair, now time.Duration) {
+	if d.layer == nil {
+		return
+	}
+	asked, sent := uint64(0), uint64(0)
+	for i := range nacks {
+		nacks[i].Range(func(seq uint16) bool {
+			asked++
+			if s.resend(d, seq, now) {
+				sent++
+			}
+			return asked < resendBurst
+		})
+		if asked >= resendBurst {
+			break
+		}
+	}
+	d.track.counters.nacks.Add(asked)
+	d.track.counters.retransmitted.Add(sent)
+}
+
+// resend sends one packet again, by its outgoing number: as RFC 4588 says where the viewer negotiated it, else just
+// as it was.
+func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
+	from, ok := d.mapper.Source(seq)
+	if !ok || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
+		return false
+	}
+	p := &s.packet
+	info := codec.Inspect(d.track.codec, p.Payload)
+	out, ok := d.mapper.Map(source(p, info))
+	if !ok || len(p.Payload) == 0 || !d.resends.allow(seq, now) {
+		return false
+	}
+	info.VP8.Rewrite(p.Payload, out.PictureID, out.TL0)
+	payload := p.Payload
+	d.header = rtp.Header{
+		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
+		SequenceNumber: out.Seq, Timestamp: out.Timestamp, SSRC: d.stream.ssrc,
+	}
+	if d.stream.rtxPayloadType != 0 {
+		binary.BigEndian.PutUint16(s.buf[:rtxHeader], out.Seq)
+		payload = s.buf[:rtxHeader+len(payload)]
+		d.header.PayloadType, d.header.SSRC = d.stream.rtxPayloadType, d.stream.rtxSSRC
+		d.header.SequenceNumber = d.rtxSeq
+		d.rtxSeq++
+	}
+	_, err := d.sink.WriteRTP(&d.header, payload)
+	return err == nil
+}

@@ -1,0 +1,222 @@
+package sfu
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+const (
+	maxOffer    = 64 << 10
+	maxSections = 2 // one audio, one video
+	// maxCandidates bounds the remote candidates of a session: each makes the server send checks to an address that
+	// the peer names.
+	maxCandidates = 32
+)
+
+// role is what a session does: publish or play.
+type role uint8
+
+const (
+	publish role = iota
+	play
+)
+
+// offer is a peer's offer, checked, and cleaned of what is not negotiated.
+type offer struct {
+	desc     *sdp.SessionDescription
+	sections []section
+	ufrag    string
+	bundled  bool // the peer offered a BUNDLE group
+}
+
+// section is one media section of an offer.
+type section struct {
+	kind  kind
+	media *sdp.MediaDescription
+	specs []spec
+}
+
+// parseOffer checks everything that RFC 9725 and the WHEP draft ask of an offer, so that a bad one costs no
+// PeerConnection.
+func parseOffer(raw []byte, r role) (*offer, error) {
+	if len(raw) == 0 || len(raw) > maxOffer {
+		return nil, fmt.Errorf("%w: size %d", ErrBadOffer, len(raw))
+	}
+	o := &offer{desc: &sdp.SessionDescription{}}
+	if err := o.desc.Unmarshal(raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadOffer, err)
+	}
+	switch n := len(o.desc.MediaDescriptions); {
+	case n == 0:
+		return nil, fmt.Errorf("%w: no media section", ErrBadOffer)
+	case n > maxSections:
+		return nil, fmt.Errorf("%w: %d media sections", ErrUnsupported, n)
+	}
+	seen := [kinds]bool{}
+	for _, m := range o.desc.MediaDescriptions {
+		s, err := o.checkSection(m, r)
+		if err != nil {
+			return nil, err
+		}
+		if seen[s.kind] {
+			return nil, fmt.Errorf("%w: more than one %s track", ErrUnsupported, s.kind)
+		}
+		seen[s.kind] = true
+		o.sections = append(o.sections, s)
+	}
+	return o, o.checkBundle()
+}
+
+// checkSection checks one media section with the session's own attributes as defaults.
+func (o *offer) checkSection(m *sdp.MediaDescription, r role) (section, error) {
+	s := section{media: m}
+	switch strings.ToLower(m.MediaName.Media) {
+	case "audio":
+		s.kind = audio
+	case "video":
+		s.kind = video
+	default:
+		return s, fmt.Errorf("%w: media %q", ErrUnsupported, m.MediaName.Media)
+	}
+	if !slices.Contains(m.MediaName.Protos, "SAVPF") || !slices.Contains(m.MediaName.Protos, "TLS") {
+		return s, fmt.Errorf("%w: transport %s", ErrUnsupported, strings.Join(m.MediaName.Protos, "/"))
+	}
+	if _, bundled := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !bundled {
+		return s, fmt.Errorf("%w: rejected media section", ErrUnsupported)
+	}
+	if mid, _ := m.Attribute("mid"); mid == "" {
+		return s, fmt.Errorf("%w: no mid", ErrBadOffer)
+	}
+	if _, ok := m.Attribute("rtcp-mux"); !ok {
+		return s, fmt.Errorf("%w: no rtcp-mux", ErrUnsupported)
+	}
+	if err := o.checkDirection(m, r); err != nil {
+		return s, err
+	}
+	if s.specs = specsOf(s.kind, m); len(s.specs) == 0 {
+		return s, fmt.Errorf("%w: no common %s codec", ErrUnsupported, s.kind)
+	}
+	return s, o.checkTransport(m)
+}
+
+// checkDirection refuses a publisher that does not send and a player that does not receive.
+func (o *offer) checkDirection(m *sdp.MediaDescription, r role) error {
+	direction := "sendrecv" // RFC 8866, section 6.7
+	for _, attributes := range [][]sdp.Attribute{o.desc.Attributes, m.Attributes} {
+		for _, a := range attributes {
+			if isDirection(a.Key) {
+				direction = a.Key
+			}
+		}
+	}
+	want := [...]string{publish: "sendonly", play: "recvonly"}[r]
+	if direction != want && direction != "sendrecv" {
+		return fmt.Errorf("%w: direction %s", ErrUnsupported, direction)
+	}
+	return nil
+}
+
+func isDirection(key string) bool {
+	switch key {
+	case "sendrecv", "sendonly", "recvonly", "inactive":
+		return true
+	}
+	return false
+}
+
+// checkTransport checks ICE credentials, DTLS fingerprint and DTLS role of a section.
+func (o *offer) checkTransport(m *sdp.MediaDescription) error {
+	ufrag, pwd := o.attribute(m, "ice-ufrag"), o.attribute(m, "ice-pwd")
+	// RFC 8839, section 5.4.
+	if !iceChars(ufrag, 4) || !iceChars(pwd, 22) {
+		return fmt.Errorf("%w: ICE credentials", ErrBadOffer)
+	}
+	if o.ufrag == "" {
+		o.ufrag = ufrag
+	}
+	if hash, value, ok := strings.Cut(o.attribute(m, "fingerprint"), " "); !ok || hash == "" || len(value) < 2 {
+		return fmt.Errorf("%w: DTLS fingerprint", ErrBadOffer)
+	}
+	switch setup := o.attribute(m, "setup"); setup {
+	case "actpass", "active":
+		return nil
+	case "":
+		return fmt.Errorf("%w: no DTLS role", ErrBadOffer)
+	default:
+		return fmt.Errorf("%w: DTLS role %q", ErrUnsupported, setup)
+	}
+}
+
+// attribute returns a section's attribute, or the session's.
+func (o *offer) attribute(m *sdp.MediaDescription, key string) string {
+	if v, ok := m.Attribute(key); ok {
+		return v
+	}
+	v, _ := o.desc.Attribute(key)
+	return v
+}
+
+func iceChars(s string, least int) bool {
+	if len(s) < least || len(s) > 256 {
+		return false
+	}
+	return strings.IndexFunc(s, func(c rune) bool {
+		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+' || c == '/')
+	}) < 0
+}
+
+// checkBundle wants all sections on one transport: RFC 9725, section 4.4.1. It leaves exactly one group in the offer,
+// as pion looks at the first only and rejects sections outside of it.
+func (o *offer) checkBundle() error {
+	var offered, mids []string
+	o.desc.Attributes = slices.DeleteFunc(o.desc.Attributes, func(a sdp.Attribute) bool {
+		if tags, ok := strings.CutPrefix(a.Value, "BUNDLE "); a.Key == "group" && ok {
+			offered = append(offered, strings.Fields(tags)...)
+		}
+		return a.Key == "group"
+	})
+	o.bundled = len(offered) > 0
+	for _, s := range o.sections {
+		mid, _ := s.media.Attribute("mid")
+		alone := len(o.sections) == 1 && !o.bundled
+		if !alone && !slices.Contains(offered, mid) || slices.Contains(mids, mid) {
+			return fmt.Errorf("%w: media sections are not bundled", ErrUnsupported)
+		}
+		mids = append(mids, mid)
+	}
+	group := sdp.Attribute{Key: "group", Value: "BUNDLE " + strings.Join(mids, " ")}
+	o.desc.Attributes = append(o.desc.Attributes, group)
+	return nil
+}
+
+// narrow leaves only one format, and its retransmissions if any, in the section, and the given direction: the answer
+// can then hold nothing else. Simulcast is not answered (RFC 9725, section 4.4.3, allows that), so that the camera
+// sends one encoding.
+func (s section) narrow(keep spec, direction string) {
+	formats := []string{strconv.Itoa(int(keep.payloadType))}
+	if keep.rtx != 0 {
+		formats = append(formats, strconv.Itoa(int(keep.rtx)))
+	}
+	s.media.MediaName.Formats = formats
+	candidates := 0
+	s.media.Attributes = slices.DeleteFunc(s.media.Attributes, func(a sdp.Attribute) bool {
+		switch a.Key {
+		case "rtpmap", "fmtp", "rtcp-fb":
+			pt, _, _ := strings.Cut(a.Value, " ")
+			return pt != "*" && !slices.Contains(formats, pt)
+		case "simulcast", "rid":
+			return true
+		case "candidate":
+			if candidates >= maxCandidates || !usable(a.Value) {
+				return true
+			}
+			candidates++
+		}
+		return isDirection(a.Key)
+	})
+	s.media.Attributes = append(s.media.Attributes, sdp.Attribute{Key: direction})
+}

@@ -1,0 +1,163 @@
+package sfu
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// SFU is the media node of one process.
+type SFU struct {
+	cfg    Config
+	log    *slog.Logger
+	engine *engine
+	clock  func() int64 // of packet arrivals
+	shards []*shard
+
+	sessionsDone sync.WaitGroup // tear-down of sessions, lanes
+	workersDone  sync.WaitGroup // shards, observer
+	stopObserver chan struct{}
+
+	// mu guards what follows and every field that says so. The hot path never takes it; no callback and nothing that
+	// waits for a peer is called under it. shard.mu may be taken under it.
+	mu       sync.Mutex
+	closed   bool
+	media    map[string]*media
+	sessions map[string]*session
+	viewers  int           // WHEP sessions, those being set up included
+	layers   uint64        // layers there ever were
+	changed  chan struct{} // closed and replaced when a publisher comes
+	ended    Counters      // of media sessions that ended
+	events   []func(Observer)
+	hasEvent chan struct{}
+}
+
+// New opens the media socket and starts the shards. The caller ends them with Shutdown.
+func New(cfg Config) (*SFU, error) {
+	cfg = cfg.withDefaults()
+	engine, err := newEngine(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &SFU{
+		cfg: cfg, log: cfg.Logger, engine: engine, clock: monotonic(),
+		stopObserver: make(chan struct{}),
+		media:        make(map[string]*media),
+		sessions:     make(map[string]*session),
+		changed:      make(chan struct{}),
+		hasEvent:     make(chan struct{}, 1),
+	}
+	for range cfg.Shards {
+		sh := newShard(cfg.ShardQueue)
+		s.shards = append(s.shards, sh)
+		s.workersDone.Go(sh.run)
+	}
+	s.workersDone.Go(s.observe)
+	return s, nil
+}
+
+// Addrs returns the addresses media is sent to: those of this host and the public ones.
+func (s *SFU) Addrs() []netip.AddrPort {
+	addrs := s.engine.socket.addrs()
+	if len(addrs) == 0 {
+		return nil
+	}
+	port := addrs[0].Port()
+	for _, ip := range s.cfg.PublicIPs {
+		addrs = append(addrs, netip.AddrPortFrom(ip, port))
+	}
+	return addrs
+}
+
+// Close ends one WHIP or WHEP session. Its media has stopped when Close returns.
+func (s *SFU) Close(sessionID, reason string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess, ok := s.sessions[sessionID]
+	if !ok {
+		return ErrNotFound
+	}
+	s.closeSession(sess, reason)
+	return nil
+}
+
+// CloseViewer ends every WHEP session of one viewer of a media session.
+func (s *SFU) CloseViewer(mediaSession, viewer, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.media[mediaSession]
+	if !ok {
+		return
+	}
+	for v := range m.viewers {
+		if v.viewer == viewer {
+			s.closeSession(v, reason)
+		}
+	}
+}
+
+// End ends a media session: its publisher, viewers and taps.
+func (s *SFU) End(mediaSession, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m, ok := s.media[mediaSession]; ok {
+		s.endMedia(m, reason)
+	}
+}
+
+// Shutdown ends all media sessions with reason "shutdown" and waits until no goroutine is left, or ctx ends. Calls
+// after it answer ErrClosed.
+func (s *SFU) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	for _, m := range s.media {
+		s.endMedia(m, "shutdown")
+	}
+	close(s.changed)
+	s.mu.Unlock()
+
+	done := make(chan error, 1)
+	go func() {
+		s.sessionsDone.Wait()
+		for _, sh := range s.shards {
+			close(sh.stop)
+		}
+		close(s.stopObserver)
+		err := s.engine.socket.close()
+		s.workersDone.Wait()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// newLane starts a shard for one viewer or tap whose sink may block. Caller holds mu.
+func (s *SFU) newLane() *shard {
+	sh := newShard(s.cfg.ShardQueue)
+	s.sessionsDone.Go(sh.run)
+	return sh
+}
+
+// secret returns 144 random bits, fit for a URL.
+func secret() string {
+	var b [18]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// now is the time as the rest of the system keeps it.
+func now() time.Time {
+	return time.Now().UTC().Truncate(time.Millisecond)
+}

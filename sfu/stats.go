@@ -1,0 +1,86 @@
+package sfu
+
+import "sync/atomic"
+
+// counters are the live form of Counters: written by the hot path, read by anybody.
+type counters struct {
+	packetsIn, bytesIn, keyframes             atomic.Uint64 // written by read loops
+	packetsOut, bytesOut, retransmitted       atomic.Uint64 // written by shards
+	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
+}
+
+func (c *counters) load() Counters {
+	return Counters{
+		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), Keyframes: c.keyframes.Load(),
+		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), Retransmitted: c.retransmitted.Load(),
+		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
+		KeyframeRequests: c.keyframeAsks.Load(),
+	}
+}
+
+// add sums two readings.
+func (c Counters) add(d Counters) Counters {
+	c.PacketsIn += d.PacketsIn
+	c.BytesIn += d.BytesIn
+	c.Keyframes += d.Keyframes
+	c.PacketsOut += d.PacketsOut
+	c.BytesOut += d.BytesOut
+	c.Retransmitted += d.Retransmitted
+	c.NACKs += d.NACKs
+	c.WriteErrors += d.WriteErrors
+	c.Dropped += d.Dropped
+	c.KeyframeRequests += d.KeyframeRequests
+	return c
+}
+
+// Status returns what a media session does at this moment, and whether there is one.
+func (s *SFU) Status(mediaSession string) (Status, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.media[mediaSession]
+	if !ok {
+		return Status{}, false
+	}
+	st := Status{
+		Publishing: m.publisher != nil,
+		Since:      m.since,
+		LostAt:     m.lostAt,
+		Viewers:    make(map[string]int),
+		Counters:   m.counters.load(),
+	}
+	for v := range m.viewers {
+		st.Viewers[v.viewer]++
+	}
+	for _, t := range m.tracks {
+		if t != nil {
+			st.Tracks = append(st.Tracks, t.info)
+		}
+	}
+	return st, true
+}
+
+// MediaSessions returns the ids of all media sessions that have not ended, in no order.
+func (s *SFU) MediaSessions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]string, 0, len(s.media))
+	for id := range s.media {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Stats returns the whole node's numbers.
+func (s *SFU) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended}
+	for _, m := range s.media {
+		if m.publisher != nil {
+			st.Publishers++
+		}
+		st.Taps += len(m.taps)
+		st.Counters = st.Counters.add(m.counters.load())
+	}
+	return st
+}

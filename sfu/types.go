@@ -1,0 +1,96 @@
+package sfu
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+// Answer is the result of an accepted offer.
+type Answer struct {
+	// SessionID names the WHIP or WHEP session; it cannot be guessed.
+	SessionID string
+	// SDP is the answer with every server candidate.
+	SDP []byte
+	// ETag is a quoted strong entity tag of the ICE session.
+	ETag string
+}
+
+// Sink is the last step of a packet. *webrtc.TrackLocalStaticRTP's writer and the recorder's track writer are Sinks.
+// WriteRTP is called by one goroutine at a time and keeps neither header nor payload after it returns.
+type Sink interface {
+	WriteRTP(h *rtp.Header, payload []byte) (int, error)
+}
+
+// SenderReportSink is a Sink that also wants the mapping from RTP to NTP time, for lip sync. Both times are those
+// of the packets the Sink got: continuous across a takeover.
+type SenderReportSink interface {
+	WriteSenderReport(ntp uint64, rtp uint32)
+}
+
+// Tap receives a copy of every up track of a media session. Track is called for every track there is and every one
+// that comes later, always by the same goroutine that writes to the Sinks; a nil Sink ignores the track. After a
+// takeover with the same codecs the same Sinks go on.
+type Tap interface {
+	Track(t TrackInfo) Sink
+}
+
+// DetachedTap is a Tap that wants to know when the SFU let go of it: the media session ended, or a new publisher
+// sends other codecs ("codec_changed"). It is not called after the tap's own detach.
+type DetachedTap interface {
+	Detached(reason string)
+}
+
+// TrackInfo describes an up track.
+type TrackInfo struct {
+	ID        string // unique in the media session
+	Kind      string // "audio" or "video"
+	MimeType  string // "video/VP8", "audio/opus", ...
+	ClockRate uint32
+	Channels  uint16
+	Fmtp      string
+	// RequestKeyframe asks the camera for a keyframe; requests are coalesced. It never blocks.
+	RequestKeyframe func()
+}
+
+// Observer hears of what begins and ends. It is called from one goroutine of the SFU, in order, never under a lock;
+// while it blocks, later events wait.
+type Observer interface {
+	// PublisherUp says that a camera is connected. A takeover is a PublisherDown followed by a PublisherUp.
+	PublisherUp(mediaSession string)
+	PublisherDown(mediaSession, reason string)
+	ViewerUp(mediaSession, viewer string)
+	ViewerDown(mediaSession, viewer, reason string)
+	// Ended says that a media session is gone; nothing more is heard of it.
+	Ended(mediaSession, reason string)
+}
+
+// Status is a media session at one moment.
+type Status struct {
+	Publishing bool
+	// Since is when the publisher connected. LostAt is when the last publisher was lost, or when the media session
+	// was opened if there never was one; zero while Publishing.
+	Since, LostAt time.Time
+	// Viewers counts the WHEP sessions of each stream session.
+	Viewers map[string]int
+	Tracks  []TrackInfo
+	Counters
+}
+
+// Counters count since the media session was opened.
+type Counters struct {
+	PacketsIn, BytesIn   uint64 // from the camera, payload bytes
+	PacketsOut, BytesOut uint64 // to viewers and taps
+	Keyframes            uint64 // received
+	KeyframeRequests     uint64 // PLIs sent to the camera
+	NACKs                uint64 // packets viewers asked for again
+	Retransmitted        uint64 // packets answered to NACKs
+	Dropped              uint64 // packets not offered to a full shard
+	WriteErrors          uint64 // packets a Sink refused
+}
+
+// Stats is the node at one moment.
+type Stats struct {
+	MediaSessions, Publishers, Viewers, Taps int
+	Counters                                 // of all media sessions that ever were
+}
