@@ -1,0 +1,84 @@
+package turn
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+)
+
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	media := newPeerSet([]netip.AddrPort{
+		netip.MustParseAddrPort("192.168.1.5:8090"),
+		netip.MustParseAddrPort("[::ffff:198.51.100.7]:8090"),
+		netip.MustParseAddrPort("[2001:db8::5]:8090"),
+	})
+	tests := []struct {
+		name, peer        string
+		host, hostAndPort bool
+	}{
+		{"media", "192.168.1.5:8090", true, true},
+		{"media, mapped", "[::ffff:192.168.1.5]:8090", true, true},
+		{"media listed as mapped", "198.51.100.7:8090", true, true},
+		{"media over IPv6", "[2001:db8::5]:8090", true, true},
+		{"media host, another port", "192.168.1.5:22", true, false},
+		{"media host, port zero", "192.168.1.5:0", true, false},
+		{"media host in NAT64", "[64:ff9b::c0a8:105]:8090", false, false},
+		{"media host in local NAT64", "[64:ff9b:1::c0a8:105]:8090", false, false},
+		{"media host in 6to4", "[2002:c0a8:105::]:8090", false, false},
+		{"media host, compatible", "[::c0a8:105]:8090", false, false},
+		{"neighbour", "192.168.1.6:8090", false, false},
+		{"public", "203.0.113.9:8090", false, false},
+		{"public over IPv6", "[2a00:1450::1]:443", false, false},
+		{"private 10", "10.0.0.1:8090", false, false},
+		{"private 172", "172.16.0.1:8090", false, false},
+		{"loopback", "127.0.0.1:8090", false, false},
+		{"loopback, mapped", "[::ffff:127.0.0.1]:8090", false, false},
+		{"loopback over IPv6", "[::1]:8090", false, false},
+		{"link-local", "169.254.0.1:8090", false, false},
+		{"metadata", "169.254.169.254:80", false, false},
+		{"metadata over IPv6", "[fd00:ec2::254]:80", false, false},
+		{"link-local over IPv6", "[fe80::1]:8090", false, false},
+		{"unique local", "[fd12::1]:8090", false, false},
+		{"carrier-grade NAT", "100.64.0.1:8090", false, false},
+		{"this network", "0.0.0.0:8090", false, false},
+		{"unspecified", "[::]:8090", false, false},
+		{"benchmark", "198.18.0.1:8090", false, false},
+		{"reserved", "240.0.0.1:8090", false, false},
+		{"broadcast", "255.255.255.255:8090", false, false},
+		{"multicast", "224.0.0.1:8090", false, false},
+		{"multicast over IPv6", "[ff02::1]:8090", false, false},
+		{"Teredo", "[2001::1]:8090", false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			peer := netip.MustParseAddrPort(tt.peer)
+			if got := media.allowsHost(addrOf(peer.Addr().AsSlice())); got != tt.host {
+				t.Errorf("the host is allowed: %v, want %v", got, tt.host)
+			}
+			if got := media.allows(addrPortOf(net.UDPAddrFromAddrPort(peer))); got != tt.hostAndPort {
+				t.Errorf("the port is allowed: %v, want %v", got, tt.hostAndPort)
+			}
+		})
+	}
+}
+
+// TestPolicyIgnoresWildcards lists what a careless caller may list.
+func TestPolicyIgnoresWildcards(t *testing.T) {
+	t.Parallel()
+	for _, peer := range []netip.AddrPort{
+		netip.MustParseAddrPort("0.0.0.0:8090"), netip.MustParseAddrPort("[::]:8090"),
+		netip.MustParseAddrPort("[::ffff:0.0.0.0]:8090"), netip.MustParseAddrPort("224.0.0.1:8090"),
+		netip.MustParseAddrPort("[ff02::1]:8090"), netip.MustParseAddrPort("255.255.255.255:8090"),
+		netip.MustParseAddrPort("192.168.1.5:0"),
+		{},
+	} {
+		if set := newPeerSet([]netip.AddrPort{peer}); len(set) != 0 {
+			t.Errorf("%v became allowed", peer)
+		}
+	}
+	if addrPortOf(&net.IPAddr{}).IsValid() || addrOf(nil).IsValid() {
+		t.Error("an address of no transport became one")
+	}
+}
