@@ -1,0 +1,83 @@
+package control
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// headers are the security headers of every answer. There is no
+// Cross-Origin-Embedder-Policy: it would keep recordings on another origin
+// from playing.
+type headers struct {
+	csp string
+}
+
+func newHeaders(objectOrigin string) (*headers, error) {
+	objects := ""
+	if objectOrigin != "" {
+		origin, err := parseOrigin(objectOrigin)
+		if err != nil {
+			return nil, err
+		}
+		objects = " " + origin
+	}
+	return &headers{csp: strings.Join([]string{
+		"default-src 'none'",
+		"script-src 'self'",
+		"style-src 'self'",
+		"font-src 'self'",
+		"img-src 'self' data: blob:" + objects,
+		"media-src 'self' blob:" + objects,
+		"connect-src 'self' ws: wss:" + objects,
+		"worker-src 'self'",
+		"manifest-src 'self'",
+		"form-action 'self'",
+		"base-uri 'none'",
+		"frame-ancestors 'none'",
+	}, "; ")}, nil
+}
+
+func (h *headers) handle(c *fiber.Ctx) error {
+	h.set(c)
+	return c.Next()
+}
+
+func (h *headers) set(c *fiber.Ctx) {
+	c.Set(fiber.HeaderContentSecurityPolicy, h.csp)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderXFrameOptions, "DENY")
+	// Not no-referrer: it makes browsers send "Origin: null" with forms.
+	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
+	c.Set("Cross-Origin-Opener-Policy", "same-origin")
+	c.Set(fiber.HeaderPermissionsPolicy,
+		"camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), "+
+			"picture-in-picture=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=(), bluetooth=()")
+	if !isOpen(c) {
+		c.Set("Cross-Origin-Resource-Policy", "same-origin")
+	}
+}
+
+// isOpen says whether pages of any origin may use the address: its credential
+// is a token or a signature, never the user's cookie.
+func isOpen(c *fiber.Ctx) bool {
+	for _, prefix := range [...]string{"/whip/", "/whep/", "/objects/"} {
+		if strings.HasPrefix(c.Path(), prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseOrigin returns origin if it is scheme://host[:port] and safe to repeat
+// in a header.
+func parseOrigin(origin string) (string, error) {
+	u, err := url.Parse(strings.TrimSuffix(origin, "/"))
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
+		u.Scheme+"://"+u.Host != u.String() || strings.ContainsAny(u.Host, "'\";, *") {
+		return "", fmt.Errorf("control: %q is not an origin, want scheme://host[:port]", origin)
+	}
+	return u.String(), nil
+}

@@ -1,0 +1,147 @@
+package media
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
+)
+
+// schemeMedia names the bearer scheme of media tokens in the OpenAPI document.
+const schemeMedia = "media"
+
+// mediaSession is a media session as its camera sees it.
+type mediaSession struct {
+	ID             string    `json:"id"`
+	CameraDeviceID string    `json:"cameraDeviceId"`
+	Continuous     bool      `json:"continuous" doc:"Stays open when nobody watches"`
+	CreatedAt      time.Time `json:"createdAt"`
+}
+
+func toMediaSession(m store.MediaSession) mediaSession {
+	return mediaSession{ID: m.ID, CameraDeviceID: m.CameraDeviceID, Continuous: m.Continuous, CreatedAt: m.CreatedAt}
+}
+
+type idInput struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+type credentialsOutput struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         Credentials
+}
+
+type goLiveOutput struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         struct {
+		MediaSession mediaSession `json:"mediaSession"`
+		Credentials  Credentials  `json:"credentials"`
+	}
+}
+
+// noStore keeps tokens out of every cache.
+const noStore = "no-store"
+
+func (s *Service) operations(api huma.API) {
+	op := func(method, path, summary string) huma.Operation {
+		return huma.Operation{Method: method, Path: path, Summary: summary, Tags: []string{"media"}, Security: auth.Device}
+	}
+	rest.Register(api, op(http.MethodGet, "/streams/{id}/publish-credentials", "Get what publishing a stream needs"),
+		func(ctx context.Context, in *idInput) (*credentialsOutput, error) {
+			return answered(s.PublishCredentials(ctx, principal(ctx), in.ID, rest.RequestOf(ctx).Origin))
+		})
+	rest.Register(api, op(http.MethodGet, "/streams/{id}/subscribe-credentials", "Get what watching a stream needs"),
+		func(ctx context.Context, in *idInput) (*credentialsOutput, error) {
+			return answered(s.SubscribeCredentials(ctx, principal(ctx), in.ID, rest.RequestOf(ctx).Origin))
+		})
+	goLive := op(http.MethodPost, "/media-sessions", "Go live without being asked")
+	goLive.DefaultStatus = http.StatusCreated
+	rest.Register(api, goLive, func(ctx context.Context, _ *struct{}) (*goLiveOutput, error) {
+		m, c, err := s.GoLive(ctx, principal(ctx), rest.RequestOf(ctx).Origin)
+		if err != nil {
+			return nil, err
+		}
+		out := &goLiveOutput{CacheControl: noStore}
+		out.Body.MediaSession, out.Body.Credentials = toMediaSession(m), c
+		return out, nil
+	})
+	rest.Register(api, op(http.MethodDelete, "/media-sessions/{id}", "Stop being live"),
+		func(ctx context.Context, in *idInput) (*struct{}, error) {
+			return nil, s.sessions.EndMedia(ctx, principal(ctx), in.ID)
+		})
+}
+
+func answered(c Credentials, err error) (*credentialsOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &credentialsOutput{CacheControl: noStore, Body: c}, nil
+}
+
+// principal is who the middleware let through.
+func principal(ctx context.Context) auth.Principal {
+	p, _ := auth.From(ctx)
+	return p
+}
+
+// document adds WHIP and WHEP, which huma does not serve, to the OpenAPI
+// document.
+func document(api huma.API) {
+	doc := api.OpenAPI()
+	if doc.Components.SecuritySchemes == nil {
+		doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{}
+	}
+	doc.Components.SecuritySchemes[schemeMedia] = &huma.SecurityScheme{
+		Type: "http", Scheme: "bearer", Description: "A token from publish-credentials or subscribe-credentials",
+	}
+	for _, d := range []direction{publish, subscribe} {
+		for _, op := range operationsOf(d) {
+			doc.AddOperation(op)
+		}
+	}
+}
+
+func operationsOf(d direction) []*huma.Operation {
+	protocol, title := protocolOf(d), "WHIP (RFC 9725)"
+	if d == subscribe {
+		title = "WHEP (draft-ietf-wish-whep)"
+	}
+	endpoint := "/" + protocol + "/{mediaSessionId}"
+	op := func(method, path, id, summary string, params []string, responses map[string]*huma.Response) *huma.Operation {
+		o := &huma.Operation{
+			Method: method, Path: path, OperationID: protocol + "-" + id, Summary: title + ": " + summary,
+			Tags: []string{"media"}, Security: []map[string][]string{{schemeMedia: {}}}, Responses: responses,
+		}
+		for _, name := range params {
+			o.Parameters = append(o.Parameters,
+				&huma.Param{Name: name, In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
+		}
+		return o
+	}
+	one, two := []string{"mediaSessionId"}, []string{"mediaSessionId", "sessionId"}
+	post := op(http.MethodPost, endpoint, "post", "open a session", one, map[string]*huma.Response{
+		"201": {Description: "The SDP answer; Location is the session, Link the ICE servers", Content: text(typeSDP)},
+		"409": {Description: "Nobody publishes yet: try again after Retry-After"},
+		"422": {Description: "The offer is valid, but not supported"},
+	})
+	post.RequestBody = &huma.RequestBody{Required: true, Content: text(typeSDP)}
+	patch := op(http.MethodPatch, endpoint+"/{sessionId}", "patch", "add ICE candidates", two, map[string]*huma.Response{
+		"204": {Description: "Added"},
+		"412": {Description: "If-Match names another ICE session"},
+		"428": {Description: "If-Match is missing"},
+	})
+	patch.RequestBody = &huma.RequestBody{Required: true, Content: text(typeSDPFrag)}
+	remove := op(http.MethodDelete, endpoint+"/{sessionId}", "delete", "end the session", two, map[string]*huma.Response{
+		"200": {Description: "Ended"},
+	})
+	return []*huma.Operation{post, patch, remove}
+}
+
+func text(mediaType string) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{mediaType: {Schema: &huma.Schema{Type: huma.TypeString}}}
+}

@@ -1,0 +1,119 @@
+package media
+
+import (
+	"mime"
+	"strings"
+)
+
+const (
+	typeSDP     = "application/sdp"
+	typeSDPFrag = "application/trickle-ice-sdpfrag"
+
+	corsMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+	corsHeaders = "Authorization, Content-Type, If-Match"
+	corsExpose  = "Location, Link, ETag, Retry-After, Accept-Patch, Accept-Post, WWW-Authenticate"
+
+	allowEndpoint = "GET, HEAD, OPTIONS, POST"
+	allowSession  = "DELETE, GET, HEAD, OPTIONS, PATCH"
+)
+
+// hasMediaType reports whether a Content-Type names the media type want, in
+// any case and with any parameters (RFC 9110, section 8.3.1).
+func hasMediaType(contentType, want string) bool {
+	got, _, err := mime.ParseMediaType(contentType)
+	return err == nil && got == want
+}
+
+// precondition is what an If-Match header asks for.
+type precondition int
+
+const (
+	matchMissing precondition = iota // no usable entity-tag at all
+	matchAny                         // *: an ICE restart
+	matchCurrent                     // names the current entity-tag
+	matchOther                       // names only others
+)
+
+// matchETag evaluates an If-Match header against the current strong
+// entity-tag. The quoted form of * is taken too: the example of RFC 9725,
+// section 4.3.3 prints it so. Comparison is strong: a weak tag never matches
+// (RFC 9110, section 13.1.1).
+func matchETag(header, current string) precondition {
+	header = strings.TrimSpace(header)
+	switch header {
+	case "":
+		return matchMissing
+	case "*", `"*"`:
+		return matchAny
+	}
+	for rest := header; rest != ""; {
+		var tag string
+		var ok bool
+		if tag, rest, ok = cutETag(rest); !ok {
+			return matchOther
+		}
+		if tag == current {
+			return matchCurrent
+		}
+	}
+	return matchOther
+}
+
+// cutETag cuts the first entity-tag off a comma separated list (RFC 9110,
+// section 8.8.3). It reports false if the list is malformed.
+func cutETag(list string) (tag, rest string, ok bool) {
+	list = strings.TrimLeft(list, ", \t")
+	if list == "" {
+		return "", "", true
+	}
+	start := 0
+	if strings.HasPrefix(list, "W/") {
+		start = 2
+	}
+	if len(list) <= start || list[start] != '"' {
+		return "", "", false
+	}
+	end := strings.IndexByte(list[start+1:], '"')
+	if end < 0 {
+		return "", "", false
+	}
+	end += start + 2
+	tag, rest = list[:end], strings.TrimLeft(list[end:], " \t")
+	if rest != "" && rest[0] != ',' {
+		return "", "", false
+	}
+	return tag, rest, true
+}
+
+// links formats ICE servers as Link header values, one per URL (RFC 9725,
+// section 4.6). What cannot stand in a header is left out.
+func links(servers []ICEServer) []string {
+	var out []string
+	for _, server := range servers {
+		for _, url := range server.URLs {
+			if !visible(url) || strings.ContainsAny(url, "<>") || !printable(server.Username+server.Credential) {
+				continue
+			}
+			link := "<" + url + `>; rel="ice-server"`
+			if server.Username != "" {
+				link += "; username=" + quote(server.Username) + "; credential=" + quote(server.Credential) +
+					`; credential-type="password"`
+			}
+			out = append(out, link)
+		}
+	}
+	return out
+}
+
+// quote makes a quoted-string (RFC 9110, section 5.6.4).
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+func visible(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
+func printable(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+}

@@ -1,0 +1,146 @@
+package media
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
+)
+
+func TestMatchETag(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		header string
+		want   precondition
+	}{
+		{"", matchMissing},
+		{"  ", matchMissing},
+		{"*", matchAny},
+		{`"*"`, matchAny},
+		{`"a"`, matchCurrent},
+		{` "a" `, matchCurrent},
+		{`"b", "a"`, matchCurrent},
+		{`W/"b","a"`, matchCurrent},
+		{`,, "a"`, matchCurrent},
+		{`W/"a"`, matchOther},
+		{`"b"`, matchOther},
+		{`a`, matchOther},
+		{`"a`, matchOther},
+		{`"b" "a"`, matchOther},
+		{`"a,b"`, matchOther},
+		{`,`, matchOther},
+		{`*, "a"`, matchOther},
+	} {
+		if got := matchETag(tt.header, `"a"`); got != tt.want {
+			t.Errorf("If-Match %q: got %d, want %d", tt.header, got, tt.want)
+		}
+	}
+}
+
+func FuzzMatchETag(f *testing.F) {
+	for _, seed := range []string{"", "*", `"*"`, `"ice-1"`, `W/"ice-1"`, `"a", "ice-1"`, `"a" "b"`, `"`, "W/", ",,,"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		got := matchETag(header, testETag)
+		if got == matchCurrent && !strings.Contains(header, testETag) {
+			t.Errorf("%q matches without naming the tag", header)
+		}
+		if !strings.ContainsAny(header, `"*`) && strings.TrimSpace(header) != "" && got != matchOther {
+			t.Errorf("%q has no tag, and is taken as %d", header, got)
+		}
+		// Another tag in front changes nothing for a list that is one.
+		if got == matchCurrent && matchETag(`"first", `+header, testETag) != matchCurrent {
+			t.Errorf("%q matches only at the front", header)
+		}
+	})
+}
+
+func TestLinksLeaveOutWhatBreaksHeaders(t *testing.T) {
+	t.Parallel()
+	got := links([]ICEServer{
+		{URLs: []string{"stun:a", "stun:b>; rel=evil", "stun:c\r\nX: y", ""}},
+		{URLs: []string{"turn:d"}, Username: "u\nv", Credential: "p"},
+	})
+	if want := []string{`<stun:a>; rel="ice-server"`}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// fixed is a store with one device, one media session and one stream of it.
+type fixed struct{}
+
+func (fixed) DeviceByID(_ context.Context, id string) (store.Device, error) {
+	if id != "d" {
+		return store.Device{}, store.ErrNotFound
+	}
+	return store.Device{ID: "d", UserID: "u", TokenKeyID: "k"}, nil
+}
+
+func (fixed) MediaSession(context.Context, string) (store.MediaSession, error) {
+	return store.MediaSession{ID: "m", OwnerUserID: "u", CameraDeviceID: "d"}, nil
+}
+
+func (fixed) Stream(context.Context, string, string) (store.Stream, error) {
+	return store.Stream{ID: "s", Status: store.StreamStreaming, MediaSessionID: "m", CameraDeviceID: "d"}, nil
+}
+
+// FuzzToken sends any Authorization header, path and session: only the two
+// tokens that were issued reach the SFU.
+func FuzzToken(f *testing.F) {
+	signer, err := auth.NewSigner([]byte("a secret of the tests"), "media")
+	if err != nil {
+		f.Fatal(err)
+	}
+	sfu := &fakeSFU{open: map[string]bool{}}
+	s := New(Config{Store: fixed{}, SFU: sfu, Signer: signer, ICE: fakeICE{}, Logger: slog.New(slog.DiscardHandler)})
+	app := fiber.New(fiber.Config{ErrorHandler: rest.ErrorHandler, Immutable: true})
+	s.Mount(app, rest.New(app, rest.Config{}))
+	handle := app.Handler()
+
+	issue := func(d direction) string {
+		token, _, err := s.issue(claims{Direction: d, MediaSessionID: "m", StreamID: "s", DeviceID: "d", UserID: "u", KeyID: "k"})
+		if err != nil {
+			f.Fatal(err)
+		}
+		return token
+	}
+	whip, whep := issue(publish), issue(subscribe)
+	for _, token := range []string{whip, whep, "", "a.b", whip + ".", whip[1:], strings.ToLower(whip)} {
+		f.Add("Bearer "+token, true, "m", "")
+		f.Add("bearer  "+token, false, "m", whep)
+	}
+	f.Fuzz(func(t *testing.T, authorization string, whipPath bool, mediaSession, session string) {
+		var c fasthttp.RequestCtx
+		path, want := "/whep/", whep
+		if whipPath {
+			path, want = "/whip/", whip
+		}
+		c.Request.Header.SetMethod(fiber.MethodPost)
+		c.Request.Header.SetContentType(typeSDP)
+		if session != "" {
+			c.Request.Header.SetMethod(fiber.MethodDelete)
+			session = "/" + session
+		}
+		c.Request.Header.Set(fiber.HeaderAuthorization, authorization)
+		c.Request.URI().SetPath(path + mediaSession + session)
+		c.Request.SetBodyString("v=0")
+		handle(&c)
+		status := c.Response.StatusCode()
+		if status >= 500 {
+			t.Errorf("status %d", status)
+		}
+		token, _ := auth.BearerToken(authorization)
+		if calls := sfu.take(); len(calls) != 0 && (token != want || !strings.HasPrefix(mediaSession, "m")) {
+			t.Errorf("%q reached the SFU as %q", authorization, calls)
+		}
+	})
+}

@@ -1,0 +1,281 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/control/rest"
+)
+
+const (
+	// bodyLimit bounds an offer and a fragment; real ones are below 16 KiB.
+	bodyLimit = 64 << 10
+	// requestTimeout bounds the store and the SFU together.
+	requestTimeout = 10 * time.Second
+
+	// What a client waits before it tries again, in seconds.
+	retryNoPublisher = "2"
+	retryBusy        = "5"
+	preflightMaxAge  = "86400"
+)
+
+// Mount adds the routes of this package. WHIP and WHEP are plain handlers,
+// because their bodies, statuses and headers are not JSON's.
+func (s *Service) Mount(app fiber.Router, api huma.API) {
+	for _, d := range []direction{publish, subscribe} {
+		app.All("/"+protocolOf(d)+"/:mediaSession", s.endpoint(d))
+		app.All("/"+protocolOf(d)+"/:mediaSession/:session", s.session(d))
+	}
+	s.operations(api)
+	document(api)
+}
+
+// endpoint serves the WHIP or WHEP endpoint URL (RFC 9725, section 4.2).
+func (s *Service) endpoint(d direction) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		cors(c)
+		var err error
+		switch c.Method() {
+		case fiber.MethodPost:
+			err = s.create(c, d)
+		case fiber.MethodOptions:
+			err = s.describe(c, d)
+		case fiber.MethodGet, fiber.MethodHead:
+			discover(c, d)
+		default:
+			c.Set(fiber.HeaderAllow, allowEndpoint)
+			err = errMethod
+		}
+		return problem(c, err)
+	}
+}
+
+// session serves a WHIP or WHEP session URL (RFC 9725, sections 4.2 and 4.3).
+func (s *Service) session(d direction) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		cors(c)
+		var err error
+		switch c.Method() {
+		case fiber.MethodPatch:
+			err = s.patch(c, d)
+		case fiber.MethodDelete:
+			err = s.remove(c, d)
+		case fiber.MethodGet, fiber.MethodHead:
+			if _, err = s.find(c, d); err == nil {
+				c.Status(fiber.StatusNoContent)
+			}
+		case fiber.MethodOptions:
+			preflight(c, allowSession)
+			c.Set("Accept-Patch", typeSDPFrag)
+		default:
+			c.Set(fiber.HeaderAllow, allowSession)
+			err = errMethod
+		}
+		return problem(c, err)
+	}
+}
+
+// create answers an offer with a new session.
+func (s *Service) create(c *fiber.Ctx, d direction) error {
+	ctx, cancel := context.WithTimeout(c.UserContext(), requestTimeout)
+	defer cancel()
+	cl, err := s.authorize(ctx, token(c), d, c.Params("mediaSession"))
+	if err != nil {
+		return err
+	}
+	offer, err := body(c, typeSDP, errNotSDP)
+	if err != nil {
+		c.Set("Accept-Post", typeSDP)
+		return err
+	}
+	base, err := s.base(rest.RequestOf(c.UserContext()).Origin)
+	if err != nil {
+		return err
+	}
+	answer, err := s.connect(ctx, cl, offer)
+	if err != nil {
+		return err
+	}
+	segment, err := s.seal(cl, answer)
+	if err != nil {
+		return errors.Join(err, s.sfu.Close(answer.SessionID, "not_answered"))
+	}
+	s.log.InfoContext(ctx, "media connected", slog.String("media_session", cl.MediaSessionID),
+		slog.String("stream", cl.StreamID), slog.String("device", cl.DeviceID))
+
+	// An absolute path without the origin survives reverse proxies.
+	c.Set(fiber.HeaderLocation, base.Path+"/"+protocolOf(d)+"/"+cl.MediaSessionID+"/"+segment)
+	c.Set(fiber.HeaderETag, answer.ETag)
+	c.Set("Accept-Patch", typeSDPFrag)
+	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.UserID))
+	c.Set(fiber.HeaderContentType, typeSDP)
+	return c.Status(fiber.StatusCreated).Send(answer.SDP)
+}
+
+// connect opens the SFU's side. A second publisher of a media session takes
+// over from the first, a viewer may have several sessions.
+func (s *Service) connect(ctx context.Context, cl claims, offer []byte) (Answer, error) {
+	if cl.Direction == publish {
+		return s.sfu.Publish(ctx, cl.MediaSessionID, offer)
+	}
+	return s.sfu.Play(ctx, cl.MediaSessionID, cl.StreamID, offer)
+}
+
+// describe answers OPTIONS. It is public, as a CORS preflight carries no
+// credentials; whoever shows a token also gets the ICE servers.
+func (s *Service) describe(c *fiber.Ctx, d direction) error {
+	preflight(c, allowEndpoint)
+	c.Set("Accept-Post", typeSDP)
+	if c.Get(fiber.HeaderAuthorization) == "" || c.Get(fiber.HeaderAccessControlRequestMethod) != "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.UserContext(), requestTimeout)
+	defer cancel()
+	cl, err := s.authorize(ctx, token(c), d, c.Params("mediaSession"))
+	if err != nil {
+		return err
+	}
+	base, err := s.base(rest.RequestOf(c.UserContext()).Origin)
+	if err != nil {
+		return err
+	}
+	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.UserID))
+	return nil
+}
+
+// discover answers GET and HEAD with success and no content, whatever the
+// path (RFC 9725, section 4.2). A WHEP endpoint shows by HEAD what it is.
+func discover(c *fiber.Ctx, d direction) {
+	if d == subscribe && c.Method() == fiber.MethodHead {
+		c.Set(fiber.HeaderContentType, typeSDP)
+		return
+	}
+	c.Status(fiber.StatusNoContent)
+}
+
+// patch adds a client's ICE candidates (RFC 9725, section 4.3.2).
+func (s *Service) patch(c *fiber.Ctx, d direction) error {
+	h, err := s.find(c, d)
+	if err != nil {
+		return err
+	}
+	fragment, err := body(c, typeSDPFrag, errNotSDPFrag)
+	if err != nil {
+		c.Set("Accept-Patch", typeSDPFrag)
+		return err
+	}
+	// RFC 9725, section 4.3.1: 428 without entity-tag, 412 for another one,
+	// 422 for the one of trickle and restart that is not supported.
+	ifMatch := bytes.Join(c.Request().Header.PeekAll(fiber.HeaderIfMatch), []byte(","))
+	switch matchETag(string(ifMatch), h.ETag) {
+	case matchMissing:
+		return errNoIfMatch
+	case matchAny:
+		return errNoRestart
+	case matchOther:
+		return errStaleETag
+	case matchCurrent:
+	}
+	ctx, cancel := context.WithTimeout(c.UserContext(), requestTimeout)
+	defer cancel()
+	if err := s.sfu.Trickle(ctx, h.SessionID, fragment); err != nil {
+		return err
+	}
+	c.Status(fiber.StatusNoContent)
+	return nil
+}
+
+// remove ends a session. Entity-tags are ignored (RFC 9725, section 4.3.1).
+func (s *Service) remove(c *fiber.Ctx, d direction) error {
+	h, err := s.find(c, d)
+	if err != nil {
+		return err
+	}
+	return s.sfu.Close(h.SessionID, "closed_by_client")
+}
+
+// find returns the session of the URL, if the token may touch it.
+func (s *Service) find(c *fiber.Ctx, d direction) (handle, error) {
+	ctx, cancel := context.WithTimeout(c.UserContext(), requestTimeout)
+	defer cancel()
+	cl, err := s.authorize(ctx, token(c), d, c.Params("mediaSession"))
+	if err != nil {
+		return handle{}, err
+	}
+	return s.open(cl, c.Params("session"))
+}
+
+func token(c *fiber.Ctx) string {
+	token, _ := auth.BearerToken(c.Get(fiber.HeaderAuthorization))
+	return token
+}
+
+// body returns a copy of the request's body if it has the media type.
+func body(c *fiber.Ctx, mediaType string, wrongType error) ([]byte, error) {
+	if !hasMediaType(c.Get(fiber.HeaderContentType), mediaType) {
+		return nil, wrongType
+	}
+	b := c.Request().Body() // not c.Body, which inflates without a limit
+	if len(b) > bodyLimit {
+		return nil, errTooLarge
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil, errEmptyBody
+	}
+	return bytes.Clone(b), nil
+}
+
+func cors(c *fiber.Ctx) {
+	c.Set(fiber.HeaderAccessControlAllowOrigin, "*")
+	c.Set(fiber.HeaderAccessControlExposeHeaders, corsExpose)
+}
+
+func preflight(c *fiber.Ctx, allow string) {
+	c.Set(fiber.HeaderAllow, allow)
+	c.Set(fiber.HeaderAccessControlAllowMethods, corsMethods)
+	c.Set(fiber.HeaderAccessControlAllowHeaders, corsHeaders)
+	c.Set(fiber.HeaderAccessControlMaxAge, preflightMaxAge)
+}
+
+// addLinks adds one header line a URL: not every client splits a list.
+func addLinks(c *fiber.Ctx, servers []ICEServer) {
+	for _, link := range links(servers) {
+		c.Response().Header.Add(fiber.HeaderLink, link)
+	}
+}
+
+// problem answers an error with its document and the headers that belong to
+// its status; nil stays what the handler made.
+func problem(c *fiber.Ctx, err error) error {
+	if err == nil {
+		return nil
+	}
+	if problemErr := rest.Problem(c, err); problemErr != nil {
+		return problemErr
+	}
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return nil
+	}
+	switch {
+	case errors.Is(err, errNoToken):
+		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
+	case f.Kind == fault.Unauthenticated: // RFC 6750, section 3.1
+		c.Set(fiber.HeaderWWWAuthenticate, `Bearer error="invalid_token"`)
+	case errors.Is(err, errWrongDirection):
+		c.Set(fiber.HeaderWWWAuthenticate, `Bearer error="insufficient_scope"`)
+	case f.Code == codeNoPublisher:
+		c.Set(fiber.HeaderRetryAfter, retryNoPublisher)
+	case f.Kind == fault.Unavailable:
+		c.Set(fiber.HeaderRetryAfter, retryBusy)
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+// Package media lets cameras publish by WHIP (RFC 9725) and viewers watch by
+// WHEP (draft-ietf-wish-whep), and issues the tokens that they do it with.
+package media
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/store"
+)
+
+// Kinds that only WHIP and WHEP answer.
+const (
+	methodNotAllowed     = fault.Kind(http.StatusMethodNotAllowed)
+	preconditionFailed   = fault.Kind(http.StatusPreconditionFailed)
+	preconditionRequired = fault.Kind(http.StatusPreconditionRequired)
+)
+
+// ErrNotStreaming refuses credentials for a stream that is not streaming.
+var ErrNotStreaming = fault.New(fault.Conflict, "stream_not_streaming", "The stream is not streaming.")
+
+// The other faults of this package.
+var (
+	errNoToken        = fault.New(fault.Unauthenticated, "unauthenticated", "A media token is required.")
+	errInvalidToken   = fault.New(fault.Unauthenticated, "unauthenticated", "The media token is invalid, expired or revoked.")
+	errWrongDirection = fault.New(fault.Forbidden, "forbidden", "The media token is for the other direction.")
+	errNoSession      = fault.New(fault.NotFound, "not_found", "There is no such session.")
+	errEmptyBody      = fault.New(fault.Invalid, "empty_body", "The request has no body.")
+	errTooLarge       = fault.New(fault.TooLarge, "body_too_large", "The body is larger than 64 KiB.")
+	errNotSDP         = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/sdp.")
+	errNotSDPFrag     = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/trickle-ice-sdpfrag.")
+	errNoRestart      = fault.New(fault.Unprocessable, "ice_restart_unsupported", "ICE restarts are not supported: open a new session.")
+	errNoIfMatch      = fault.New(preconditionRequired, "precondition_required", "If-Match with the session's entity-tag is required.")
+	errStaleETag      = fault.New(preconditionFailed, "precondition_failed", "The entity-tag is not the session's current one.")
+	errMethod         = fault.New(methodNotAllowed, "method_not_allowed", "The method is not allowed here.")
+)
+
+// codeNoPublisher is the code of the SFU's fault for a media session that
+// nobody publishes yet: worth another try soon.
+const codeNoPublisher = "no_publisher"
+
+// Store is what media needs from the database.
+type Store interface {
+	Stream(ctx context.Context, userID, id string) (store.Stream, error)
+	MediaSession(ctx context.Context, id string) (store.MediaSession, error)
+	DeviceByID(ctx context.Context, id string) (store.Device, error)
+}
+
+// SFU answers offers. Its errors are faults: invalid_offer 400,
+// unsupported_offer 422, no_publisher 409, not_found 404, busy 503.
+type SFU interface {
+	Publish(ctx context.Context, mediaSessionID string, offer []byte) (Answer, error)
+	Play(ctx context.Context, mediaSessionID, viewer string, offer []byte) (Answer, error)
+	Trickle(ctx context.Context, sessionID string, fragment []byte) error
+	Close(sessionID, reason string) error
+}
+
+// Answer is the SFU's side of a new session. ETag is strong and quoted.
+type Answer struct {
+	SessionID string
+	SDP       []byte
+	ETag      string
+}
+
+// Signer signs and verifies tokens of one purpose.
+type Signer interface {
+	Sign(payload any) (string, error)
+	Verify(token string, payload any) error
+}
+
+// Sessions opens and ends media sessions that a camera starts by itself.
+type Sessions interface {
+	OpenMedia(ctx context.Context, p auth.Principal) (store.MediaSession, error)
+	EndMedia(ctx context.Context, p auth.Principal, id string) error
+}
+
+// ICE names the STUN and TURN servers for a user who reached us under host.
+type ICE interface {
+	ICEServers(host, userID string) []ICEServer
+}
+
+// ICEServer is one entry of a browser's RTCConfiguration.iceServers.
+type ICEServer struct {
+	URLs       []string `json:"urls"`
+	Username   string   `json:"username,omitempty"`
+	Credential string   `json:"credential,omitempty"`
+}
+
+// Config is what a Service is made of.
+type Config struct {
+	Store    Store
+	SFU      SFU
+	Signer   Signer // for this package's purpose alone
+	Sessions Sessions
+	ICE      ICE
+	Logger   *slog.Logger
+
+	// BaseURL is where the outside reaches us, such as
+	// "https://cam.example.org/securecam". Empty: what each request came under.
+	BaseURL *url.URL
+	// TokenTTL is how long a media token opens sessions. Default 1 h.
+	TokenTTL time.Duration
+	// Now is the clock of tokens; nil is time.Now.
+	Now func() time.Time
+}
+
+// Service issues media tokens and serves WHIP and WHEP. It is safe for
+// concurrent use.
+type Service struct {
+	store    Store
+	sfu      SFU
+	signer   Signer
+	sessions Sessions
+	ice      ICE
+	log      *slog.Logger
+	cfg      Config
+}
+
+// New returns a Service.
+func New(c Config) *Service {
+	if c.TokenTTL <= 0 {
+		c.TokenTTL = time.Hour
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Service{
+		store: c.Store, sfu: c.SFU, signer: c.Signer, sessions: c.Sessions, ice: c.ICE, log: c.Logger, cfg: c,
+	}
+}
+
+func (s *Service) now() time.Time { return s.cfg.Now().UTC() }
+
+// base is the URL that the outside reaches us under, without final slash.
+// origin is the one that the request came under.
+func (s *Service) base(origin string) (url.URL, error) {
+	base := s.cfg.BaseURL
+	if base == nil {
+		var err error
+		if base, err = url.Parse(origin); err != nil {
+			return url.URL{}, fmt.Errorf("media: base url: %w", err)
+		}
+	}
+	return url.URL{Scheme: base.Scheme, Host: base.Host, Path: strings.TrimRight(base.Path, "/")}, nil
+}
+
+// Credentials let a device open one direction of a media session.
+type Credentials struct {
+	Protocol       string      `json:"protocol" enum:"whip,whep"`
+	URL            string      `json:"url" format:"uri"`
+	Token          string      `json:"token"`
+	ExpiresAt      time.Time   `json:"expiresAt"`
+	MediaSessionID string      `json:"mediaSessionId"`
+	ICEServers     []ICEServer `json:"iceServers"`
+}
+
+// PublishCredentials returns what the camera p needs to publish for a stream.
+func (s *Service) PublishCredentials(
+	ctx context.Context, p auth.Principal, streamID, origin string,
+) (Credentials, error) {
+	st, err := s.streaming(ctx, p, streamID)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return s.credentials(ctx, claims{Direction: publish, MediaSessionID: st.MediaSessionID}, p, origin)
+}
+
+// SubscribeCredentials returns what a participant p needs to watch a stream.
+func (s *Service) SubscribeCredentials(
+	ctx context.Context, p auth.Principal, streamID, origin string,
+) (Credentials, error) {
+	st, err := s.streaming(ctx, p, streamID)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c := claims{Direction: subscribe, MediaSessionID: st.MediaSessionID, StreamID: st.ID}
+	return s.credentials(ctx, c, p, origin)
+}
+
+// streaming returns the stream if p takes part in it and it streams.
+func (s *Service) streaming(ctx context.Context, p auth.Principal, id string) (store.Stream, error) {
+	st, err := s.store.Stream(ctx, p.UserID, id)
+	if err != nil {
+		return store.Stream{}, err
+	}
+	if !participant(st, p.DeviceID) {
+		return store.Stream{}, store.ErrNotFound
+	}
+	if st.Status != store.StreamStreaming {
+		return store.Stream{}, ErrNotStreaming
+	}
+	return st, nil
+}
+
+// GoLive opens a media session for the camera p, which nobody asked for, and
+// returns what it needs to publish into it.
+func (s *Service) GoLive(ctx context.Context, p auth.Principal, origin string) (store.MediaSession, Credentials, error) {
+	m, err := s.sessions.OpenMedia(ctx, p)
+	if err != nil {
+		return store.MediaSession{}, Credentials{}, err
+	}
+	c, err := s.credentials(ctx, claims{Direction: publish, MediaSessionID: m.ID}, p, origin)
+	return m, c, err
+}
+
+// credentials issues a token for the caller's device and says where to use it.
+func (s *Service) credentials(ctx context.Context, c claims, p auth.Principal, origin string) (Credentials, error) {
+	if c.Direction == publish && p.Role != store.RoleCamera {
+		return Credentials{}, auth.ErrForbidden
+	}
+	base, err := s.base(origin)
+	if err != nil {
+		return Credentials{}, err
+	}
+	device, err := s.store.DeviceByID(ctx, p.DeviceID)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c.DeviceID, c.UserID, c.KeyID = device.ID, device.UserID, device.TokenKeyID
+	token, expires, err := s.issue(c)
+	if err != nil {
+		return Credentials{}, err
+	}
+	protocol := protocolOf(c.Direction)
+	return Credentials{
+		Protocol:       protocol,
+		URL:            base.JoinPath(protocol, c.MediaSessionID).String(),
+		Token:          token,
+		ExpiresAt:      expires,
+		MediaSessionID: c.MediaSessionID,
+		ICEServers:     s.ice.ICEServers(base.Hostname(), c.UserID),
+	}, nil
+}
+
+func protocolOf(d direction) string {
+	if d == publish {
+		return "whip"
+	}
+	return "whep"
+}

@@ -1,0 +1,136 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/securecam/securecam/store"
+)
+
+// direction is which way the media of a token or a session flows.
+type direction string
+
+const (
+	publish   direction = "publish"   // WHIP: a camera sends
+	subscribe direction = "subscribe" // WHEP: a viewer receives
+)
+
+// claims is what a media token says. It is one device's right to publish into
+// or to watch one media session; a subscriber's holds for one stream session.
+type claims struct {
+	Direction      direction `json:"dir"`
+	MediaSessionID string    `json:"mediaSessionId"`
+	StreamID       string    `json:"streamId,omitempty"`
+	DeviceID       string    `json:"deviceId"`
+	UserID         string    `json:"userId"`
+	KeyID          string    `json:"keyId"`
+	Exp            int64     `json:"exp"` // unix seconds
+}
+
+// handle is the last path segment of a WHIP or WHEP session URL: the SFU's
+// session bound to those who may touch it. Being signed it needs no registry,
+// which would have to hear of every session that dies.
+type handle struct {
+	Direction      direction `json:"d"`
+	MediaSessionID string    `json:"m"`
+	StreamID       string    `json:"v,omitempty"`
+	SessionID      string    `json:"s"`
+	ETag           string    `json:"e"`
+}
+
+func (s *Service) issue(c claims) (token string, expires time.Time, err error) {
+	expires = s.now().Add(s.cfg.TokenTTL).Truncate(time.Second)
+	c.Exp = expires.Unix()
+	token, err = s.signer.Sign(c)
+	return token, expires, err
+}
+
+// authorize returns the claims of a token that may act on a media session in
+// a direction now. The signature says who asks; the store says whether the
+// right still stands: rotated keys, ended streams and revoked links end it at
+// once.
+func (s *Service) authorize(ctx context.Context, token string, d direction, mediaSessionID string) (claims, error) {
+	var c claims
+	if token == "" {
+		return claims{}, errNoToken
+	}
+	if err := s.signer.Verify(token, &c); err != nil {
+		return claims{}, errInvalidToken.With(err)
+	}
+	if c.Exp <= s.now().Unix() || c.MediaSessionID != mediaSessionID {
+		return claims{}, errInvalidToken
+	}
+	if c.Direction != d {
+		return claims{}, errWrongDirection
+	}
+	device, err := s.store.DeviceByID(ctx, c.DeviceID)
+	if err != nil {
+		return claims{}, gone(err)
+	}
+	if device.UserID != c.UserID || device.TokenKeyID != c.KeyID {
+		return claims{}, errInvalidToken
+	}
+	if d == publish {
+		return c, s.mayPublish(ctx, c)
+	}
+	return c, s.maySubscribe(ctx, c)
+}
+
+func (s *Service) mayPublish(ctx context.Context, c claims) error {
+	m, err := s.store.MediaSession(ctx, c.MediaSessionID)
+	if err != nil {
+		return gone(err)
+	}
+	if m.OwnerUserID != c.UserID || m.CameraDeviceID != c.DeviceID || !m.EndedAt.IsZero() {
+		return errInvalidToken
+	}
+	return nil
+}
+
+// maySubscribe needs no look at the link: the store ends the streams of a link
+// with it.
+func (s *Service) maySubscribe(ctx context.Context, c claims) error {
+	st, err := s.store.Stream(ctx, c.UserID, c.StreamID)
+	if err != nil {
+		return gone(err)
+	}
+	if st.Status != store.StreamStreaming || st.MediaSessionID != c.MediaSessionID || !participant(st, c.DeviceID) {
+		return errInvalidToken
+	}
+	return nil
+}
+
+// gone makes a token worthless whose device, stream or media session does not
+// exist any more.
+func gone(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return errInvalidToken.With(err)
+	}
+	return err
+}
+
+func participant(st store.Stream, deviceID string) bool {
+	return deviceID == st.CameraDeviceID || deviceID == st.RequesterDeviceID
+}
+
+// seal makes the session's path segment.
+func (s *Service) seal(c claims, a Answer) (string, error) {
+	return s.signer.Sign(handle{
+		Direction: c.Direction, MediaSessionID: c.MediaSessionID, StreamID: c.StreamID,
+		SessionID: a.SessionID, ETag: a.ETag,
+	})
+}
+
+// open returns the session that a path segment names, or errNoSession if it
+// is not the token's.
+func (s *Service) open(c claims, segment string) (handle, error) {
+	var h handle
+	if err := s.signer.Verify(segment, &h); err != nil {
+		return handle{}, errNoSession.With(err)
+	}
+	if h.SessionID == "" || h.Direction != c.Direction || h.MediaSessionID != c.MediaSessionID || h.StreamID != c.StreamID {
+		return handle{}, errNoSession
+	}
+	return h, nil
+}

@@ -1,0 +1,47 @@
+// Package objects serves stored objects to whoever has a signed URL for them.
+package objects
+
+import (
+	"context"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/securecam/securecam/control/fault"
+)
+
+// Files is a store that signs URLs of its own. Its errors wrap
+// fs.ErrNotExist for an object that is not there.
+type Files interface {
+	// Verify checks the query of a signed URL and returns the file name under
+	// which it offers a download, "" for none.
+	Verify(method, key string, query url.Values) (filename string, err error)
+	Stat(ctx context.Context, key string) (Info, error)
+	// Open reads n bytes from off.
+	Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
+}
+
+// Info describes an object. Objects never change.
+type Info struct {
+	Key         string
+	Size        int64 // bytes
+	ContentType string
+	ModTime     time.Time
+}
+
+// ErrSignature answers a URL that expired or was changed, whether its object
+// exists or not.
+var ErrSignature = fault.New(fault.Forbidden, "invalid_signature", "This link has expired or is not complete. Ask for a new one.")
+
+// ErrNotFound answers a valid URL of an object that was deleted.
+var ErrNotFound = fault.New(fault.NotFound, "not_found", "This file was deleted.")
+
+// Service serves the objects of a Files.
+type Service struct {
+	files Files
+}
+
+// New returns a Service.
+func New(files Files) *Service {
+	return &Service{files: files}
+}

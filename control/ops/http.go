@@ -1,0 +1,72 @@
+package ops
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/securecam/securecam/control/rest"
+)
+
+// Mount adds /ops/live and /ops/ready.
+func (s *Service) Mount(_ fiber.Router, api huma.API) {
+	rest.Register(api, huma.Operation{
+		OperationID: "live", Method: http.MethodGet, Path: "/ops/live",
+		Summary: "Whether the process answers", Tags: []string{"ops"},
+	}, s.live)
+	rest.Register(api, huma.Operation{
+		OperationID: "ready", Method: http.MethodGet, Path: "/ops/ready",
+		Summary: "Whether everything that the server depends on answers", Tags: []string{"ops"},
+		Description: "503 with the same body when something does not. Why it does not is in the log.",
+	}, s.ready)
+}
+
+const (
+	statusOK     = "ok"
+	statusFailed = "failed"
+)
+
+type liveOutput struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         struct {
+		Status string `json:"status" enum:"ok"`
+	}
+}
+
+func (s *Service) live(context.Context, *struct{}) (*liveOutput, error) {
+	out := &liveOutput{CacheControl: "no-store"}
+	out.Body.Status = statusOK
+	return out, nil
+}
+
+type checkView struct {
+	Name      string  `json:"name"`
+	Status    string  `json:"status" enum:"ok,failed"`
+	LatencyMs float64 `json:"latencyMs"`
+}
+
+type readyOutput struct {
+	Status       int
+	CacheControl string `header:"Cache-Control"`
+	Body         struct {
+		Status string      `json:"status" enum:"ok,failed"`
+		Checks []checkView `json:"checks" nullable:"false"`
+	}
+}
+
+func (s *Service) ready(ctx context.Context, _ *struct{}) (*readyOutput, error) {
+	out := &readyOutput{Status: http.StatusOK, CacheControl: "no-store"}
+	out.Body.Status = statusOK
+	out.Body.Checks = make([]checkView, 0, len(s.checks))
+	for _, r := range s.Ready(ctx) {
+		view := checkView{Name: r.Name, Status: statusOK, LatencyMs: float64(r.Latency.Microseconds()) / 1000}
+		if r.Err != nil {
+			view.Status = statusFailed
+			out.Status, out.Body.Status = http.StatusServiceUnavailable, statusFailed
+		}
+		out.Body.Checks = append(out.Body.Checks, view)
+	}
+	return out, nil
+}

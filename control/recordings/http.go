@@ -1,0 +1,130 @@
+package recordings
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
+)
+
+// Recording is a recording as clients see it.
+type Recording struct {
+	ID             string    `json:"id"`
+	CameraDeviceID string    `json:"cameraDeviceId"`
+	StreamID       string    `json:"streamId,omitempty" doc:"The stream that watched when it began"`
+	MediaSessionID string    `json:"mediaSessionId"`
+	Status         string    `json:"status" enum:"recording,ready,failed,awaiting_upload"`
+	ContentType    string    `json:"contentType"`
+	DurationMS     int64     `json:"durationMs,omitempty"`
+	Size           int64     `json:"size,omitempty" doc:"Bytes"`
+	Error          string    `json:"error,omitempty" doc:"Why it failed: no_media, not_started, object_lost, storage_failed"`
+	StartedAt      time.Time `json:"startedAt"`
+	EndedAt        time.Time `json:"endedAt,omitzero"`
+	CreatedAt      time.Time `json:"createdAt"`
+}
+
+func toRecording(r store.Recording) Recording {
+	return Recording{
+		ID: r.ID, CameraDeviceID: r.CameraDeviceID, StreamID: r.StreamID, MediaSessionID: r.MediaSessionID,
+		Status: string(r.Status), ContentType: r.ContentType, DurationMS: r.Duration.Milliseconds(), Size: r.Size,
+		Error: r.Error, StartedAt: r.StartedAt, EndedAt: r.EndedAt, CreatedAt: r.CreatedAt,
+	}
+}
+
+type listInput struct {
+	rest.PageQuery
+	CameraDeviceID string `query:"cameraDeviceId" maxLength:"64"`
+	StreamID       string `query:"streamId" maxLength:"64"`
+	Status         string `query:"status" enum:"recording,ready,failed,awaiting_upload"`
+}
+
+type listOutput struct{ Body rest.List[Recording] }
+
+type recordingInput struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+type recordingOutput struct{ Body Recording }
+
+type downloadInput struct {
+	ID         string `path:"id" maxLength:"64"`
+	Attachment bool   `query:"attachment" doc:"The URL offers a file to keep instead of showing it"`
+}
+
+// DownloadURL is where to get the file of a recording.
+type DownloadURL struct {
+	URL         string    `json:"url" doc:"Answers GET, also with Range, without any credentials"`
+	ExpiresAt   time.Time `json:"expiresAt"`
+	ContentType string    `json:"contentType"`
+	Size        int64     `json:"size" doc:"Bytes"`
+}
+
+type downloadOutput struct{ Body DownloadURL }
+
+// Mount adds the routes of this package.
+func (s *Service) Mount(_ fiber.Router, api huma.API) {
+	op := func(method, path, summary string, security []map[string][]string) huma.Operation {
+		return huma.Operation{
+			Method: method, Path: path, Summary: summary, Tags: []string{"recordings"}, Security: security,
+		}
+	}
+	const one = "/recordings/{id}"
+	remove := op(http.MethodDelete, one, "Delete a recording and its file", auth.Session)
+	remove.DefaultStatus = http.StatusNoContent
+	rest.Register(api, op(http.MethodGet, "/recordings", "List recordings, newest first", auth.Either), s.handleList)
+	rest.Register(api, op(http.MethodGet, one, "Get a recording", auth.Either), s.handleGet)
+	rest.Register(api, op(http.MethodGet, one+"/download-url", "Get a URL of the file", auth.Either), s.handleDownload)
+	rest.Register(api, remove, s.handleDelete)
+}
+
+func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, error) {
+	page, err := in.Page()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.List(ctx, principal(ctx), store.RecordingFilter{
+		CameraDeviceID: in.CameraDeviceID, StreamID: in.StreamID, Status: store.RecordingStatus(in.Status),
+	}, page)
+	if err != nil {
+		return nil, err
+	}
+	return &listOutput{Body: rest.ListOf(in.PageQuery, rows, toRecording, func(r store.Recording) store.Cursor {
+		return store.Cursor{CreatedAt: r.CreatedAt, ID: r.ID}
+	})}, nil
+}
+
+func (s *Service) handleGet(ctx context.Context, in *recordingInput) (*recordingOutput, error) {
+	r, err := s.Recording(ctx, principal(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingOutput{Body: toRecording(r)}, nil
+}
+
+func (s *Service) handleDownload(ctx context.Context, in *downloadInput) (*downloadOutput, error) {
+	d, err := s.Download(ctx, principal(ctx), in.ID, in.Attachment)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(d.URL, "/") {
+		d.URL = rest.RequestOf(ctx).Origin + d.URL
+	}
+	return &downloadOutput{Body: DownloadURL(d)}, nil
+}
+
+func (s *Service) handleDelete(ctx context.Context, in *recordingInput) (*struct{}, error) {
+	return nil, s.Delete(ctx, principal(ctx), in.ID)
+}
+
+// principal returns who asks. Every operation here demands one.
+func principal(ctx context.Context) auth.Principal {
+	p, _ := auth.From(ctx)
+	return p
+}

@@ -1,0 +1,51 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// handlerTimeout bounds what one operation may spend on the database, the bus
+// and whatever else it asks. Slower than this is an outage, not patience.
+const handlerTimeout = 30 * time.Second
+
+// Register adds an operation whose handler simply returns errors: faults and
+// the store's sentinels become their problem documents, anything else a 500
+// whose cause is only logged. The handler's context ends when it returns, or
+// after 30 s. It panics on an operation that huma refuses, at start-up.
+func Register[I, O any](api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	op.Responses["default"] = problemResponse("Any error, as a problem document")
+	for _, status := range op.Errors {
+		op.Responses[strconv.Itoa(status)] = problemResponse(http.StatusText(status))
+	}
+	op.Errors = nil // huma would describe them by its own model
+	if op.OperationID == "" {
+		op.OperationID = huma.GenerateOperationID(op.Method, op.Path, (*O)(nil))
+	}
+	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+		ctx, cancel := context.WithTimeout(ctx, handlerTimeout)
+		defer cancel()
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, ToHuma(err)
+		}
+		return out, nil
+	})
+	// huma declares its own error model beside ours; nothing refers to it.
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+}
+
+func problemResponse(description string) *huma.Response {
+	return &huma.Response{
+		Description: description,
+		Content:     map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: problemSchema}}},
+	}
+}

@@ -1,0 +1,69 @@
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// Request is what a handler may know about the HTTP request behind its
+// context. It outlives the handler.
+type Request struct {
+	ID     string // for logs; also the x-request-id of the answer
+	IP     string // the client's address, as far as the trusted proxies tell it
+	Origin string // scheme://host[:port] that the client used, without a path
+}
+
+type requestKey struct{}
+
+// trace is the request's record: what is known at its start, and what is
+// learnt on the way to its log line.
+type trace struct {
+	Request
+
+	mu    sync.Mutex // guards attrs and cause
+	attrs []slog.Attr
+	cause error
+}
+
+func traceOf(ctx context.Context) *trace {
+	t, _ := ctx.Value(requestKey{}).(*trace)
+	return t
+}
+
+// RequestOf returns the request behind ctx; the zero Request when ctx is not
+// from a server that uses Record.
+func RequestOf(ctx context.Context) Request {
+	if t := traceOf(ctx); t != nil {
+		return t.Request
+	}
+	return Request{}
+}
+
+// Annotate adds attributes to the log line of the request behind ctx. Secrets
+// do not belong there.
+func Annotate(ctx context.Context, attrs ...slog.Attr) {
+	if t := traceOf(ctx); t != nil {
+		t.mu.Lock()
+		t.attrs = append(t.attrs, attrs...)
+		t.mu.Unlock()
+	}
+}
+
+// report keeps the cause of an internal or degraded answer for the log line.
+func report(ctx context.Context, doc *Document) {
+	if doc.cause == nil || doc.Status < 500 {
+		return
+	}
+	if t := traceOf(ctx); t != nil {
+		t.mu.Lock()
+		t.cause = doc.cause
+		t.mu.Unlock()
+	}
+}
+
+func (t *trace) learnt() ([]slog.Attr, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.attrs, t.cause
+}

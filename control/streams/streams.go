@@ -1,0 +1,295 @@
+// Package streams runs stream sessions: one client watching one camera, from
+// request to end, and the media sessions that they share.
+//
+// A stream goes requested -> streaming -> completed or failed, or requested
+// -> cancelled or failed. Every transition is one compare-and-set in the
+// store; devices and the SFU hear of it after the commit, never before.
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/store"
+)
+
+// The faults of this package.
+var (
+	ErrAlreadyOpen       = fault.New(fault.Conflict, "stream_already_open", "This device already has an open stream with that camera.")
+	ErrNotRequested      = fault.New(fault.Conflict, "stream_not_requested", "Only a requested stream can be accepted.")
+	ErrEnded             = fault.New(fault.Conflict, "stream_ended", "The stream has already ended.")
+	ErrNotCamera         = fault.New(fault.Unprocessable, "not_a_camera", "That device is not a camera.")
+	ErrNoActiveLink      = fault.New(fault.Forbidden, "no_active_link", "The two devices have no active link.")
+	ErrMediaSessionEnded = fault.New(fault.Conflict, "media_session_ended", "The media session has already ended.")
+)
+
+// commandStartStream is the command that asks a camera to accept a stream.
+const commandStartStream = "start_stream"
+
+// mediaProvider is the only provider there is: our own SFU.
+const mediaProvider = "sfu"
+
+// Transitions are the changes of state that a stream can go through.
+type Transitions interface {
+	RequestStream(ctx context.Context, s store.Stream, cmd store.Command, by store.Actor) (store.Stream, error)
+	AcceptStream(
+		ctx context.Context, cameraID, id string, m store.MediaSession, by store.Actor,
+	) (store.Stream, store.MediaSession, error)
+	EndStream(
+		ctx context.Context, userID, id string, status store.StreamStatus, reason string, at time.Time, by store.Actor,
+	) (store.Stream, store.MediaSession, error)
+}
+
+// Streams reads stream sessions.
+type Streams interface {
+	Stream(ctx context.Context, userID, id string) (store.Stream, error)
+	Streams(ctx context.Context, userID, deviceID string, p store.Page) ([]store.Stream, error)
+	OpenStreams(ctx context.Context) ([]store.Stream, error)
+}
+
+// MediaSessions opens, reads and ends media sessions.
+type MediaSessions interface {
+	OpenMediaSession(ctx context.Context, m store.MediaSession, by store.Actor) (store.MediaSession, error)
+	EndMediaSession(ctx context.Context, id, reason string, at time.Time, by store.Actor) ([]store.Stream, error)
+	MediaSession(ctx context.Context, id string) (store.MediaSession, error)
+	OpenMediaSessions(ctx context.Context) ([]store.MediaSession, error)
+}
+
+// Devices reads devices.
+type Devices interface {
+	Device(ctx context.Context, userID, id string) (store.Device, error)
+}
+
+// Store is what streams needs from the database.
+type Store interface {
+	Transitions
+	Streams
+	MediaSessions
+	Devices
+}
+
+// Commands delivers a command whose row is already committed.
+type Commands interface {
+	Dispatch(ctx context.Context, c store.Command)
+}
+
+// Media is the SFU, as far as streams has to know it.
+type Media interface {
+	// Status reports what the SFU has of a media session, false if nothing.
+	Status(mediaSessionID string) (MediaStatus, bool)
+	// End closes the publisher, every viewer and every tap.
+	End(mediaSessionID, reason string)
+	// CloseViewer closes every WHEP session of one stream session.
+	CloseViewer(mediaSessionID, streamID, reason string)
+	// Sessions lists the media sessions that the SFU holds.
+	Sessions() []string
+}
+
+// MediaStatus is what the SFU has of one media session.
+type MediaStatus struct {
+	Publishing bool
+	LostAt     time.Time      // when the publisher went; zero if it never came or is there
+	Viewers    map[string]int // open viewer sessions by stream session
+}
+
+// Config is what a Service is made of. Every period has a default.
+type Config struct {
+	Store    Store
+	Gateway  Gateway
+	Commands Commands
+	Media    Media
+	Logger   *slog.Logger
+
+	// Now is the clock that rows and periods are measured with; nil is time.Now.
+	Now func() time.Time
+	// AcceptTimeout fails a request that its camera did not accept. Default 60 s.
+	AcceptTimeout time.Duration
+	// PublisherTimeout ends a media session without a publisher. Default 30 s.
+	PublisherTimeout time.Duration
+	// ViewerTimeout completes a stream that nobody watches. Default 60 s.
+	ViewerTimeout time.Duration
+	// Interval is how often Run compares the rows with the SFU. Default 2 s.
+	Interval time.Duration
+	// EndingsPerTick bounds how many rows one comparison may end. Default 256.
+	EndingsPerTick int
+}
+
+// Service runs the stream sessions. It is safe for concurrent use.
+type Service struct {
+	store    Store
+	gateway  Gateway
+	commands Commands
+	media    Media
+	log      *slog.Logger
+	cfg      Config
+
+	startedAt time.Time
+	nudges    chan struct{}
+	mu        sync.Mutex // guards seen
+	seen      sightings
+	// What follows belongs to Run.
+	open    map[string]store.Stream // by the last comparison
+	failing bool
+}
+
+// New returns a Service; the caller runs its Run.
+func New(c Config) *Service {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	orDefault(&c.AcceptTimeout, time.Minute)
+	orDefault(&c.PublisherTimeout, 30*time.Second)
+	orDefault(&c.ViewerTimeout, time.Minute)
+	orDefault(&c.Interval, 2*time.Second)
+	if c.EndingsPerTick <= 0 {
+		c.EndingsPerTick = 256
+	}
+	s := &Service{
+		store: c.Store, gateway: c.Gateway, commands: c.Commands, media: c.Media, log: c.Logger, cfg: c,
+		nudges: make(chan struct{}, 1),
+		seen:   sightings{publisher: map[string]time.Time{}, viewer: map[string]time.Time{}},
+	}
+	s.startedAt = s.now()
+	return s
+}
+
+func orDefault(d *time.Duration, value time.Duration) {
+	if *d <= 0 {
+		*d = value
+	}
+}
+
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// Request asks a camera for a stream on behalf of the client device p. The
+// stream is streaming at once if the camera already publishes; else it is
+// requested, and the camera gets a start_stream command.
+func (s *Service) Request(ctx context.Context, p auth.Principal, cameraID, reason string) (store.Stream, error) {
+	if p.Role != store.RoleClient {
+		return store.Stream{}, auth.ErrForbidden
+	}
+	camera, err := s.store.Device(ctx, p.UserID, cameraID)
+	if err != nil {
+		return store.Stream{}, err
+	}
+	if camera.Role != store.RoleCamera {
+		return store.Stream{}, ErrNotCamera
+	}
+	now := s.now()
+	st := store.Stream{
+		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: cameraID, RequesterDeviceID: p.DeviceID,
+		Status: store.StreamRequested, Reason: reason, MediaProvider: mediaProvider, CreatedAt: now, UpdatedAt: now,
+	}
+	cmd, err := startCommand(st)
+	if err != nil {
+		return store.Stream{}, err
+	}
+	st, err = s.store.RequestStream(ctx, st, cmd, p.Actor())
+	switch {
+	case errors.Is(err, store.ErrNotFound): // the camera exists, so it is the link that does not
+		return store.Stream{}, ErrNoActiveLink.With(err)
+	case errors.Is(err, store.ErrConflict):
+		return store.Stream{}, s.alreadyOpen(ctx, p, cameraID, err)
+	case err != nil:
+		return store.Stream{}, err
+	}
+	s.log.InfoContext(ctx, "stream requested", slog.String("stream", st.ID),
+		slog.String("device", st.CameraDeviceID), slog.String("status", string(st.Status)))
+	ctx = context.WithoutCancel(ctx)
+	if st.Status == store.StreamStreaming {
+		s.announce(ctx, EventStarted, st, st.CameraDeviceID, st.RequesterDeviceID)
+		return st, nil
+	}
+	s.announce(ctx, EventRequested, st, st.CameraDeviceID)
+	s.commands.Dispatch(ctx, cmd)
+	return st, nil
+}
+
+func startCommand(st store.Stream) (store.Command, error) {
+	payload, err := json.Marshal(map[string]string{
+		"streamSessionId":   st.ID,
+		"requesterDeviceId": st.RequesterDeviceID,
+	})
+	if err != nil {
+		return store.Command{}, fmt.Errorf("streams: start command: %w", err)
+	}
+	return store.Command{
+		ID: newID(), OwnerUserID: st.OwnerUserID,
+		SourceDeviceID: st.RequesterDeviceID, TargetDeviceID: st.CameraDeviceID,
+		CommandType: commandStartStream, Payload: payload, Status: store.CommandQueued,
+		CreatedAt: st.CreatedAt, UpdatedAt: st.CreatedAt,
+	}, nil
+}
+
+// alreadyOpen names the stream that is in the way, so that a client that lost
+// its state finds back to it. Only the device's newest streams are looked at.
+func (s *Service) alreadyOpen(ctx context.Context, p auth.Principal, cameraID string, cause error) error {
+	recent, err := s.store.Streams(ctx, p.UserID, p.DeviceID, store.Page{Limit: 50})
+	if err != nil {
+		return ErrAlreadyOpen.With(cause)
+	}
+	for _, st := range recent {
+		if st.CameraDeviceID == cameraID && st.RequesterDeviceID == p.DeviceID && isOpen(st) {
+			return fault.New(ErrAlreadyOpen.Kind, ErrAlreadyOpen.Code,
+				"This device already has an open stream with that camera: "+st.ID).With(ErrAlreadyOpen)
+		}
+	}
+	return ErrAlreadyOpen.With(cause)
+}
+
+func isOpen(st store.Stream) bool {
+	return st.Status == store.StreamRequested || st.Status == store.StreamStreaming
+}
+
+// Accept starts the requested stream id of the camera p. It shares the
+// camera's media session if one is open, else it opens one.
+func (s *Service) Accept(ctx context.Context, p auth.Principal, id string) (store.Stream, error) {
+	if _, err := s.Stream(ctx, p, id); err != nil {
+		return store.Stream{}, err
+	}
+	if p.Role != store.RoleCamera {
+		return store.Stream{}, auth.ErrForbidden
+	}
+	m := store.MediaSession{ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, CreatedAt: s.now()}
+	st, m, err := s.store.AcceptStream(ctx, p.DeviceID, id, m, p.Actor())
+	if errors.Is(err, store.ErrConflict) {
+		return store.Stream{}, ErrNotRequested.With(err)
+	}
+	if err != nil {
+		return store.Stream{}, err
+	}
+	s.log.InfoContext(ctx, "stream started", slog.String("stream", st.ID),
+		slog.String("media_session", m.ID), slog.String("device", p.DeviceID))
+	s.announce(context.WithoutCancel(ctx), EventStarted, st, st.CameraDeviceID, st.RequesterDeviceID)
+	return st, nil
+}
+
+// Stream returns the stream id, if p is its owner's browser or one of its two
+// devices; else ErrNotFound.
+func (s *Service) Stream(ctx context.Context, p auth.Principal, id string) (store.Stream, error) {
+	st, err := s.store.Stream(ctx, p.UserID, id)
+	if err != nil {
+		return store.Stream{}, err
+	}
+	if p.DeviceID != "" && p.DeviceID != st.CameraDeviceID && p.DeviceID != st.RequesterDeviceID {
+		return store.Stream{}, store.ErrNotFound
+	}
+	return st, nil
+}
+
+// List returns a page of the streams that p may see, newest first: a device's
+// own, or all of a user.
+func (s *Service) List(ctx context.Context, p auth.Principal, page store.Page) ([]store.Stream, error) {
+	return s.store.Streams(ctx, p.UserID, p.DeviceID, page)
+}
