@@ -1,0 +1,256 @@
+// The whole story through /sim, in a real Chromium against a real server:
+//   node story.mjs <base URL> [folder for screenshots]
+// Prints each step; the first thing that is not as it should be ends it with
+// exit code 1 and a sentence.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { contrast, frames, launch, openTab } from './browser.mjs';
+
+const base = process.argv[2] ?? process.env.BASE_URL;
+const shots = process.argv[3] ?? process.env.SHOTS;
+if (!base) {
+  console.error('usage: node story.mjs <base URL> [folder for screenshots]');
+  process.exit(2);
+}
+if (shots) mkdirSync(shots, { recursive: true });
+
+const account = { name: 'Ada Lens', email: `ada-${Date.now()}@example.org`, password: 'a long enough password' };
+const started = Date.now();
+/** @type {string[]} */
+const faults = [];
+/** @type {Map<string, import('playwright-core').Page>} */
+const tabs = new Map();
+let current = 'start';
+
+/**
+ * @param {string} name
+ * @param {() => Promise<void>} action
+ */
+async function step(name, action) {
+  current = name;
+  await action();
+  if (faults.length) throw new Error(`the page reports: ${faults.join('; ')}`);
+  console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(5)} s  ${name}`);
+}
+
+/**
+ * @param {boolean} claim
+ * @param {string} otherwise
+ */
+function check(claim, otherwise) {
+  if (!claim) throw new Error(otherwise);
+}
+
+/**
+ * Polls until read's value satisfies enough.
+ * @template T
+ * @param {string} what
+ * @param {() => Promise<T>} read
+ * @param {(value: T) => boolean} enough
+ * @param {number} [limit] milliseconds
+ * @returns {Promise<T>}
+ */
+async function until(what, read, enough, limit = 15_000) {
+  const end = Date.now() + limit;
+  for (;;) {
+    const value = await read();
+    if (enough(value)) return value;
+    if (Date.now() > end) throw new Error(`${what}: still ${value} after ${limit / 1000} s`);
+    await new Promise((resolve) => { setTimeout(resolve, 200); });
+  }
+}
+
+/** @param {string} name */
+async function shot(name) {
+  if (!shots) return;
+  for (const [tab, page] of tabs) await page.screenshot({ path: join(shots, `${name}-${tab}.png`) }).catch(() => {});
+}
+
+/**
+ * @param {import('playwright-core').BrowserContext} context
+ * @param {string} name
+ */
+async function tab(context, name) {
+  const page = await openTab(context, name, faults);
+  tabs.set(name, page);
+  await page.goto(new URL('/sim', base).href);
+  return page;
+}
+
+/** @typedef {import('playwright-core').Page} Page */
+
+/** @param {Page} page @param {string} id */
+const at = (page, id) => page.getByTestId(id);
+
+/** @param {Page} page @param {string} name @param {string} source */
+async function becomeCamera(page, name, source) {
+  await at(page, 'become-camera').click();
+  await at(page, 'device-name').fill(name);
+  await at(page, 'source-select').selectOption(source);
+  await at(page, 'dialog-ok').click();
+  await page.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
+}
+
+/** @param {Page} page */
+async function becomeViewer(page) {
+  await at(page, 'become-viewer').click();
+  await at(page, 'camera-list').waitFor();
+}
+
+/** @param {Page} page @param {string} camera */
+async function watch(page, camera) {
+  await at(page, 'camera-row').filter({ hasText: camera }).getByTestId('watch').click();
+  await until(`${camera} goes live`, () => phase(page), (p) => {
+    check(p !== 'failed', `the viewer says it failed: ${p}`);
+    return p === 'live';
+  }, 20_000);
+}
+
+/** @param {Page} page */
+const phase = (page) => at(page, 'tile').getAttribute('data-phase');
+
+/**
+ * The frames must be more after each second. How many more depends on how
+ * busy the machine is, and is not what this is about.
+ * @param {Page} page
+ * @param {string} what
+ * @param {number} [seconds]
+ */
+async function framesGrow(page, what, seconds = 3) {
+  for (let i = 0; i < seconds; i++) {
+    const before = await frames(page);
+    await page.waitForTimeout(1000);
+    const after = await frames(page);
+    check(after > before, `${what} nothing: ${before} frames, a second later ${after}`);
+  }
+}
+
+/** @param {Page} page */
+async function pictureIsThere(page) {
+  const value = await contrast(at(page, 'viewer-video'));
+  check(value > 10, `the picture is a plain area (contrast ${value.toFixed(1)})`);
+}
+
+async function withCamera() {
+  const browser = await launch({ camera: true });
+  const context = await browser.newContext({ permissions: ['camera', 'microphone'], viewport: { width: 1280, height: 800 } });
+  const camera = await tab(context, 'camera');
+  await step('signs up', async () => {
+    await at(camera, 'auth-toggle').click();
+    for (const key of /** @type {const} */ (['name', 'email', 'password'])) await at(camera, `auth-${key}`).fill(account[key]);
+    await shot('1-sign-up');
+    await at(camera, 'auth-submit').click();
+    await at(camera, 'become-camera').waitFor();
+  });
+  await step('makes a tab a camera', () => becomeCamera(camera, 'Front door', { index: 0 }));
+  const viewer = await tab(context, 'viewer');
+  await step('makes another tab a viewer', () => becomeViewer(viewer));
+  await step('requests the camera and sees it live', () => watch(viewer, 'Front door'));
+  await step('the picture moves and is a picture', async () => {
+    await framesGrow(viewer, 'the viewer decodes');
+    await pictureIsThere(viewer);
+  });
+  const second = await tab(context, 'second');
+  await step('a second viewer joins the running camera', async () => {
+    const before = await camera.evaluate(() => window.peers.length);
+    await becomeViewer(second);
+    await watch(second, 'Front door');
+    await until('the camera counts its viewers', () => at(camera, 'viewers-count').textContent(), (n) => n === '2');
+    check(await camera.evaluate(() => window.peers.length) === before, 'the camera connected anew for the second viewer');
+    await Promise.all([framesGrow(viewer, 'the first viewer decodes'), framesGrow(second, 'the second viewer decodes')]);
+    await shot('2-live');
+  });
+  await step('ends both streams, and the camera rests', async () => {
+    await at(second, 'end').click();
+    await until('one viewer is left', () => at(camera, 'viewers-count').textContent(), (n) => n === '1');
+    await framesGrow(viewer, 'the first viewer, alone again, decodes', 1);
+    await at(viewer, 'end').click();
+    await camera.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
+  });
+  await step('the recording is ready', () => recordingReady(viewer, 1));
+  await step('the recording plays, and plays on from its middle', () => playAndSeek(viewer));
+  await step('an always-recorded camera goes live by itself', async () => {
+    const always = at(camera, 'policy').locator('[data-value=continuous]');
+    await always.check({ force: true });
+    await camera.locator('[data-testid=camera-stage][data-phase=live]').waitFor();
+    await framesGrow(camera, 'the camera encodes', 2);
+    await shot('4-always');
+    await at(camera, 'policy').locator('[data-value=session]').check({ force: true });
+    await camera.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
+  });
+  await step('its recording is ready too, and can be deleted', async () => {
+    await recordingReady(viewer, 2);
+    await at(viewer, 'recording-row').first().getByTestId('recording-delete').click();
+    await at(viewer, 'dialog-ok').click();
+    await until('one recording is left', () => at(viewer, 'recording-row').count(), (n) => n === 1);
+  });
+  await browser.close();
+  tabs.clear();
+}
+
+/** @param {Page} page @param {number} count */
+async function recordingReady(page, count) {
+  await at(page, 'nav-recordings').click();
+  const ready = page.locator('[data-testid=recording-row][data-status=ready]');
+  await until('recordings that are ready', () => ready.count(), (n) => n >= count, 20_000);
+}
+
+/** @param {Page} page */
+async function playAndSeek(page) {
+  await page.getByTestId('recording-play').first().click();
+  const video = at(page, 'recording-video');
+  const time = () => video.evaluate((el) => /** @type {HTMLVideoElement} */ (el).currentTime);
+  await until('it plays', time, (t) => t > 0.5);
+  const duration = await video.evaluate((el) => /** @type {HTMLVideoElement} */ (el).duration);
+  check(Number.isFinite(duration) && duration > 3, `the recording's duration is ${duration}`);
+  const middle = duration / 2;
+  await video.evaluate((el, t) => { /** @type {HTMLVideoElement} */ (el).currentTime = t; }, middle);
+  await until('it goes on after seeking', time, (t) => t > middle + 0.5);
+  await shot('3-recording');
+  await at(page, 'player-close').click();
+}
+
+async function withoutCamera() {
+  const browser = await launch({ camera: false });
+  const context = await browser.newContext({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
+  const camera = await tab(context, 'pattern');
+  await step('signs in on a phone without a camera', async () => {
+    await at(camera, 'auth-email').fill(account.email);
+    await at(camera, 'auth-password').fill(account.password);
+    await at(camera, 'auth-submit').click();
+    await at(camera, 'become-camera').waitFor();
+  });
+  await step('says why there is no camera and shows the test pattern', async () => {
+    await becomeCamera(camera, 'Test pattern', { index: 0 });
+    const why = await at(camera, 'source-notice').innerText();
+    check(why.length > 40, `the notice explains nothing: ${why}`);
+  });
+  const viewer = await tab(context, 'phone');
+  await step('the test pattern is seen live', async () => {
+    await becomeViewer(viewer);
+    await watch(viewer, 'Test pattern');
+    await framesGrow(viewer, 'the viewer decodes', 2);
+    await pictureIsThere(viewer);
+    await shot('5-pattern');
+  });
+  await step('the camera tab goes away, and the viewer is told', async () => {
+    await camera.getByTestId('stop-camera').click();
+    await until('the viewer notices', () => phase(viewer), (p) => p === 'ended' || p === 'failed');
+    const words = await at(viewer, 'stream-hint').innerText();
+    check(words.length > 10, 'the viewer gives no reason');
+  });
+  await browser.close();
+}
+
+try {
+  await withCamera();
+  await withoutCamera();
+  console.log(`the story is true, in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  process.exit(0);
+} catch (err) {
+  await shot('failed');
+  console.error(`FAILED at "${current}": ${err instanceof Error ? err.message : err}`);
+  for (const fault of faults) console.error(`  ${fault}`);
+  process.exit(1);
+}

@@ -1,0 +1,245 @@
+// This tab as a camera: it answers requests and publishes once for all viewers.
+
+import { ApiError } from './api.js';
+import { Publisher } from './publisher.js';
+import { openSource, PATTERN } from './source.js';
+import * as streams from './streams.js';
+import { explain, wordsFor } from './words.js';
+
+/** @typedef {import('./streams.js').Stream} Stream */
+
+const HEARTBEAT_MS = 15_000;
+const OVER = [403, 404, 409, 410]; // answers that mean: this stream is no more
+
+/**
+ * Fires "change" when anything that a person sees changed, and "reading" with
+ * fresh statistics each second while live.
+ */
+export class Camera extends EventTarget {
+  /** Why the test pattern stands in for a camera; "" when it does not. */
+  substitute = '';
+  /** @type {import('./source.js').Source | null} null while it opens */
+  source = null;
+  /** @type {Map<string, Stream>} the open streams: who watches */
+  viewers = new Map();
+  muted = false;
+
+  #tab;
+  #gateway;
+  #publisher;
+  /** @type {Set<string>} streams being accepted now */
+  #accepting = new Set();
+  #mediaSession = ''; // the one that this tab opened by itself
+  #timer = 0;
+  #off = new AbortController();
+
+  /**
+   * @param {import('./tab.js').Tab} tab
+   * @param {import('./gateway.js').Gateway} gateway
+   */
+  constructor(tab, gateway) {
+    super();
+    this.#tab = tab;
+    this.#gateway = gateway;
+    this.#publisher = new Publisher(() => this.#credentials());
+    this.#publisher.addEventListener('change', () => this.#changed());
+    this.#publisher.addEventListener('reading', () => this.dispatchEvent(new Event('reading')));
+  }
+
+  /** @returns {'opening' | 'ready' | 'connecting' | 'live' | 'reconnecting'} */
+  get phase() {
+    if (!this.source) return 'opening';
+    return this.#publisher.phase === 'idle' ? 'ready' : this.#publisher.phase;
+  }
+
+  /** @returns {string} what stands in the way of being live, in words */
+  get problem() {
+    return this.#publisher.problem;
+  }
+
+  /** @returns {import('./stats.js').Reading | null} */
+  get reading() {
+    return this.#publisher.reading;
+  }
+
+  /** @returns {Date | null} */
+  get liveSince() {
+    return this.#publisher.liveSince;
+  }
+
+  /**
+   * @param {string} sourceId camera device id, "" for the browser's choice, or "pattern"
+   */
+  async start(sourceId) {
+    const { signal } = this.#off;
+    const listen = (/** @type {string} */ name, /** @type {(data: any) => void} */ handler) =>
+      this.#gateway.addEventListener(name, (e) => handler(/** @type {CustomEvent} */ (e).detail), { signal });
+    listen('ready', () => this.#sync());
+    listen('stream:requested', (stream) => this.#accept(stream.id));
+    listen('stream:started', (stream) => this.#add(stream));
+    listen('stream:ended', (stream) => this.#drop(stream.id));
+    listen('command:received', (command) => this.#obey(command));
+    this.#tab.addEventListener('change', () => this.#weigh(), { signal });
+    this.#timer = setInterval(() => this.#heartbeat(), HEARTBEAT_MS);
+    await this.use(sourceId);
+    if (this.#gateway.state === 'online') await this.#sync();
+  }
+
+  stop() {
+    this.#off.abort();
+    clearInterval(this.#timer);
+    this.#publisher.stop();
+    this.#closeOwnSession();
+    for (const id of this.viewers.keys()) streams.end(this.#tab, id).catch(() => {});
+    this.source?.stop();
+  }
+
+  /**
+   * Changes the picture's source, also while live. When it cannot be opened
+   * the test pattern stands in, and this.substitute says why.
+   * @param {string} sourceId
+   */
+  async use(sourceId) {
+    let next;
+    let substitute = '';
+    // Many phones open one camera at a time.
+    if (this.source?.kind === 'camera' && sourceId !== PATTERN) this.source.stop();
+    try {
+      next = await openSource(sourceId);
+    } catch (err) {
+      substitute = explain(err);
+      next = this.source?.kind === 'pattern' ? this.source : await openSource(PATTERN);
+    }
+    if (this.#off.signal.aborted) return next.stop();
+    const last = this.source;
+    this.source = next;
+    this.substitute = substitute;
+    this.setMuted(this.muted);
+    next.stream.getVideoTracks()[0].onended = () => this.#sourceEnded(next);
+    if (next !== last) await this.#publisher.use(next.stream);
+    if (next !== last) last?.stop();
+    return this.#weigh();
+  }
+
+  /** @param {boolean} muted */
+  setMuted(muted) {
+    this.muted = muted;
+    for (const track of this.source?.stream.getAudioTracks() ?? []) track.enabled = !muted;
+    this.#changed();
+  }
+
+  /** Ends every viewer's stream; a camera that is always on stays live. */
+  async endStreams() {
+    await Promise.allSettled([...this.viewers.keys()].map((id) => streams.end(this.#tab, id)));
+    await this.#sync();
+  }
+
+  /** @returns {boolean} live also when nobody watches */
+  get #continuous() {
+    return this.#tab.device?.recordingPolicy === 'continuous';
+  }
+
+  /** @param {import('./source.js').Source} source */
+  async #sourceEnded(source) {
+    if (source !== this.source) return;
+    await this.use(PATTERN);
+    this.substitute = wordsFor('source_ended');
+    this.#changed();
+  }
+
+  /** Asks the server what is open: before a sign-on something may have been missed. */
+  async #sync() {
+    const known = [...this.viewers.keys()];
+    const open = await streams.openStreams(this.#tab).catch(() => null);
+    if (!open || this.#off.signal.aborted) return; // the next sign-on asks again
+    const mine = new Map(open.filter((s) => s.cameraDeviceId === this.#tab.device?.id).map((s) => [s.id, s]));
+    for (const id of known) if (!mine.has(id)) this.viewers.delete(id);
+    for (const stream of mine.values()) {
+      if (stream.status === 'requested') this.#accept(stream.id);
+      else this.viewers.set(stream.id, stream);
+    }
+    this.#weigh();
+  }
+
+  /** @param {{id: string, commandType: string, payload?: any}} command */
+  async #obey(command) {
+    const known = command.commandType === 'start_stream';
+    const answer = known
+      ? { commandId: command.id, status: 'acknowledged' }
+      : { commandId: command.id, status: 'rejected', error: 'This camera does not know that command.' };
+    this.#gateway.ask('command:ack', answer).catch(() => {}); // the server delivers it again
+    if (known && command.payload?.streamSessionId) await this.#accept(command.payload.streamSessionId);
+  }
+
+  /** @param {string} id */
+  async #accept(id) {
+    if (this.viewers.has(id) || this.#accepting.has(id)) return;
+    this.#accepting.add(id);
+    try {
+      this.#add(await streams.accept(this.#tab, id));
+    } catch {
+      // The stream is over, or the answer was lost: ask what is true.
+      const stream = await streams.get(this.#tab, id).catch(() => null);
+      if (stream) this.#add(stream);
+    } finally {
+      this.#accepting.delete(id);
+    }
+  }
+
+  /** @param {Stream} stream */
+  #add(stream) {
+    if (stream.status !== 'streaming' || this.#off.signal.aborted) return;
+    this.viewers.set(stream.id, stream);
+    this.#weigh();
+  }
+
+  /** @param {string} id */
+  #drop(id) {
+    if (this.viewers.delete(id)) this.#weigh();
+  }
+
+  /** Decides whether to be live. */
+  #weigh() {
+    if (this.#off.signal.aborted) return;
+    const wanted = this.viewers.size > 0 || this.#continuous;
+    this.#publisher.want(wanted);
+    if (!wanted) this.#closeOwnSession();
+    this.#changed();
+  }
+
+  /** @returns {Promise<streams.Credentials | null>} null when there is nothing to publish for */
+  async #credentials() {
+    if (this.#continuous) {
+      const { mediaSession, credentials } = await streams.openMediaSession(this.#tab);
+      this.#mediaSession = mediaSession.id;
+      return credentials;
+    }
+    for (const id of [...this.viewers.keys()]) {
+      try {
+        return await streams.publishCredentials(this.#tab, id);
+      } catch (err) {
+        if (!(err instanceof ApiError) || !OVER.includes(err.status)) throw err;
+        this.viewers.delete(id);
+      }
+    }
+    this.#weigh();
+    return null;
+  }
+
+  #closeOwnSession() {
+    if (!this.#mediaSession) return;
+    streams.closeMediaSession(this.#tab, this.#mediaSession).catch(() => {});
+    this.#mediaSession = '';
+  }
+
+  /** Keeps the presence fresh and learns what was changed elsewhere. */
+  async #heartbeat() {
+    const path = `/devices/${this.#tab.device?.id}/heartbeat`;
+    const answer = await this.#tab.call('POST', path).catch(() => null);
+    if (answer?.device && !this.#off.signal.aborted) this.#tab.update(answer.device);
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event('change'));
+  }
+}

@@ -1,0 +1,150 @@
+// One RTCPeerConnection with its WHIP or WHEP session: the two protocols
+// differ only in who sends.
+
+import { ApiError, failure, send } from './api.js';
+import { wordsFor } from './words.js';
+
+const GATHER_MS = 400; // later candidates trickle
+const DISCONNECTED_MS = 4_000; // "disconnected" often heals by itself
+
+/** @typedef {import('./streams.js').Credentials} Credentials */
+
+/**
+ * Fires "lost" once when the connection is gone for good; this.cause says why.
+ */
+export class Peer extends EventTarget {
+  /** The sentence for "lost". */
+  cause = '';
+  #credentials;
+  #resource = '';
+  #etag = '';
+  #closed = false;
+  #patience = 0;
+  /** @type {RTCIceCandidate[]} gathered after the offer went out */
+  #late = [];
+
+  /** @param {Credentials} credentials */
+  constructor(credentials) {
+    super();
+    if (typeof RTCPeerConnection === 'undefined') {
+      throw new ApiError(0, 'no_video_support', wordsFor('no_video_support'));
+    }
+    this.#credentials = credentials;
+    this.pc = new RTCPeerConnection({ iceServers: credentials.iceServers, bundlePolicy: 'max-bundle' });
+    this.pc.onconnectionstatechange = () => this.#watch();
+  }
+
+  /**
+   * Offers, posts and applies the answer. On any failure nothing stays open.
+   * @param {AbortSignal} [signal]
+   */
+  async connect(signal) {
+    try {
+      await this.pc.setLocalDescription();
+      await this.#gathered();
+      const sent = this.pc.localDescription?.sdp ?? '';
+      this.pc.onicecandidate = ({ candidate }) => {
+        if (candidate?.candidate && !sent.includes(candidate.candidate)) this.#trickle(candidate);
+      };
+      await this.#post(sent, signal);
+    } catch (err) {
+      this.close();
+      throw err;
+    }
+  }
+
+  /**
+   * Ends the session on the server and here. Safe to call twice.
+   * @param {boolean} [keepalive] the page is going away
+   */
+  close(keepalive = false) {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#patience);
+    this.pc.onconnectionstatechange = null;
+    this.pc.onicecandidate = null;
+    this.pc.close();
+    if (this.#resource) this.#http('DELETE', this.#resource, {}, undefined, keepalive).catch(() => {});
+  }
+
+  /**
+   * @param {string} sdp
+   * @param {AbortSignal} [signal]
+   */
+  async #post(sdp, signal) {
+    const { url } = this.#credentials;
+    const response = await this.#http('POST', url, { 'content-type': 'application/sdp' }, sdp, false, signal);
+    if (!response.ok) throw await failure(response);
+    this.#resource = new URL(response.headers.get('location') ?? '', url).href;
+    this.#etag = response.headers.get('etag') ?? '';
+    const answer = await response.text();
+    if (this.#closed) {
+      this.#http('DELETE', this.#resource, {}).catch(() => {});
+      return;
+    }
+    await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+    for (const candidate of this.#late.splice(0)) this.#trickle(candidate);
+  }
+
+  /** Waits for the candidates, but not for slow or dead ICE servers. */
+  #gathered() {
+    return new Promise((resolve) => {
+      if (this.pc.iceGatheringState === 'complete') return resolve(undefined);
+      setTimeout(resolve, GATHER_MS);
+      this.pc.onicegatheringstatechange = () => {
+        if (this.pc.iceGatheringState === 'complete') resolve(undefined);
+      };
+      return undefined;
+    });
+  }
+
+  /**
+   * Sends a late candidate as an SDP fragment (RFC 8840). Best effort: the
+   * server also learns addresses from the checks that reach it.
+   * @param {RTCIceCandidate} candidate
+   */
+  #trickle(candidate) {
+    if (!this.#resource) {
+      this.#late.push(candidate);
+      return;
+    }
+    const sdp = this.pc.localDescription?.sdp ?? '';
+    const pwd = /a=ice-pwd:(\S+)/.exec(sdp)?.[1];
+    const media = /m=(audio|video)/.exec(sdp)?.[1] ?? 'audio';
+    const fragment = [
+      `a=ice-ufrag:${candidate.usernameFragment}`, `a=ice-pwd:${pwd}`,
+      `m=${media} 9 UDP/TLS/RTP/SAVPF 0`, `a=mid:${candidate.sdpMid}`, `a=${candidate.candidate}`, '',
+    ].join('\r\n');
+    const headers = { 'content-type': 'application/trickle-ice-sdpfrag', 'if-match': this.#etag || '*' };
+    this.#http('PATCH', this.#resource, headers, fragment).catch(() => {});
+  }
+
+  #watch() {
+    clearTimeout(this.#patience);
+    const state = this.pc.connectionState;
+    if (state === 'failed' || state === 'closed') this.#lost();
+    if (state === 'disconnected') this.#patience = setTimeout(() => this.#lost(), DISCONNECTED_MS);
+    this.dispatchEvent(new Event('state'));
+  }
+
+  #lost() {
+    if (this.#closed) return;
+    const connected = this.pc.iceConnectionState === 'connected' || this.pc.iceConnectionState === 'completed';
+    this.cause = connected ? '' : wordsFor('ice_failed');
+    this.close();
+    this.dispatchEvent(new Event('lost'));
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} url
+   * @param {Record<string, string>} headers
+   * @param {string} [body]
+   * @param {boolean} [keepalive]
+   * @param {AbortSignal} [signal]
+   */
+  #http(method, url, headers, body, keepalive = false, signal) {
+    const authorization = `Bearer ${this.#credentials.token}`;
+    return send(url, { method, headers: { ...headers, authorization }, body, keepalive, credentials: 'omit' }, signal);
+  }
+}

@@ -1,0 +1,59 @@
+// What went wrong and what to do about it, in words for people.
+
+/** @type {Record<string, string>} */
+const WORDS = {
+  network: 'The server cannot be reached. Check that it is running and that this device is on the network.',
+  no_network: 'This device is offline. It reconnects by itself when the network is back.',
+  timeout: 'The server took too long to answer. Please try again.',
+  internal: 'Something went wrong on the server. Please try again.',
+  http_429: 'Too many tries in a short time. Please wait a moment.',
+
+  INVALID_EMAIL_OR_PASSWORD: 'E-mail and password do not match. Check both and try again.',
+  USER_ALREADY_EXISTS: 'There is already an account with this e-mail. Sign in instead.',
+  USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: 'There is already an account with this e-mail. Sign in instead.',
+  INVALID_EMAIL: 'This does not look like an e-mail address.',
+  PASSWORD_TOO_SHORT: 'Choose a longer password: at least 8 characters.',
+  PASSWORD_TOO_LONG: 'This password is too long: at most 128 characters.',
+
+  insecure: 'Browsers give the camera only to safe pages: https, or localhost on the same machine. '
+    + 'Start the server with TLS_SELF_SIGNED=true and open this page with https.',
+  NotAllowedError: 'The browser was not allowed to use the camera. Allow it in the address bar, then try again.',
+  NotFoundError: 'No camera was found on this device. Plug one in, then try again.',
+  NotReadableError: 'The camera is in use by another program. Close it there, then try again.',
+  OverconstrainedError: 'The chosen camera is not there any more. Choose another one.',
+  AbortError: 'The camera stopped while it was starting. Please try again.',
+  source_ended: 'The camera was unplugged or taken by another program.',
+
+  ice_failed: 'The server answers, but no video can get through. A firewall may block UDP: try another network, '
+    + 'or set PUBLIC_IPS and open the media and TURN ports on the server.',
+  no_video_support: 'This browser cannot send or play live video (WebRTC is missing or turned off).',
+
+  camera_unavailable: 'The camera did not answer. Check that its tab is open and online.',
+  camera_lost: 'The camera stopped sending. It may have lost its network or power.',
+  ended_by_camera: 'The camera ended the stream.',
+  ended_by_viewer: 'The stream was ended by its viewer.',
+  ended_by_user: 'The stream was ended from another page of your account.',
+  viewer_left: 'Nobody was watching any more, so the stream was ended.',
+  device_deleted: 'The camera was removed from your account.',
+  link_revoked: 'This viewer may not watch that camera any more.',
+  no_publisher: 'The camera is not sending yet.',
+};
+
+/**
+ * @param {string} code
+ * @param {string} [fallback] the server's own sentence
+ * @returns {string}
+ */
+export function wordsFor(code, fallback) {
+  return WORDS[code] ?? fallback ?? 'Something went wrong. Please try again.';
+}
+
+/**
+ * @param {unknown} err
+ * @returns {string} a sentence for people, whatever was thrown
+ */
+export function explain(err) {
+  if (err instanceof DOMException) return wordsFor(err.name, err.message);
+  if (err instanceof Error) return err.message;
+  return wordsFor('');
+}
