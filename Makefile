@@ -1,0 +1,37 @@
+GO ?= go
+
+.PHONY: help run build test check lint fmt bench fuzz clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: build ## build and start SecureCam on embedded defaults, data in ./data
+	./bin/securecam serve
+
+build: ## build bin/securecam, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/securecam
+
+test: ## install what the tests need, start the servers, run every test with the race detector
+	$(GO) run ./cmd/testenv run $(GO) test -race -timeout 15m ./...
+
+check: lint test ## what a change must pass
+
+lint: ## vet and lint (golangci-lint v2.15.0, built once by go run)
+	$(GO) vet ./...
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+fmt: ## format every Go file
+	$(GO) run mvdan.cc/gofumpt@v0.12.0 -w .
+
+bench: ## micro-benchmarks of the packages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## fuzz every parser for FUZZTIME (default 10s) each
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-10s} $$p || exit 1; \
+		done; \
+	done
+
+clean: ## remove what the build made; data stays
+	rm -rf bin
