@@ -23,7 +23,7 @@ func dial(t *testing.T, s *server, request string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func untilRefused(t *testing.T, s *server) {
 		if err != nil {
 			break
 		}
-		conn.Close()
+		_ = conn.Close()
 	}
 	if ctx.Err() != nil {
 		t.Fatal("the listener stays open")
@@ -172,7 +172,7 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := io.WriteString(conn, "GET /origin HTTP/1.1\r\nHost: cam.example\r\nConnection: close\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -183,5 +183,31 @@ func TestTLS(t *testing.T) {
 	// A client that never shakes hands is cut, too.
 	if _, err := io.ReadAll(dial(t, s, "")); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
+	}
+}
+
+func TestMalformedHTTP(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, request := range []string{
+		"GARBAGE\r\n\r\n",
+		"GET /x HTTP/1.1\r\n\r\n",
+		"GET /x HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n",
+		"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+		"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
+		"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+	} {
+		conn, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, "HTTP/1.1 4") {
+			t.Errorf("%q: got %q, %v", request, line, err)
+		}
+		_ = conn.Close()
 	}
 }

@@ -1,10 +1,13 @@
 package control
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/cors"
+
+	"github.com/securecam/securecam/control/auth"
 )
 
 const (
@@ -32,9 +35,9 @@ func newCORS(trusted []string) ([]fiber.Handler, error) {
 	}
 	origins := make([]string, len(trusted))
 	for i, origin := range trusted {
-		parsed, err := parseOrigin(origin)
+		parsed, err := auth.ParseOrigin(origin)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("control: trusted origin %q: %w", origin, err)
 		}
 		origins[i] = parsed
 	}

@@ -2,10 +2,11 @@ package control
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/securecam/securecam/control/auth"
 )
 
 // headers are the security headers of every answer. There is no
@@ -18,9 +19,9 @@ type headers struct {
 func newHeaders(objectOrigin string) (*headers, error) {
 	objects := ""
 	if objectOrigin != "" {
-		origin, err := parseOrigin(objectOrigin)
+		origin, err := auth.ParseOrigin(objectOrigin)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("control: object origin %q: %w", objectOrigin, err)
 		}
 		objects = " " + origin
 	}
@@ -69,15 +70,4 @@ func isOpen(c *fiber.Ctx) bool {
 		}
 	}
 	return false
-}
-
-// parseOrigin returns origin if it is scheme://host[:port] and safe to repeat
-// in a header.
-func parseOrigin(origin string) (string, error) {
-	u, err := url.Parse(strings.TrimSuffix(origin, "/"))
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
-		u.Scheme+"://"+u.Host != u.String() || strings.ContainsAny(u.Host, "'\";, *") {
-		return "", fmt.Errorf("control: %q is not an origin, want scheme://host[:port]", origin)
-	}
-	return u.String(), nil
 }

@@ -56,7 +56,7 @@ type pacedConn struct {
 // Close hangs up, for a lingering connection after the client is heard out.
 func (c *pacedConn) Close() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger.Load() && half.CloseWrite() == nil {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 		_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // how it ends does not matter
 	}
 	return c.Conn.Close()
@@ -90,5 +90,7 @@ type pacedTLSConn struct {
 	secure *tls.Conn
 }
 
-func (c *pacedTLSConn) Handshake() error                     { return c.secure.Handshake() }
+//nolint:noctx // fasthttp bounds it by the read deadline
+func (c *pacedTLSConn) Handshake() error { return c.secure.Handshake() }
+
 func (c *pacedTLSConn) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }

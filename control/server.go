@@ -153,9 +153,13 @@ func (s *Server) refuse(c *fiber.Ctx, headers *headers, err error) error {
 // through. ln may be a TLS listener, for HTTP/1.1.
 func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Lock()
-	if s.stopping || s.listener != nil {
+	if s.stopping { // a signal during the start
 		s.mu.Unlock()
-		return errors.Join(errors.New("control: the server has been used"), ln.Close())
+		return ln.Close()
+	}
+	if s.listener != nil {
+		s.mu.Unlock()
+		return errors.Join(errors.New("control: the server serves already"), ln.Close())
 	}
 	s.listener = &paced{Listener: ln}
 	s.mu.Unlock()
@@ -178,8 +182,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()
-		<-s.stopped
-		return nil
+		select {
+		case <-s.stopped:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	s.stopping = true
 	ln := s.listener

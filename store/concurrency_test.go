@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
@@ -92,6 +93,39 @@ func TestTwoProcessesShareADatabase(t *testing.T) {
 		})
 		want(t, "opened", n, goroutines)
 		wantCount(t, dbs[1], 1, `SELECT COUNT(*) FROM media_sessions`)
+	})
+}
+
+// TestLostTransactionRunsAgain makes two transactions wait for each other's
+// row. The engine ends one; both must have happened in the end.
+func TestLostTransactionRunsAgain(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		rename := func(d store.Device) string {
+			return `UPDATE devices SET name = name || '+' WHERE id = '` + d.ID + `'`
+		}
+		met := make(chan struct{})
+		var first atomic.Int64
+		meet := func() {
+			if first.Add(1) == 2 {
+				close(met)
+			}
+			select {
+			case <-met:
+			case <-time.After(100 * time.Millisecond): // SQLite lets one in at a time
+			}
+		}
+		devices := []store.Device{w.camera, w.client}
+		n := atOnce(t, 2, func(i int) error {
+			return db.InTx(t.Context(), rename(devices[i]), rename(devices[1-i]), meet)
+		})
+		want(t, "transactions that happened", n, 2)
+		for _, d := range devices {
+			got, err := db.DeviceByID(t.Context(), d.ID)
+			wantErr(t, err, nil)
+			want(t, "name", got.Name, d.Name+"++")
+		}
 	})
 }
 

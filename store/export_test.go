@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"io/fs"
 
@@ -27,6 +28,18 @@ func (db *DB) MigrateDown(dir fs.FS) error {
 func (db *DB) Exec(ctx context.Context, statement string) error {
 	_, err := db.w.ExecContext(ctx, statement)
 	return err
+}
+
+// InTx runs the statements in one transaction, with between called in between.
+func (db *DB) InTx(ctx context.Context, first, last string, between func()) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, first); err != nil {
+			return err
+		}
+		between()
+		_, err := tx.ExecContext(ctx, last)
+		return err
+	})
 }
 
 // Count returns the single number that a query answers.

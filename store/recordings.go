@@ -45,7 +45,7 @@ type Recording struct {
 // RecordingFilter narrows a list of recordings; empty fields do not.
 type RecordingFilter struct {
 	CameraDeviceID string
-	DeviceID       string // on either side
+	DeviceID       string // the camera, or a client that has an active link with it
 	StreamID       string
 	Status         RecordingStatus
 }
@@ -123,7 +123,8 @@ func (db *DB) Recordings(ctx context.Context, userID string, by RecordingFilter,
 		f.and("camera_device_id = ?", by.CameraDeviceID)
 	}
 	if by.DeviceID != "" {
-		f.and("(camera_device_id = ? OR requester_device_id = ?)", by.DeviceID, by.DeviceID)
+		f.and("(camera_device_id = ? OR EXISTS (SELECT 1 FROM device_links l WHERE l.client_device_id = ? "+
+			"AND l.camera_device_id = recordings.camera_device_id AND l.status = 'active'))", by.DeviceID, by.DeviceID)
 	}
 	if by.StreamID != "" {
 		f.and("stream_session_id = ?", by.StreamID)

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -59,8 +60,10 @@ func dial(ctx context.Context, e Endpoint, prepare func(*webrtc.PeerConnection) 
 	if err != nil {
 		return nil, err
 	}
-	var settings webrtc.SettingEngine
-	settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, socket))
+	// What pion would log is returned, or is the end that the caller wanted.
+	quiet := &logging.DefaultLoggerFactory{Writer: io.Discard}
+	settings := webrtc.SettingEngine{LoggerFactory: quiet}
+	settings.SetICEUDPMux(webrtc.NewICEUDPMux(quiet.NewLogger("ice"), socket))
 	settings.SetIncludeLoopbackCandidate(true)
 	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {

@@ -114,7 +114,7 @@ func (s *Service) signUp(ctx context.Context, in *signUpInput) (*signUpOutput, e
 	if err != nil {
 		return nil, err
 	}
-	_, token, cookie, err := s.openSession(ctx, user, in.UserAgent, wants(in.Body.RememberMe))
+	token, cookie, err := s.openSession(ctx, user, in.UserAgent, wants(in.Body.RememberMe))
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (s *Service) signIn(ctx context.Context, in *signInInput) (*signInOutput, e
 	if err != nil {
 		return nil, err
 	}
-	_, token, cookie, err := s.openSession(ctx, user, in.UserAgent, wants(in.Body.RememberMe))
+	token, cookie, err := s.openSession(ctx, user, in.UserAgent, wants(in.Body.RememberMe))
 	if err != nil {
 		return nil, err
 	}

@@ -50,15 +50,16 @@ func TestSameSite(t *testing.T) {
 	}
 }
 
-func TestNormalizeOrigin(t *testing.T) {
+func TestParseOrigin(t *testing.T) {
 	t.Parallel()
 	for origin, want := range map[string]string{
 		"https://A.example": "https://a.example", "https://a.example/": "https://a.example",
 		"https://a.example:443": "https://a.example", "http://a.example:80": "http://a.example",
 		"http://localhost:3000": "http://localhost:3000", "http://[::1]:80": "http://[::1]",
 		"a.example": "", "https://": "", "https://a.example/x": "", "https://a.example?x": "", "https://u@a.example": "", "*": "", "null": "",
+		"https://a.example;x": "", "https://*.example": "", "https://a.example,b.example": "",
 	} {
-		if got, err := normalizeOrigin(origin); got != want || (err == nil) != (want != "") {
+		if got, err := ParseOrigin(origin); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v, want %q", origin, got, err, want)
 		}
 	}
@@ -95,8 +96,12 @@ func TestPasswordHash(t *testing.T) {
 		password, hash string
 		want           bool
 	}{
-		{"correct horse", first, true}, {"correct horse", second, true}, {"Correct horse", first, false}, {"", first, false},
-		{"correct horse", "", false}, {"", "", false},
+		{"correct horse", first, true},
+		{"correct horse", second, true},
+		{"Correct horse", first, false},
+		{"", first, false},
+		{"correct horse", "", false},
+		{"", "", false},
 		// From test.c of the reference implementation (P-H-C/phc-winner-argon2).
 		{"password", "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", true},
 	} {
@@ -222,7 +227,9 @@ func FuzzOpenCookie(f *testing.F) {
 }
 
 func FuzzParseHash(f *testing.F) {
-	for _, seed := range []string{newHasher().decoy, "", "$argon2id$v=19$m=1,t=1,p=1$$", "$argon2id$v=19$m=4294967295,t=9,p=9$AAAAAAAAAAA$AAAA"} {
+	for _, seed := range []string{
+		newHasher().decoy, "", "$argon2id$v=19$m=1,t=1,p=1$$", "$argon2id$v=19$m=4294967295,t=9,p=9$AAAAAAAAAAA$AAAA",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, encoded string) {
@@ -242,6 +249,24 @@ func FuzzCut(f *testing.F) {
 		}
 		if got := cut(value, n); len(got) > n || !utf8.ValidString(got) || strings.ContainsRune(got, 0) {
 			t.Fatalf("cut(%q, %d) = %q", value, n, got)
+		}
+	})
+}
+
+func FuzzParseOrigin(f *testing.F) {
+	for _, seed := range []string{"https://a.example", "http://[::1%25eth0]:80", "https://a;b", "https://%3b.example", "HTTPS://Ä.example"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, origin string) {
+		got, err := ParseOrigin(origin)
+		if err != nil {
+			return
+		}
+		if again, err := ParseOrigin(got); err != nil || again != got {
+			t.Fatalf("%q became %q, which becomes %q, %v", origin, got, again, err)
+		}
+		if strings.ContainsAny(got, " ;,'\"*\r\n\t\x00") {
+			t.Fatalf("%q became %q", origin, got)
 		}
 	})
 }

@@ -79,11 +79,11 @@ func authenticate(ctx huma.Context, a Authenticator, session, device bool) (Prin
 		p, _, err := a.Device(ctx.Context(), token)
 		return p, err
 	}
-	p, cookie, err := a.Session(ctx.Context(), huma.ReadCookies(ctx))
-	if err != nil {
+	if err := checkOrigin(ctx, a); err != nil {
 		return Principal{}, err
 	}
-	if err := checkOrigin(ctx, a); err != nil {
+	p, cookie, err := a.Session(ctx.Context(), huma.ReadCookies(ctx))
+	if err != nil {
 		return Principal{}, err
 	}
 	if cookie != nil {

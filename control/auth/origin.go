@@ -47,14 +47,16 @@ func sameSite(method, fetchSite, origin, host string, trusts func(string) bool) 
 	return origin != "" && trusts(origin)
 }
 
-// normalizeOrigin returns an origin in the form that browsers send: scheme and
-// host in lower case, no default port, no path.
-func normalizeOrigin(origin string) (string, error) {
+// ParseOrigin returns an origin in the form that browsers send: scheme and host
+// in lower case, no default port, no path. What it returns is safe to repeat
+// in a header.
+func ParseOrigin(origin string) (string, error) {
 	u, err := url.Parse(strings.ToLower(strings.TrimSuffix(origin, "/")))
 	if err != nil {
 		return "", err
 	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != u.String() {
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != u.String() ||
+		strings.ContainsAny(u.Host, "!$&'()*+,;=\"") {
 		return "", errNotOrigin
 	}
 	if port := u.Port(); (u.Scheme == "http" && port == "80") || (u.Scheme == "https" && port == "443") {

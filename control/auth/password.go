@@ -124,10 +124,12 @@ func parseHash(encoded string) (parsedHash, error) {
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
 		return p, errBadHash
 	}
-	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
+	// %c finds nothing when nothing follows, which is what is wanted.
+	var rest rune
+	if n, _ := fmt.Sscanf(parts[2], "v=%d%c", &version, &rest); n != 1 || version != argon2.Version {
 		return p, errBadHash
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.memory, &p.time, &p.threads); err != nil {
+	if n, _ := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d%c", &p.memory, &p.time, &p.threads, &rest); n != 3 {
 		return p, errBadHash
 	}
 	var errSalt, errKey error

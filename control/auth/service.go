@@ -80,7 +80,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	trusted := make(map[string]bool, len(cfg.TrustedOrigins))
 	for _, origin := range cfg.TrustedOrigins {
-		normal, err := normalizeOrigin(origin)
+		normal, err := ParseOrigin(origin)
 		if err != nil {
 			return nil, fmt.Errorf("auth: trusted origin %q: %w", origin, err)
 		}
@@ -105,7 +105,7 @@ func New(cfg Config) (*Service, error) {
 // TrustsOrigin says whether pages of a foreign origin may write with a user's
 // cookie.
 func (s *Service) TrustsOrigin(origin string) bool {
-	normal, err := normalizeOrigin(origin)
+	normal, err := ParseOrigin(origin)
 	return err == nil && s.trusted[normal]
 }
 

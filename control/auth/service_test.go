@@ -177,12 +177,22 @@ func TestSecuritySchemes(t *testing.T) {
 		status  int
 		device  string
 	}{
-		{"/public", none, 200, ""}, {"/public", wrong, 200, ""},
-		{"/session", none, 401, ""}, {"/session", cookie, 200, ""}, {"/session", bearer, 401, ""}, {"/session", mixed, 200, ""},
+		{"/public", none, 200, ""},
+		{"/public", wrong, 200, ""},
+		{"/session", none, 401, ""},
+		{"/session", cookie, 200, ""},
+		{"/session", bearer, 401, ""},
+		{"/session", mixed, 200, ""},
 		{"/session", forged, 401, ""},
-		{"/device", none, 401, ""}, {"/device", cookie, 401, ""}, {"/device", bearer, 200, camera.ID}, {"/device", basic, 401, ""},
-		{"/either", none, 401, ""}, {"/either", cookie, 200, ""}, {"/either", bearer, 200, camera.ID},
-		{"/either", both, 200, camera.ID}, {"/either", mixed, 401, ""},
+		{"/device", none, 401, ""},
+		{"/device", cookie, 401, ""},
+		{"/device", bearer, 200, camera.ID},
+		{"/device", basic, 401, ""},
+		{"/either", none, 401, ""},
+		{"/either", cookie, 200, ""},
+		{"/either", bearer, 200, camera.ID},
+		{"/either", both, 200, camera.ID},
+		{"/either", mixed, 401, ""},
 	}
 	for _, test := range tests {
 		got := e.call("GET", test.path, "", test.headers...)

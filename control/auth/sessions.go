@@ -25,9 +25,9 @@ const (
 	maxUserAgentBytes = 256
 )
 
-// openSession signs u in: it returns the row, the token and its cookie.
+// openSession signs u in: it returns the token and its cookie.
 func (s *Service) openSession(ctx context.Context, u store.User, userAgent string, remember bool) (
-	store.Session, string, *http.Cookie, error,
+	string, *http.Cookie, error,
 ) {
 	token := newToken()
 	now := s.now()
@@ -41,9 +41,9 @@ func (s *Service) openSession(ctx context.Context, u store.User, userAgent strin
 		CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(ttl),
 	}
 	if err := s.store.CreateSession(ctx, row, store.Actor{UserID: u.ID, IP: row.IPAddress}); err != nil {
-		return store.Session{}, "", nil, err
+		return "", nil, err
 	}
-	return row, token, s.cookie(ctx, token, maxAge), nil
+	return token, s.cookie(ctx, token, maxAge), nil
 }
 
 // findSession returns the session that cookies stand for, its user and its

@@ -66,6 +66,7 @@ type conn struct {
 // is beneath it goes back to pools at that moment.
 func (c *conn) serve(ctx context.Context, authorization string) {
 	began := time.Now()
+	c.prepare(ctx) // before the writer, which ends reading by a deadline of its own
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -82,10 +83,10 @@ func (c *conn) serve(ctx context.Context, authorization string) {
 		c.over = true
 		c.mu.Unlock()
 		if c.principal.DeviceID != "" {
-			c.g.log.Info("device disconnected", slog.String("device", c.principal.DeviceID), slog.Int("code", c.code), slog.Duration("dur", time.Since(began)))
+			c.g.log.Info("device disconnected", slog.String("device", c.principal.DeviceID), slog.Int("code", c.code),
+				slog.Duration("dur", time.Since(began)))
 		}
 	}()
-	c.prepare(ctx)
 	if c.begin(ctx, authorization) {
 		for {
 			frame, ok := c.next()

@@ -44,12 +44,17 @@ type fakeSFU struct {
 	calls []string
 	open  map[string]bool
 	next  int
+	// during runs while an offer is being answered.
+	during func()
 }
 
 func (s *fakeSFU) answer(call, sessionID string) (Answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, call)
+	if s.during != nil {
+		s.during()
+	}
 	if s.err != nil {
 		return Answer{}, s.err
 	}

@@ -114,6 +114,11 @@ func FuzzToken(f *testing.F) {
 		return token
 	}
 	whip, whep := issue(publish), issue(subscribe)
+	session, err := s.seal(claims{Direction: publish, MediaSessionID: "m", StreamID: "s"}, Answer{SessionID: "x", ETag: testETag})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("Bearer "+whip, true, "m", session)
 	for _, token := range []string{whip, whep, "", "a.b", whip + ".", whip[1:], strings.ToLower(whip)} {
 		f.Add("Bearer "+token, true, "m", "")
 		f.Add("bearer  "+token, false, "m", whep)

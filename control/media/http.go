@@ -104,9 +104,17 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	if err != nil {
 		return err
 	}
+	// Whoever ended the stream after the first look may have told the SFU
+	// before the session was there: the second look finds that.
 	segment, err := s.seal(cl, answer)
+	if err == nil {
+		_, err = s.authorize(ctx, token(c), d, cl.MediaSessionID)
+	}
 	if err != nil {
-		return errors.Join(err, s.sfu.Close(answer.SessionID, "not_answered"))
+		if closeErr := s.sfu.Close(answer.SessionID, "not_answered"); closeErr != nil {
+			s.log.WarnContext(ctx, "media session not closed", slog.Any("err", closeErr))
+		}
+		return err
 	}
 	s.log.InfoContext(ctx, "media connected", slog.String("media_session", cl.MediaSessionID),
 		slog.String("stream", cl.StreamID), slog.String("device", cl.DeviceID))

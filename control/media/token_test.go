@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -91,12 +92,32 @@ func (w *world) end(ctx context.Context) error {
 	return err
 }
 
+// TestEndWhileConnecting ends a stream after its token was looked at.
+func TestEndWhileConnecting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, whep := w.issued(t)
+	w.sfu.during = func() {
+		if err := w.end(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	got := w.do(t, call{method: http.MethodPost, url: whep.URL, token: whep.Token, contentType: typeSDP, body: "v=0"})
+	if got.status != 401 || got.header.Get("Location") != "" {
+		t.Errorf("got %d %v, want 401", got.status, got.header)
+	}
+	if len(w.sfu.open) != 0 {
+		t.Errorf("the SFU still has %v", w.sfu.open)
+	}
+}
+
 func TestForeignTokensTouchNothing(t *testing.T) {
 	t.Parallel()
 	w, stranger := newWorld(t), newWorld(t)
 	whip, whep := w.issued(t)
 	otherWhip, otherWhep := stranger.issued(t)
 	session := w.openSession(t, whep)
+	foreign := path.Base(stranger.openSession(t, otherWhip))
 	for _, tt := range []struct {
 		name, url, token string
 		status           int
@@ -116,6 +137,10 @@ func TestForeignTokensTouchNothing(t *testing.T) {
 	got := w.do(t, call{method: http.MethodDelete, url: strings.Replace(session, "/whep/", "/whip/", 1), token: whip.Token})
 	if got.status != 404 {
 		t.Errorf("a publisher's DELETE of a viewer's session: %d, want 404", got.status)
+	}
+	got = w.do(t, call{method: http.MethodDelete, url: whip.URL + "/" + foreign, token: whip.Token})
+	if got.status != 404 {
+		t.Errorf("a publisher's DELETE of another media session's publisher: %d, want 404", got.status)
 	}
 	if calls := append(w.sfu.take(), stranger.sfu.take()...); len(calls) != 0 {
 		t.Errorf("the SFU heard %q", calls)

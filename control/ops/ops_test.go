@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
@@ -32,11 +33,11 @@ func get(t *testing.T, s *ops.Service, path string) (int, string) {
 	t.Helper()
 	app := fiber.New(fiber.Config{ErrorHandler: rest.ErrorHandler})
 	s.Mount(app, rest.New(app, rest.Config{}))
-	res, err := app.Test(httptest.NewRequest("GET", path, nil), -1)
+	res, err := app.Test(httptest.NewRequest(http.MethodGet, path, nil), -1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)

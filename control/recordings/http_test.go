@@ -50,6 +50,7 @@ func newClient(w *world) client {
 	who := callers{
 		"user": w.user, "camera": w.camera, "client": w.client,
 		"stranger":     {UserID: stranger.ID, SessionID: "x"},
+		"other-camera": {UserID: w.user.UserID, DeviceID: storetest.Camera(w.t, w.db, w.user.UserID).ID, Role: store.RoleCamera},
 		"other-client": {UserID: w.user.UserID, DeviceID: storetest.Client(w.t, w.db, w.user.UserID).ID, Role: store.RoleClient},
 	}
 	app := fiber.New(fiber.Config{ErrorHandler: rest.ErrorHandler})
@@ -119,7 +120,7 @@ func TestHTTPRead(t *testing.T) {
 	w, r := recorded(t)
 	c := newClient(w)
 	one := "/recordings/" + r.ID
-	for _, who := range []string{"user", "camera", "client"} {
+	for _, who := range []string{"user", "camera", "client", "other-client"} {
 		var got Recording
 		if status, code := c.do(who, http.MethodGet, one, &got); status != http.StatusOK {
 			t.Fatalf("as %s: %d %s", who, status, code)
@@ -132,7 +133,7 @@ func TestHTTPRead(t *testing.T) {
 			t.Errorf("list as %s: %+v", who, list)
 		}
 	}
-	for _, who := range []string{"stranger", "other-client"} {
+	for _, who := range []string{"stranger", "other-camera"} {
 		c.want(who, http.MethodGet, one, http.StatusNotFound, "not_found")
 		c.want(who, http.MethodGet, one+"/download-url", http.StatusNotFound, "not_found")
 		var list rest.List[Recording]
@@ -174,14 +175,14 @@ func TestHTTPDownload(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 
-	links, err := w.db.Links(t.Context(), w.user.UserID, w.client.DeviceID, store.Page{Limit: 1})
+	link, err := w.db.ActiveLink(t.Context(), r.CameraDeviceID, w.client.DeviceID)
 	if err == nil {
-		err = w.db.RevokeLink(t.Context(), w.user.UserID, links[0].ID, w.user.Actor())
+		err = w.db.RevokeLink(t.Context(), w.user.UserID, link.ID, w.user.Actor())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.want("client", http.MethodGet, path, http.StatusForbidden, "forbidden")
+	c.want("client", http.MethodGet, path, http.StatusNotFound, "not_found")
 	c.want("camera", http.MethodGet, path, http.StatusOK, "")
 
 	w.objects.setErr(errors.New("away"))

@@ -18,8 +18,8 @@ var (
 	ErrStorage  = fault.New(fault.Unavailable, "storage_unavailable", "The storage does not answer. Try again.")
 )
 
-// List returns the recordings that p may see: a user's own, or those that a
-// device took part in.
+// List returns the recordings that p may see: a user's own, a camera's own, or
+// those of the cameras that a client is linked with.
 func (s *Service) List(
 	ctx context.Context, p auth.Principal, f store.RecordingFilter, page store.Page,
 ) ([]store.Recording, error) {
@@ -33,8 +33,10 @@ func (s *Service) Recording(ctx context.Context, p auth.Principal, id string) (s
 	if err != nil {
 		return store.Recording{}, err
 	}
-	if p.DeviceID != "" && p.DeviceID != r.CameraDeviceID && p.DeviceID != r.RequesterDeviceID {
-		return store.Recording{}, store.ErrNotFound
+	if p.DeviceID != "" && p.DeviceID != r.CameraDeviceID {
+		if _, err := s.Store.ActiveLink(ctx, r.CameraDeviceID, p.DeviceID); err != nil {
+			return store.Recording{}, err
+		}
 	}
 	return r, nil
 }
@@ -48,18 +50,11 @@ type Download struct {
 }
 
 // Download returns a URL of a recording that is ready, for watching or, with a
-// file name, for keeping. A client needs its link with the camera for that.
+// file name, for keeping.
 func (s *Service) Download(ctx context.Context, p auth.Principal, id string, keep bool) (Download, error) {
 	r, err := s.Recording(ctx, p, id)
 	if err != nil {
 		return Download{}, err
-	}
-	if p.DeviceID != "" && p.DeviceID != r.CameraDeviceID {
-		if _, err := s.Store.ActiveLink(ctx, r.CameraDeviceID, p.DeviceID); errors.Is(err, store.ErrNotFound) {
-			return Download{}, auth.ErrForbidden
-		} else if err != nil {
-			return Download{}, err
-		}
 	}
 	if r.Status != store.RecordingReady {
 		return Download{}, ErrNotReady

@@ -44,7 +44,7 @@ func New(app *fiber.App, cfg Config) huma.API {
 	hc.Transformers = []huma.Transformer{asDocument}
 	hc.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaNames())
 
-	api := humafiber.NewV2(app, hc)
+	api := humafiber.NewV2WithGroup(app, withHead{app}, hc)
 	api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Document](), true, "")
 	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
 		if err := checkMediaType(ctx); err != nil {
@@ -55,6 +55,17 @@ func New(app *fiber.App, cfg Config) huma.API {
 	})
 	serveDocument(app, api)
 	return api
+}
+
+// withHead answers HEAD wherever GET is answered, as RFC 9110, section 9.1 asks
+// for. The body that the handler makes is not sent.
+type withHead struct{ fiber.Router }
+
+func (r withHead) Add(method, path string, handlers ...fiber.Handler) fiber.Router {
+	if method == http.MethodGet {
+		r.Router.Add(http.MethodHead, path, handlers...)
+	}
+	return r.Router.Add(method, path, handlers...)
 }
 
 // WriteError answers a request from within huma middleware.

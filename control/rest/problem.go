@@ -18,7 +18,7 @@ const problemType = "application/problem+json"
 // Document is the body of every error answer, a problem document by RFC 9457
 // with a stable code for programs and a message for people. It is also the
 // error that ToHuma returns.
-type Document struct {
+type Document struct { //nolint:errname // it is a body first: the schema and the word of RFC 9457
 	Type    string   `json:"type" example:"about:blank" doc:"Always about:blank: the code tells problems apart"`
 	Title   string   `json:"title" example:"Conflict" doc:"The HTTP status in words"`
 	Status  int      `json:"status" example:"409" doc:"The HTTP status"`

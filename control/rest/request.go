@@ -2,8 +2,12 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
+
+	"github.com/securecam/securecam/control/fault"
 )
 
 // Request is what a handler may know about the HTTP request behind its
@@ -50,9 +54,12 @@ func Annotate(ctx context.Context, attrs ...slog.Attr) {
 	}
 }
 
-// report keeps the cause of an internal or degraded answer for the log line.
+// report keeps the cause of an internal or degraded answer for the log line,
+// and the cause that a fault was given.
 func report(ctx context.Context, doc *Document) {
-	if doc.cause == nil || doc.Status < 500 {
+	var flt *fault.Error
+	caused := errors.As(doc.cause, &flt) && flt.Unwrap() != nil
+	if doc.cause == nil || (doc.Status < http.StatusInternalServerError && !caused) {
 		return
 	}
 	if t := traceOf(ctx); t != nil {

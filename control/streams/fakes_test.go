@@ -123,11 +123,11 @@ func (m *fakeMedia) publish(id string, viewers ...string) {
 }
 
 // lose takes the publisher away and keeps the viewers.
-func (m *fakeMedia) lose(id string, at time.Time) {
+func (m *fakeMedia) lose(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if status, ok := m.held[id]; ok {
-		status.Publishing, status.LostAt = false, at
+		status.Publishing = false
 		m.held[id] = status
 	}
 }

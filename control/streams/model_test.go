@@ -177,7 +177,7 @@ func (m *model) sfu(t *rapid.T) {
 	}
 	m.w.media.publish(m.media, viewers...)
 	if !present {
-		m.w.media.lose(m.media, m.since)
+		m.w.media.lose(m.media)
 	}
 	m.present = present
 }

@@ -205,7 +205,7 @@ func (s *Service) tellEnded(ctx context.Context, v *view) error {
 // that share them.
 func (s *Service) endLost(ctx context.Context, v *view) error {
 	for _, m := range v.sessions {
-		since := latest(s.startedAt, m.CreatedAt, v.live[m.ID].LostAt, v.seen.publisher[m.ID])
+		since := latest(s.startedAt, m.CreatedAt, v.seen.publisher[m.ID])
 		if v.now.Sub(since) < s.cfg.PublisherTimeout {
 			continue
 		}

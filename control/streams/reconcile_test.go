@@ -70,7 +70,7 @@ func TestCameraLost(t *testing.T) {
 		first, second := w.streaming(t, w.client), w.streaming(t, w.second)
 		w.media.publish(first.MediaSessionID, first.ID, second.ID)
 		w.after(t, 5*time.Minute)
-		w.media.lose(first.MediaSessionID, w.clock.now())
+		w.media.lose(first.MediaSessionID)
 		w.PublisherDown(first.MediaSessionID)
 		w.after(t, 29*time.Second)
 		w.wantStatus(t, first.ID, store.StreamStreaming, "")
@@ -90,7 +90,7 @@ func TestCameraLost(t *testing.T) {
 		for range 3 {
 			w.media.publish(s.MediaSessionID, s.ID)
 			w.after(t, 10*time.Second)
-			w.media.lose(s.MediaSessionID, w.clock.now())
+			w.media.lose(s.MediaSessionID)
 			w.after(t, 29*time.Second)
 		}
 		w.wantStatus(t, s.ID, store.StreamStreaming, "")

@@ -97,7 +97,6 @@ type Media interface {
 // MediaStatus is what the SFU has of one media session.
 type MediaStatus struct {
 	Publishing bool
-	LostAt     time.Time      // when the publisher went; zero if it never came or is there
 	Viewers    map[string]int // open viewer sessions by stream session
 }
 

@@ -4,7 +4,6 @@ package storetest
 
 import (
 	"context"
-	"database/sql"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,7 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver that makes the schemas
+	"github.com/jackc/pgx/v5"
 
 	"github.com/securecam/securecam/store"
 )
@@ -39,7 +38,7 @@ func EachURL(t *testing.T, f func(t *testing.T, databaseURL string)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		f(t, postgresURL(t))
+		f(t, PostgresURL(t))
 	})
 }
 
@@ -72,9 +71,9 @@ func sqliteURL(t *testing.T) string {
 	return "sqlite:" + filepath.Join(t.TempDir(), "securecam.db")
 }
 
-// postgresURL makes a schema and returns the URL of a database that has only
+// PostgresURL makes a schema and returns the URL of a database that has only
 // that one.
-func postgresURL(t *testing.T) string {
+func PostgresURL(t *testing.T) string {
 	t.Helper()
 	server := os.Getenv(postgresEnv)
 	if server == "" {
@@ -95,15 +94,15 @@ func postgresURL(t *testing.T) string {
 
 func execute(t *testing.T, server, statement string) {
 	t.Helper()
-	db, err := sql.Open("pgx", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close() //nolint:errcheck // nothing was left unfinished
 	// The test's own context is done when its cleanups run.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	if _, err := db.ExecContext(ctx, statement); err != nil {
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx) //nolint:errcheck // nothing was left unfinished
+	if _, err := conn.Exec(ctx, statement); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -114,8 +114,10 @@ type model struct {
 }
 
 func (m *model) write(t *rapid.T) {
-	small := rapid.IntRange(1, 5000)
-	size := rapid.OneOf(small, small, small, small, rapid.IntRange(4<<20, 6<<20)).Draw(t, "size")
+	size := rapid.IntRange(1, 5000).Draw(t, "size")
+	if rapid.IntRange(0, 9).Draw(t, "large") == 0 { // now and then enough to fill a part
+		size += 5 << 20
+	}
 	p := pattern(size, uint64(len(m.want)))
 	if _, err := m.writer.Write(p); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/control/media"
+	"github.com/securecam/securecam/control/objects"
+	"github.com/securecam/securecam/control/recordings"
+	"github.com/securecam/securecam/control/streams"
+	"github.com/securecam/securecam/recorder"
+	"github.com/securecam/securecam/sfu"
+	"github.com/securecam/securecam/store/blob"
+	"github.com/securecam/securecam/turn"
+)
+
+// What the SFU refuses, in the words of the API.
+var (
+	errInvalidOffer     = fault.New(fault.Invalid, "invalid_offer", "The offer or candidate cannot be understood.")
+	errUnsupportedOffer = fault.New(fault.Unprocessable, "unsupported_offer", "The offer asks for media that cannot be served here.")
+	errNoPublisher      = fault.New(fault.Conflict, "no_publisher", "The camera is not publishing yet.")
+	errSessionNotFound  = fault.New(fault.NotFound, "not_found", "There is no such session.")
+	errBusy             = fault.New(fault.Unavailable, "busy", "The server cannot take more sessions now.")
+)
+
+// whipSFU is the SFU as WHIP and WHEP see it.
+type whipSFU struct{ *sfu.SFU }
+
+func (w whipSFU) Publish(ctx context.Context, mediaSession string, offer []byte) (media.Answer, error) {
+	a, err := w.SFU.Publish(ctx, mediaSession, offer)
+	return media.Answer(a), mediaFault(err)
+}
+
+func (w whipSFU) Play(ctx context.Context, mediaSession, viewer string, offer []byte) (media.Answer, error) {
+	a, err := w.SFU.Play(ctx, mediaSession, viewer, offer)
+	return media.Answer(a), mediaFault(err)
+}
+
+func (w whipSFU) Trickle(ctx context.Context, session string, fragment []byte) error {
+	return mediaFault(w.SFU.Trickle(ctx, session, fragment))
+}
+
+func (w whipSFU) Close(session, reason string) error {
+	return mediaFault(w.SFU.Close(session, reason))
+}
+
+func mediaFault(err error) error {
+	for _, m := range []struct {
+		from error
+		to   *fault.Error
+	}{
+		{sfu.ErrBadOffer, errInvalidOffer},
+		{sfu.ErrUnsupported, errUnsupportedOffer},
+		{sfu.ErrNoPublisher, errNoPublisher},
+		{sfu.ErrNotFound, errSessionNotFound},
+		{sfu.ErrLimit, errBusy},
+		{sfu.ErrClosed, errBusy},
+	} {
+		if errors.Is(err, m.from) {
+			return m.to.With(err)
+		}
+	}
+	return err
+}
+
+// streamMedia is the SFU as the stream sessions see it.
+type streamMedia struct{ *sfu.SFU }
+
+func (m streamMedia) Status(mediaSession string) (streams.MediaStatus, bool) {
+	s, ok := m.SFU.Status(mediaSession)
+	return streams.MediaStatus{Publishing: s.Publishing, Viewers: s.Viewers}, ok
+}
+
+func (m streamMedia) Sessions() []string { return m.MediaSessions() }
+
+// mediaEvents tells the features what begins and ends in the SFU. The features
+// exist only after the SFU does, so they are set before it takes an offer.
+type mediaEvents struct {
+	streams    *streams.Service
+	recordings *recordings.Service
+}
+
+func (e *mediaEvents) PublisherUp(mediaSession string)      { e.recordings.PublisherUp(mediaSession) }
+func (e *mediaEvents) PublisherDown(mediaSession, _ string) { e.streams.PublisherDown(mediaSession) }
+func (e *mediaEvents) ViewerUp(string, string)              {}
+func (e *mediaEvents) ViewerDown(_, viewer, _ string)       { e.streams.ViewerDown(viewer) }
+
+func (e *mediaEvents) Ended(mediaSession, _ string) { e.recordings.Ended(mediaSession) }
+
+// tapRecorder records media sessions of the SFU into the object store.
+type tapRecorder struct {
+	sfu     *sfu.SFU
+	objects recordingObjects
+	log     logger
+}
+
+func (r tapRecorder) Start(ctx context.Context, mediaSession, key string) (recordings.Running, error) {
+	rec, err := recorder.Start(ctx, recorder.Config{Objects: r.objects, Key: key, Logger: r.log})
+	if err != nil {
+		return nil, err
+	}
+	detach, err := r.sfu.Tap(mediaSession, recordingTap{rec, r.log})
+	if err != nil {
+		_, closeErr := rec.Close(ctx)
+		return nil, errors.Join(err, closeErr)
+	}
+	return runningRecording{rec, detach}, nil
+}
+
+func (r tapRecorder) Recover(ctx context.Context, key string) (recordings.Result, error) {
+	result, err := recorder.Recover(ctx, r.objects, key, r.log)
+	return recordings.Result(result), err
+}
+
+// recordingTap feeds the tracks of a media session into its recording.
+type recordingTap struct {
+	recording *recorder.Recording
+	log       logger
+}
+
+func (t recordingTap) Track(i sfu.TrackInfo) sfu.Sink {
+	w, err := t.recording.AddTrack(recorder.Track{
+		ID: i.ID, MimeType: i.MimeType, ClockRate: i.ClockRate, Channels: i.Channels, RequestKeyframe: i.RequestKeyframe,
+	})
+	if err != nil {
+		t.log.Warn("track not recorded", slog.String("track", i.ID), slog.String("codec", i.MimeType), slog.Any("err", err))
+		return nil
+	}
+	return w
+}
+
+type runningRecording struct {
+	recording *recorder.Recording
+	detach    func()
+}
+
+func (r runningRecording) Stop(ctx context.Context) (recordings.Result, error) {
+	r.detach()
+	result, err := r.recording.Close(ctx)
+	return recordings.Result(result), err
+}
+
+// recordingObjects is the object store as the recorder sees it.
+type recordingObjects struct{ blob.Store }
+
+func (o recordingObjects) Create(ctx context.Context, key, contentType string) (recorder.Object, error) {
+	return o.Store.Create(ctx, key, contentType)
+}
+
+func (o recordingObjects) Resume(ctx context.Context, key string) (recorder.Object, error) {
+	return o.Store.Resume(ctx, key)
+}
+
+// recordedObjects is the object store as the recordings' owner sees it.
+type recordedObjects struct{ blob.Store }
+
+func (o recordedObjects) Stat(ctx context.Context, key string) (recordings.ObjectInfo, error) {
+	info, err := o.Store.Stat(ctx, key)
+	return recordings.ObjectInfo(info), err
+}
+
+func (o recordedObjects) SignGet(ctx context.Context, key, filename string, ttl time.Duration) (string, time.Time, error) {
+	return o.Store.SignGet(ctx, key, blob.SignOptions{TTL: ttl, Filename: filename})
+}
+
+// signedFiles is the folder of objects as those see it who have a signed URL.
+type signedFiles struct{ *blob.Disk }
+
+func (f signedFiles) Stat(ctx context.Context, key string) (objects.Info, error) {
+	info, err := f.Disk.Stat(ctx, key)
+	return objects.Info(info), err
+}
+
+// iceServers names our TURN server, by the host that the client itself used,
+// and the operator's own ones.
+type iceServers struct {
+	secret   []byte
+	port     int // 0 without an embedded TURN server
+	external *media.ICEServer
+	ttl      time.Duration
+}
+
+func (i iceServers) ICEServers(host, userID string) []media.ICEServer {
+	var servers []media.ICEServer
+	if i.port != 0 {
+		address := net.JoinHostPort(host, strconv.Itoa(i.port))
+		username, credential := turn.NewCredentials(i.secret, userID, i.ttl, time.Now())
+		servers = append(servers,
+			media.ICEServer{URLs: []string{"stun:" + address}},
+			media.ICEServer{
+				URLs:       []string{"turn:" + address + "?transport=udp", "turn:" + address + "?transport=tcp"},
+				Username:   username,
+				Credential: credential,
+			})
+	}
+	if i.external != nil {
+		servers = append(servers, *i.external)
+	}
+	return servers
+}
+
+// Err returns why the recording has stopped by itself, nil while it goes on.
+func (r runningRecording) Err() error { return r.recording.Stats().Err }

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/joho/godotenv"
+)
+
+// cli is the command line. Every setting is a flag, and the environment
+// variable of the same name in capitals.
+type cli struct {
+	Config `embed:""`
+
+	Serve   struct{} `cmd:"" default:"withargs" help:"Run the server (what securecam does without a word)."`
+	Migrate struct{} `cmd:"" help:"Bring the database to this version's schema and exit."`
+	User    struct {
+		Create createUserArgs `cmd:"" help:"Create an account."`
+	} `cmd:"" help:"Manage accounts."`
+	Health  struct{} `cmd:"" help:"Exit with 0 if the server of this configuration is ready."`
+	Version struct{} `cmd:"" help:"Print the version."`
+}
+
+// Config is everything that can be set. Only this package reads it; every
+// other package gets a Config of its own.
+type Config struct {
+	ListenHost string `group:"Server" env:"LISTEN_HOST" help:"Address to listen on; empty means all."`
+	Port       int    `group:"Server" env:"PORT" default:"8080" help:"TCP port of the web app and the API."`
+	DataDir    string `group:"Server" env:"DATA_DIR" default:"./data" help:"Folder for the database, objects, spool and secrets."`
+	LogLevel   string `group:"Server" env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: ${enum}."`
+
+	TLSCertFile    string   `group:"Server" env:"TLS_CERT_FILE" help:"PEM certificate chain; switches HTTPS on."`
+	TLSKeyFile     string   `group:"Server" env:"TLS_KEY_FILE" help:"PEM key of the certificate."`
+	TLSSelfSigned  bool     `group:"Server" env:"TLS_SELF_SIGNED" help:"Serve HTTPS with a certificate made here, so that a phone may use its camera."`
+	TrustedProxies []string `group:"Server" env:"TRUSTED_PROXIES" help:"Addresses or networks of reverse proxies whose X-Forwarded headers count."`
+
+	DatabaseURL string `group:"State" env:"DATABASE_URL" help:"postgres://... or sqlite:PATH; empty means SQLite in DATA_DIR."`
+	AutoMigrate bool   `group:"State" env:"AUTO_MIGRATE" default:"true" negatable:"" help:"Migrate the database at start."`
+	NATSURL     string `group:"State" env:"NATS_URL" name:"nats-url" help:"NATS servers; empty means one inside the process."`
+
+	BetterAuthSecret         string   `group:"Auth" env:"BETTER_AUTH_SECRET" help:"Key of all tokens and cookies, 32 characters or more; made and kept in DATA_DIR when empty."`
+	BetterAuthBaseURL        string   `group:"Auth" env:"BETTER_AUTH_BASE_URL" name:"better-auth-base-url" help:"Public URL of this server; empty means what the request says."`
+	BetterAuthTrustedOrigins []string `group:"Auth" env:"BETTER_AUTH_TRUSTED_ORIGINS" help:"Other origins whose pages may use the API."`
+	DeviceOnlineStaleSeconds int      `group:"Auth" env:"DEVICE_ONLINE_STALE_SECONDS" default:"90" help:"A device not heard of for so long is shown offline."`
+
+	MinIOEndpoint               string `group:"Objects" env:"MINIO_ENDPOINT" name:"minio-endpoint" help:"Host of an S3-compatible store; empty means a folder in DATA_DIR."`
+	MinIOPort                   int    `group:"Objects" env:"MINIO_PORT" name:"minio-port" default:"9000" help:"Its port."`
+	MinIOUseSSL                 bool   `group:"Objects" env:"MINIO_USE_SSL" name:"minio-use-ssl" help:"Speak HTTPS to it."`
+	MinIOAccessKey              string `group:"Objects" env:"MINIO_ACCESS_KEY" name:"minio-access-key" help:"Its access key."`
+	MinIOSecretKey              string `group:"Objects" env:"MINIO_SECRET_KEY" name:"minio-secret-key" help:"Its secret key."`
+	MinIOBucket                 string `group:"Objects" env:"MINIO_BUCKET" name:"minio-bucket" default:"securecam" help:"Its bucket; made when absent."`
+	MinIOPublicURL              string `group:"Objects" env:"MINIO_PUBLIC_URL" name:"minio-public-url" help:"URL under which browsers reach it; empty means the endpoint itself."`
+	MinIOPresignedExpirySeconds int    `group:"Objects" env:"MINIO_PRESIGNED_EXPIRY_SECONDS" name:"minio-presigned-expiry-seconds" default:"3600" help:"Life of a download URL."`
+
+	MediaUDPPort         int      `group:"Media" env:"MEDIA_UDP_PORT" name:"media-udp-port" default:"8090" help:"UDP port of all media."`
+	PublicIPs            []string `group:"Media" env:"PUBLIC_IPS" name:"public-ips" help:"Addresses to announce to cameras and viewers; empty means those of the interfaces."`
+	MediaTokenTTLSeconds int      `group:"Media" env:"MEDIA_TOKEN_TTL_SECONDS" name:"media-token-ttl-seconds" default:"3600" help:"Life of a WHIP or WHEP token."`
+
+	StreamRequestTimeoutSeconds int `group:"Media" env:"STREAM_REQUEST_TIMEOUT_SECONDS" default:"60" help:"A stream that no camera accepts for so long fails."`
+	PublisherTimeoutSeconds     int `group:"Media" env:"PUBLISHER_TIMEOUT_SECONDS" default:"30" help:"A camera that stops publishing has so long to come back."`
+	ViewerTimeoutSeconds        int `group:"Media" env:"VIEWER_TIMEOUT_SECONDS" default:"60" help:"A stream that nobody plays for so long ends."`
+
+	TURNPort         int      `group:"TURN" env:"TURN_PORT" name:"turn-port" default:"3478" help:"UDP and TCP port of the TURN server; -1 switches it off."`
+	TURNRelayPortMin uint16   `group:"TURN" env:"TURN_RELAY_PORT_MIN" name:"turn-relay-port-min" default:"49160" help:"First UDP port for relays."`
+	TURNRelayPortMax uint16   `group:"TURN" env:"TURN_RELAY_PORT_MAX" name:"turn-relay-port-max" default:"49359" help:"Last UDP port for relays."`
+	TURNURLs         []string `group:"TURN" env:"TURN_URLS" name:"turn-urls" help:"Other ICE servers to hand out too."`
+	TURNUsername     string   `group:"TURN" env:"TURN_USERNAME" name:"turn-username" help:"Their user name."`
+	TURNCredential   string   `group:"TURN" env:"TURN_CREDENTIAL" name:"turn-credential" help:"Their password."`
+}
+
+// createUserArgs are the arguments of "user create".
+type createUserArgs struct {
+	Email    string `arg:"" help:"E-mail address."`
+	Name     string `help:"Name; the part before the @ when empty."`
+	Password string `env:"SECURECAM_PASSWORD" help:"Password; read from standard input when empty."`
+}
+
+// parse reads .env, the environment and args. An empty command with a nil
+// error means that help was printed.
+func parse(args []string, stdout, stderr io.Writer) (*cli, string, error) {
+	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", fmt.Errorf("read .env: %w", err)
+	}
+	var c cli
+	exited := false
+	parser, err := kong.New(
+		&c,
+		kong.Name("securecam"),
+		kong.Description("A WebRTC camera server: live view, recording and control in one binary."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { exited = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+	)
+	if err != nil {
+		return nil, "", fmt.Errorf("command line: %w", err)
+	}
+	parsed, err := parser.Parse(args)
+	if exited {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if err := c.Validate(); err != nil {
+		return nil, "", err
+	}
+	return &c, parsed.Command(), nil
+}
+
+// Validate names the first setting whose value is not allowed, and what is.
+func (c *Config) Validate() error {
+	for _, p := range []struct {
+		name     string
+		min, got int
+	}{
+		{"PORT", 0, c.Port},
+		{"MEDIA_UDP_PORT", 0, c.MediaUDPPort},
+		{"TURN_PORT", -1, c.TURNPort},
+		{"MINIO_PORT", 1, c.MinIOPort},
+	} {
+		if p.got < p.min || p.got > 65535 {
+			return fmt.Errorf("%s is %d: use %d to 65535", p.name, p.got, p.min)
+		}
+	}
+	for _, n := range []struct {
+		name          string
+		min, max, got int
+	}{
+		{"DEVICE_ONLINE_STALE_SECONDS", 5, 86400, c.DeviceOnlineStaleSeconds},
+		{"MINIO_PRESIGNED_EXPIRY_SECONDS", 60, 604800, c.MinIOPresignedExpirySeconds},
+		{"MEDIA_TOKEN_TTL_SECONDS", 30, 86400, c.MediaTokenTTLSeconds},
+		{"STREAM_REQUEST_TIMEOUT_SECONDS", 1, 3600, c.StreamRequestTimeoutSeconds},
+		{"PUBLISHER_TIMEOUT_SECONDS", 1, 3600, c.PublisherTimeoutSeconds},
+		{"VIEWER_TIMEOUT_SECONDS", 1, 3600, c.ViewerTimeoutSeconds},
+	} {
+		if n.got < n.min || n.got > n.max {
+			return fmt.Errorf("%s is %d: use %d to %d seconds", n.name, n.got, n.min, n.max)
+		}
+	}
+	if c.TURNRelayPortMin > c.TURNRelayPortMax || c.TURNRelayPortMin == 0 {
+		return fmt.Errorf("TURN_RELAY_PORT_MIN is %d and TURN_RELAY_PORT_MAX %d: use 1 to 65535, the smaller first",
+			c.TURNRelayPortMin, c.TURNRelayPortMax)
+	}
+	if s := c.BetterAuthSecret; s != "" && len(s) < 32 {
+		return errors.New("BETTER_AUTH_SECRET is too short: use 32 characters or more, or leave it empty")
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		return errors.New("TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none")
+	}
+	if c.TLSCertFile != "" && c.TLSSelfSigned {
+		return errors.New("TLS_SELF_SIGNED makes a certificate, TLS_CERT_FILE names one: set one of them")
+	}
+	if c.MinIOEndpoint != "" && (c.MinIOAccessKey == "" || c.MinIOSecretKey == "") {
+		return errors.New("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
+	}
+	return c.validateAddresses()
+}
+
+func (c *Config) validateAddresses() error {
+	if _, err := c.publicIPs(); err != nil {
+		return err
+	}
+	if _, err := c.trustedProxies(); err != nil {
+		return err
+	}
+	for _, o := range append([]string{c.BetterAuthBaseURL, c.MinIOPublicURL}, c.BetterAuthTrustedOrigins...) {
+		if o == "" {
+			continue
+		}
+		if u, err := url.Parse(o); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("%q is no URL: BETTER_AUTH_BASE_URL, BETTER_AUTH_TRUSTED_ORIGINS and MINIO_PUBLIC_URL take http(s)://host[:port]", o)
+		}
+	}
+	if strings.Contains(c.MinIOEndpoint, "/") {
+		return fmt.Errorf("MINIO_ENDPOINT is %q: use a host name alone, with MINIO_PORT and MINIO_USE_SSL beside it", c.MinIOEndpoint)
+	}
+	switch {
+	case c.DatabaseURL == "", strings.HasPrefix(c.DatabaseURL, "sqlite:"),
+		strings.HasPrefix(c.DatabaseURL, "postgres://"), strings.HasPrefix(c.DatabaseURL, "postgresql://"):
+	default:
+		return errors.New("DATABASE_URL takes postgres://user:password@host:port/name or sqlite:PATH")
+	}
+	return nil
+}
+
+func (c *Config) publicIPs() ([]netip.Addr, error) {
+	ips := make([]netip.Addr, 0, len(c.PublicIPs))
+	for _, s := range c.PublicIPs {
+		ip, err := netip.ParseAddr(strings.TrimSpace(s))
+		if err != nil || ip.Zone() != "" {
+			return nil, fmt.Errorf("PUBLIC_IPS has %q: use IPv4 or IPv6 addresses, divided by commas", s)
+		}
+		ips = append(ips, ip.Unmap())
+	}
+	return ips, nil
+}
+
+func (c *Config) trustedProxies() ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(c.TrustedProxies))
+	for _, s := range c.TrustedProxies {
+		s = strings.TrimSpace(s)
+		p, err := netip.ParsePrefix(s)
+		if ip, ipErr := netip.ParseAddr(s); ipErr == nil {
+			p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("TRUSTED_PROXIES has %q: use addresses or networks such as 10.0.0.0/8", s)
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
+}
+
+// databaseURL returns where the database is: SQLite in DATA_DIR by default.
+func (c *Config) databaseURL() string {
+	if c.DatabaseURL == "" {
+		return "sqlite:" + filepath.Join(c.DataDir, "securecam.db")
+	}
+	return c.DatabaseURL
+}
+
+func (c *Config) scheme() string {
+	if c.TLSCertFile != "" || c.TLSSelfSigned {
+		return "https"
+	}
+	return "http"
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
