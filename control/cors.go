@@ -19,11 +19,12 @@ const (
 
 // newCORS returns the handlers that let pages of other origins in: of any
 // origin to the addresses whose credential is a token, of trusted origins, with
-// the user's cookie, to the rest. A plain OPTIONS, without
-// Access-Control-Request-Method, reaches the route.
+// the user's cookie, to the rest. Every OPTIONS of WHIP and WHEP, whose routes
+// say more than a preflight asks, and elsewhere one that is no preflight,
+// reaches the route.
 func newCORS(trusted []string) ([]fiber.Handler, error) {
 	handlers := []fiber.Handler{cors.New(cors.Config{
-		Next:          func(c *fiber.Ctx) bool { return !isOpen(c) },
+		Next:          func(c *fiber.Ctx) bool { return !isOpen(c) || isMedia(c) && c.Method() == fiber.MethodOptions },
 		AllowOrigins:  "*",
 		AllowMethods:  "GET,HEAD,POST,PATCH,DELETE,OPTIONS",
 		AllowHeaders:  "Authorization,Content-Type,If-Match,If-None-Match,If-Range,Range",

@@ -64,10 +64,10 @@ func (h *headers) set(c *fiber.Ctx) {
 // isOpen says whether pages of any origin may use the address: its credential
 // is a token or a signature, never the user's cookie.
 func isOpen(c *fiber.Ctx) bool {
-	for _, prefix := range [...]string{"/whip/", "/whep/", "/objects/"} {
-		if strings.HasPrefix(c.Path(), prefix) {
-			return true
-		}
-	}
-	return false
+	return isMedia(c) || strings.HasPrefix(c.Path(), "/objects/")
+}
+
+// isMedia says whether the address is one of WHIP or WHEP.
+func isMedia(c *fiber.Ctx) bool {
+	return strings.HasPrefix(c.Path(), "/whip/") || strings.HasPrefix(c.Path(), "/whep/")
 }

@@ -114,8 +114,8 @@ func TestRetransmission(t *testing.T) {
 		g.send(packets)
 		mustClose(t, g.Recording)
 	})
-	if got, want := validate(t, g.data(t)), validate(t, src.file); !slices.Equal(got.md5, want.md5) {
-		t.Errorf("%d pictures differ from the %d of the source", len(got.md5), len(want.md5))
+	if got := validate(t, g.data(t)); !slices.Equal(got.md5, src.md5) {
+		t.Errorf("%d pictures differ from the %d of the source", len(got.md5), len(src.md5))
 	}
 }
 

@@ -192,6 +192,7 @@ func (r *Recording) loop(ctx context.Context) (context.Context, error) {
 			r.handle(p)
 			r.takeQueued()
 		case <-ticker.C:
+			r.takeQueued() // nothing that is here already may be given up
 			for _, t := range r.snapshot() {
 				t.receive(r.cfg.Now())
 			}

@@ -109,12 +109,12 @@ func TestSourceChanges(t *testing.T) {
 func TestAsksForKeyframes(t *testing.T) {
 	t.Parallel()
 	src := media(t, "video/VP8", "320x180")
-	packets := slices.DeleteFunc(src.packets(), func(p sent) bool { return p.audio || p.at >= 2*time.Second })
+	packets := slices.DeleteFunc(src.packets(), func(p sent) bool { return p.audio || p.at >= 1800*time.Millisecond })
 	synctest.Test(t, func(t *testing.T) {
 		g := start(t, src.mime, Config{KeyframeInterval: time.Second, ReorderWait: time.Minute})
 		g.send(packets)
 		if n := g.asked.Load(); n != 1 {
-			t.Errorf("asked %d times in 2 s", n)
+			t.Errorf("asked %d times in 1.8 s", n)
 		}
 		mustClose(t, g.Recording)
 	})

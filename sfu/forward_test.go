@@ -113,8 +113,9 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// feed sends packets with these sequence numbers; key says which begin a keyframe.
-func (b *bench) feed(seq uint16, p []byte, padding int) {
+// feed sends one packet through to the sinks.
+func (b *bench) feed(t *testing.T, seq uint16, p []byte, padding int) {
+	t.Helper()
 	pkt := rtp.Packet{
 		Header:  rtp.Header{Version: 2, PayloadType: 100, SequenceNumber: seq, Timestamp: uint32(seq) * 3000, Marker: true},
 		Payload: p, PaddingSize: byte(padding),
@@ -122,7 +123,7 @@ func (b *bench) feed(seq uint16, p []byte, padding int) {
 	pkt.Padding = padding > 0
 	raw, err := pkt.Marshal()
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	b.now += 33_000_000
 	b.layer.receive(raw, b.now)
@@ -135,15 +136,15 @@ func TestForwardStartsOnKeyframeAndClosesPadding(t *testing.T) {
 	t.Parallel()
 	sink := &keepingSink{}
 	b := newBench(webrtc.MimeTypeVP8, sink)
-	b.feed(65533, payload(codec.VP8, false, 0, 1), 0) // before the keyframe: not sent
-	b.feed(65534, payload(codec.VP8, true, 0, 2), 0)
-	b.feed(65535, nil, 200) // probing
-	b.feed(0, nil, 10)
-	b.feed(1, payload(codec.VP8, false, 0, 3), 4)
-	b.feed(3, payload(codec.VP8, false, 0, 5), 0)
-	b.feed(2, payload(codec.VP8, false, 0, 4), 0) // late
-	b.feed(2, payload(codec.VP8, false, 0, 4), 0) // twice
-	b.feed(65533, payload(codec.VP8, false, 0, 1), 0)
+	b.feed(t, 65533, payload(codec.VP8, false, 0, 1), 0) // before the keyframe: not sent
+	b.feed(t, 65534, payload(codec.VP8, true, 0, 2), 0)
+	b.feed(t, 65535, nil, 200) // probing
+	b.feed(t, 0, nil, 10)
+	b.feed(t, 1, payload(codec.VP8, false, 0, 3), 4)
+	b.feed(t, 3, payload(codec.VP8, false, 0, 5), 0)
+	b.feed(t, 2, payload(codec.VP8, false, 0, 4), 0) // late
+	b.feed(t, 2, payload(codec.VP8, false, 0, 4), 0) // twice
+	b.feed(t, 65533, payload(codec.VP8, false, 0, 1), 0)
 	want := []uint16{0, 1, 3, 2}
 	if len(sink.packets) != len(want) {
 		t.Fatalf("%d packets sent, want %d", len(sink.packets), len(want))
@@ -168,7 +169,9 @@ func TestReceiveIgnoresMalformed(t *testing.T) {
 	sink := &keepingSink{}
 	b := newBench(webrtc.MimeTypeVP8, sink)
 	for _, raw := range [][]byte{
-		nil, {0x80}, make([]byte, 11),
+		nil,
+		{0x80},
+		make([]byte, 11),
 		{0x90, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0xff, 0xff},              // extension longer than the packet
 		{0x8f, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0},                                      // CSRCs that are not there
 		{0xa0, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0},                             // padding of 0
@@ -220,7 +223,7 @@ func TestSinkErrorsAreCounted(t *testing.T) {
 	t.Parallel()
 	good := &keepingSink{}
 	b := newBench(webrtc.MimeTypeVP8, &keepingSink{err: errors.New("gone")}, good)
-	b.feed(1, payload(codec.VP8, true, 0, 2), 0)
+	b.feed(t, 1, payload(codec.VP8, true, 0, 2), 0)
 	c := b.layer.track.counters.load()
 	if c.WriteErrors != 1 || c.PacketsOut != 1 || len(good.packets) != 1 {
 		t.Errorf("counters %+v, %d sent", c, len(good.packets))

@@ -26,7 +26,7 @@ func parseFragment(raw []byte) (fragment, error) {
 		if text == "" {
 			continue
 		}
-		if len(text) < 2 || text[1] != '=' {
+		if len(text) < 2 || text[1] != '=' || strings.ContainsRune(text, '\r') {
 			return f, fmt.Errorf("%w: fragment line", ErrBadOffer)
 		}
 		key, value, _ := strings.Cut(text[2:], ":")

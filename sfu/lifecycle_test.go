@@ -51,8 +51,9 @@ func TestPeersThatLeave(t *testing.T) {
 	s := newSFU(t, observed(events))
 	c := publishCamera(t, s, "m", vp8)
 	stop := c.run()
-	a, b := watch(t, s, "m", "a"), watch(t, s, "m", "b")
+	a := watch(t, s, "m", "a")
 	a.await(video, 5)
+	b := watch(t, s, "m", "b")
 	b.await(video, 5)
 
 	if err := a.pc.Close(); err != nil { // DTLS close_notify

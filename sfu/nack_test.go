@@ -46,13 +46,14 @@ func TestNACKAnswered(t *testing.T) {
 }
 
 // nackBench is a bench with one viewer that got ten packets.
-func nackBench(rtx uint8) (*bench, *downTrack, *keepingSink) {
+func nackBench(t *testing.T, rtx uint8) (*bench, *downTrack, *keepingSink) {
+	t.Helper()
 	sink := &keepingSink{}
 	b := newBench(webrtc.MimeTypeVP8)
 	d := newDownTrack(b.layer.track, stream{ssrc: 1, payloadType: 96, rtxSSRC: 2, rtxPayloadType: rtx}, sink, nil)
 	b.shard.add(b.fan, d)
 	for i := range uint16(10) {
-		b.feed(65530+i, payload(codec.VP8, i == 0, 0, 7+i), 0)
+		b.feed(t, 65530+i, payload(codec.VP8, i == 0, 0, 7+i), 0)
 	}
 	return b, d, sink
 }
@@ -60,7 +61,7 @@ func nackBench(rtx uint8) (*bench, *downTrack, *keepingSink) {
 func TestRetransmit(t *testing.T) {
 	t.Parallel()
 	for _, rtx := range []uint8{0, 97} {
-		b, d, sink := nackBench(rtx)
+		b, d, sink := nackBench(t, rtx)
 		original := sink.packets[4]
 		nacks := rtcp.NackPairsFromSequenceNumbers([]uint16{original.SequenceNumber})
 		at := time.Hour
@@ -95,7 +96,7 @@ func TestRetransmit(t *testing.T) {
 
 func TestRetransmitBounded(t *testing.T) {
 	t.Parallel()
-	b, d, sink := nackBench(97)
+	b, d, sink := nackBench(t, 97)
 	first := sink.packets[0].SequenceNumber
 	nowhere := rtcp.NackPairsFromSequenceNumbers([]uint16{first - 1, first + 10, first + 3000})
 	b.shard.retransmit(d, nowhere, time.Hour)
@@ -175,8 +176,11 @@ func TestLateJoiner(t *testing.T) {
 	}
 	continuous(t, got)
 	before := c.pliCount()
-	if err := w.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: w.ssrc[video]}}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "viewer's request is passed on", func() bool { return c.pliCount() > before })
+	// A keyframe still on its way would answer the request before the camera hears of it.
+	eventually(t, "viewer's request is passed on", func() bool {
+		if err := w.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: w.ssrc[video]}}); err != nil {
+			t.Fatal(err)
+		}
+		return c.pliCount() > before
+	})
 }

@@ -164,9 +164,8 @@ func iceChars(s string, least int) bool {
 	if len(s) < least || len(s) > 256 {
 		return false
 	}
-	return strings.IndexFunc(s, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+' || c == '/')
-	}) < 0
+	const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
+	return strings.Trim(s, chars) == "" // cuts from both ends: what is left begins with another character
 }
 
 // checkBundle wants all sections on one transport: RFC 9725, section 4.4.1. It leaves exactly one group in the offer,

@@ -240,6 +240,7 @@ func payload(c codec.Codec, key bool, n int, picture uint16) []byte {
 	}
 	first := n == 0
 	switch c {
+	case codec.Unknown, codec.Opus:
 	case codec.VP8:
 		head := []byte{0x80 | bit(first, 0x10), 0xc0, 0x80 | byte(picture>>8), byte(picture), byte(picture)}
 		return append(append(head, bit(!key, 1)), body...)

@@ -99,7 +99,7 @@ func (sess *session) answer(ctx context.Context, o *offer) (Answer, error) {
 // every outcome is final, so order does not matter.
 func (s *SFU) watch(sess *session) {
 	sess.pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
-		switch state {
+		switch state { //nolint:exhaustive // the other states are on the way to these
 		case webrtc.PeerConnectionStateConnected:
 			s.connected(sess)
 		case webrtc.PeerConnectionStateFailed:

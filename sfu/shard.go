@@ -100,6 +100,7 @@ func (s *shard) forward(j job) {
 	sent, failed := uint64(0), uint64(0)
 	for _, d := range j.fan.downs {
 		switch d.forward(j.layer, &s.packet, j.info) {
+		case skipped:
 		case forwarded:
 			sent++
 		case refused:

@@ -80,7 +80,7 @@ func (s *SFU) Stats() Stats {
 			st.Publishers++
 		}
 		st.Taps += len(m.taps)
-		st.Counters = st.Counters.add(m.counters.load())
+		st.Counters = st.add(m.counters.load())
 	}
 	return st
 }

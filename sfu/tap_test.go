@@ -3,6 +3,7 @@ package sfu
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,10 +65,12 @@ func publishTap(t *testing.T, s *SFU) {
 // TestBlockedSinkDelaysNobody blocks a tap and a viewer on a lane for good: camera and other viewers do not notice.
 func TestBlockedSinkDelaysNobody(t *testing.T) {
 	t.Parallel()
-	s := newSFU(t, func(c *Config) { c.ShardQueue = 8 })
+	s := newSFU(t, func(c *Config) { c.ShardQueue = 256 })
 	c := publishCamera(t, s, "m", vp8)
 	c.run()
 	block := make(chan struct{})
+	unblock := sync.OnceFunc(func() { close(block) })
+	t.Cleanup(unblock)
 	tap := &testTap{block: block}
 	detach, err := s.Tap("m", tap)
 	if err != nil {
@@ -86,7 +89,7 @@ func TestBlockedSinkDelaysNobody(t *testing.T) {
 	if len(tap.packets("video")) != 0 {
 		t.Error("the tap did not block")
 	}
-	close(block)
+	unblock()
 	s.mu.Lock()
 	s.detach(d, f)
 	lane.finish(func() {})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/securecam/securecam/control/fault"
@@ -104,12 +105,13 @@ func (r tapRecorder) Start(ctx context.Context, mediaSession, key string) (recor
 	if err != nil {
 		return nil, err
 	}
-	detach, err := r.sfu.Tap(mediaSession, recordingTap{rec, r.log})
+	tap := &recordingTap{recording: rec, log: r.log}
+	detach, err := r.sfu.Tap(mediaSession, tap)
 	if err != nil {
 		_, closeErr := rec.Close(ctx)
 		return nil, errors.Join(err, closeErr)
 	}
-	return runningRecording{rec, detach}, nil
+	return runningRecording{rec, tap, detach}, nil
 }
 
 func (r tapRecorder) Recover(ctx context.Context, key string) (recordings.Result, error) {
@@ -121,9 +123,14 @@ func (r tapRecorder) Recover(ctx context.Context, key string) (recordings.Result
 type recordingTap struct {
 	recording *recorder.Recording
 	log       logger
+	detached  atomic.Bool
 }
 
-func (t recordingTap) Track(i sfu.TrackInfo) sfu.Sink {
+// Detached hears that the media session has ended, or goes on with other
+// codecs, which need a file of their own.
+func (t *recordingTap) Detached(string) { t.detached.Store(true) }
+
+func (t *recordingTap) Track(i sfu.TrackInfo) sfu.Sink {
 	w, err := t.recording.AddTrack(recorder.Track{
 		ID: i.ID, MimeType: i.MimeType, ClockRate: i.ClockRate, Channels: i.Channels, RequestKeyframe: i.RequestKeyframe,
 	})
@@ -136,6 +143,7 @@ func (t recordingTap) Track(i sfu.TrackInfo) sfu.Sink {
 
 type runningRecording struct {
 	recording *recorder.Recording
+	tap       *recordingTap
 	detach    func()
 }
 
@@ -205,4 +213,9 @@ func (i iceServers) ICEServers(host, userID string) []media.ICEServer {
 }
 
 // Err returns why the recording has stopped by itself, nil while it goes on.
-func (r runningRecording) Err() error { return r.recording.Stats().Err }
+func (r runningRecording) Err() error {
+	if r.tap.detached.Load() {
+		return recordings.ErrInterrupted
+	}
+	return r.recording.Stats().Err
+}

@@ -23,6 +23,7 @@ var freePorts = []string{"--listen-host=127.0.0.1", "--port=0", "--media-udp-por
 // its own, and stops it at the end: the stop must succeed.
 func startApp(t *testing.T, settings ...string) *app {
 	t.Helper()
+	testMedia(t) // takes seconds once, which must not count for the timeouts under test
 	args := append(append([]string{"serve", "--data-dir=" + t.TempDir()}, freePorts...), settings...)
 	c, _, err := parse(args, t.Output(), t.Output())
 	if err != nil {

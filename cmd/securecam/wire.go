@@ -208,9 +208,6 @@ func (a *app) openControl(
 		return nil, err
 	}
 	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Bus: s.bus, Logger: a.log})
-	deviceService := devices.New(devices.Config{
-		Store: s.db, Tokens: accounts, Gateway: gate, OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: a.log,
-	})
 	commandService := commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log})
 	streamService := streams.New(streams.Config{
 		Store: s.db, Gateway: gate, Commands: commandService, Media: streamMedia{p.sfu}, Logger: a.log,
@@ -218,6 +215,11 @@ func (a *app) openControl(
 		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),
 		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
 	})
+	deviceService := devices.New(devices.Config{
+		Store: s.db, Tokens: accounts, Gateway: gate, Streams: streamService,
+		OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: a.log,
+	})
+	linkService := links.New(links.Config{Store: s.db, Streams: streamService, Logger: a.log})
 	mediaService := media.New(media.Config{
 		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: streamService, ICE: c.iceServers(keys, p.turn),
 		Logger: a.log, BaseURL: baseURL, TokenTTL: seconds(c.MediaTokenTTLSeconds),
@@ -229,7 +231,7 @@ func (a *app) openControl(
 	events.streams, events.recordings = streamService, recordingService
 
 	features := []control.Feature{
-		accounts, gate, deviceService, links.New(links.Config{Store: s.db, Logger: a.log}), commandService,
+		accounts, gate, deviceService, linkService, commandService,
 		streamService, mediaService, recordingService,
 		ops.New(ops.Config{Checks: []ops.Check{
 			{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},

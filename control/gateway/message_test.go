@@ -107,7 +107,7 @@ func TestErrorsWithoutID(t *testing.T) {
 
 func TestBadFrames(t *testing.T) {
 	t.Parallel()
-	n := start(t, gateway.Config{CloseGrace: 200 * time.Millisecond}, nil)
+	n := start(t, gateway.Config{}, nil)
 	tests := map[string]struct {
 		kind int
 		data string
@@ -201,35 +201,40 @@ func TestFlood(t *testing.T) {
 
 func TestPongs(t *testing.T) {
 	t.Parallel()
-	n := start(t, gateway.Config{PingEvery: 10 * time.Millisecond, DeadAfter: 200 * time.Millisecond}, nil)
+	const deadAfter = time.Second
+	n := start(t, gateway.Config{PingEvery: 20 * time.Millisecond, DeadAfter: deadAfter}, nil)
 	c := n.connect(t, "1")
-	pinged, ponged := make(chan struct{}, 100), make(chan string, 1)
+	pinged, ponged := make(chan struct{}, 1000), make(chan string, 1)
 	answer := c.PingHandler()
 	c.SetPingHandler(func(data string) error {
-		select {
-		case pinged <- struct{}{}:
-		default:
-		}
+		pinged <- struct{}{}
 		return answer(data)
 	})
 	c.SetPongHandler(func(data string) error { ponged <- data; return nil })
 	if err := c.WriteControl(websocket.PingMessage, []byte("hello"), time.Now().Add(wait)); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() {
-		defer close(done)
-		_, _, _ = c.ReadMessage()
+		_, _, err := c.ReadMessage()
+		ended <- err
 	}()
-	// 60 pings take three times as long as a silent connection may live.
-	for range 60 {
-		<-pinged
+	// Answered pings keep it alive for twice as long as silence would.
+	enough := time.After(2 * deadAfter)
+	for alive := true; alive; {
+		select {
+		case <-pinged:
+		case <-enough:
+			alive = false
+		case err := <-ended:
+			t.Fatalf("ended: %v", err)
+		}
 	}
 	if got := <-ponged; got != "hello" {
 		t.Errorf("pong %q, want hello", got)
 	}
 	_ = c.Close()
-	<-done
+	<-ended
 }
 
 func TestSilentConnectionDies(t *testing.T) {

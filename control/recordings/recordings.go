@@ -4,6 +4,7 @@ package recordings
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -58,11 +59,16 @@ type Running interface {
 }
 
 // Breakable is a Running that can tell before Stop that it has broken, such as
-// when there was no room for it. The Service then begins another.
+// when there was no room for it. The Service then begins another: at once
+// after ErrInterrupted, else after a while.
 type Breakable interface {
 	// Err returns why it broke, nil while it goes on.
 	Err() error
 }
+
+// ErrInterrupted is the Err of a recording whose camera now sends something
+// that does not fit the same file.
+var ErrInterrupted = errors.New("recordings: the camera's media changed")
 
 // Result is what a recording came to.
 type Result struct {

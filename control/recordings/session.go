@@ -99,10 +99,18 @@ func (m *session) check() {
 	if m.current == nil {
 		return
 	}
-	if b, ok := m.current.running.(Breakable); ok && b.Err() != nil {
-		m.broken = now()
-		m.finish(&m.current)
+	b, ok := m.current.running.(Breakable)
+	if !ok {
+		return
 	}
+	err := b.Err()
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, ErrInterrupted) {
+		m.broken = now()
+	}
+	m.finish(&m.current)
 }
 
 // wanted returns the row of a recording that would start now, and whether the

@@ -7,7 +7,7 @@ type sequence struct {
 }
 
 // maxParameters bounds sequence headers and parameter sets, which are some dozen bytes.
-const maxParameters = 4 << 10
+const maxParameters = 1 << 10
 
 // parseSequenceHeader reads a sequence header OBU with its size field, AV1 bitstream specification, section
 // 5.5, and makes an av1C box of it, AV1 Codec ISO Media File Format Binding, section 2.3.

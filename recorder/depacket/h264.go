@@ -33,7 +33,7 @@ const (
 	nalSTAPA = 24
 	nalFUA   = 28
 
-	maxPPS = 16
+	maxPPS = 8
 )
 
 func (d *h264) Reset() { d.fragment, d.pictures, d.idr, d.own = -1, 0, false, false }
@@ -172,6 +172,9 @@ func (d *h264) Finish(frame []byte) (Frame, error) {
 	f.Keyframe, f.Width, f.Height, f.Private = true, d.parsed.width, d.parsed.height, d.avcC()
 	if !d.own { // the parameters came by themselves: put them where a reader that seeks here finds them
 		f.Data = d.withParameters(frame)
+	}
+	if len(f.Data) > MaxFrame {
+		return f, ErrLarge
 	}
 	return f, nil
 }

@@ -60,6 +60,7 @@ func Inspect(c Codec, payload []byte) Info {
 		return Info{}
 	}
 	switch c {
+	case Unknown, Opus:
 	case VP8:
 		return inspectVP8(payload)
 	case VP9:

@@ -24,7 +24,8 @@ func TestInspect(t *testing.T) {
 		{"vp8 second partition", VP8, []byte{0x11, 0x00}, Info{}},
 		{"vp8 short id", VP8, []byte{0x90, 0x80, 0x05, 0x00}, Info{Start: true, Keyframe: true, VP8: Picture{ID: 5, IDAt: 2}}},
 		{
-			"vp8 long id, tl0, tid", VP8, []byte{0x90, 0xe0, 0xff, 0xfe, 0x07, 0x20, 0x01},
+			"vp8 long id, tl0, tid", VP8,
+			[]byte{0x90, 0xe0, 0xff, 0xfe, 0x07, 0x20, 0x01},
 			Info{Start: true, VP8: Picture{ID: 0x7ffe, IDAt: 2, Long: true, TL0: 7, TL0At: 4}},
 		},
 		{"vp8 tl0 without id", VP8, []byte{0x90, 0x40, 0x07, 0x00}, Info{Start: true, Keyframe: true, VP8: Picture{TL0: 7, TL0At: 2}}},
@@ -50,7 +51,8 @@ func TestInspect(t *testing.T) {
 		{"h264 delta", H264, []byte{0x41, 0x42}, Info{}},
 		{"h264 delimiter", H264, []byte{0x09, 0x10}, start},
 		{
-			"h264 stap-a", H264, []byte{0x18, 0, 2, 0x67, 0x42, 0, 1, 0x68},
+			"h264 stap-a", H264,
+			[]byte{0x18, 0, 2, 0x67, 0x42, 0, 1, 0x68},
 			Info{Start: true, Keyframe: true, Parameters: true},
 		},
 		{"h264 stap-a of deltas", H264, []byte{0x18, 0, 2, 0x41, 0x42, 0, 1, 0x41}, Info{}},

@@ -64,7 +64,7 @@ async function until(what, read, enough, limit = 15_000) {
 /** @param {string} name */
 async function shot(name) {
   if (!shots) return;
-  for (const [tab, page] of tabs) await page.screenshot({ path: join(shots, `${name}-${tab}.png`) }).catch(() => {});
+  await Promise.allSettled([...tabs].map(([tab, page]) => page.screenshot({ path: join(shots, `${name}-${tab}.png`) })));
 }
 
 /**
@@ -171,12 +171,11 @@ async function withCamera() {
   await step('the recording is ready', () => recordingReady(viewer, 1));
   await step('the recording plays, and plays on from its middle', () => playAndSeek(viewer));
   await step('an always-recorded camera goes live by itself', async () => {
-    const always = at(camera, 'policy').locator('[data-value=continuous]');
-    await always.check({ force: true });
+    await at(camera, 'policy').getByRole('radio', { name: 'Always' }).click();
     await camera.locator('[data-testid=camera-stage][data-phase=live]').waitFor();
     await framesGrow(camera, 'the camera encodes', 2);
     await shot('4-always');
-    await at(camera, 'policy').locator('[data-value=session]').check({ force: true });
+    await at(camera, 'policy').getByRole('radio', { name: 'While watched' }).click();
     await camera.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
   });
   await step('its recording is ready too, and can be deleted', async () => {

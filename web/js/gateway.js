@@ -7,6 +7,7 @@ const REPLY_MS = 10_000;
 const PING_MS = 25_000;
 const CLOSE_UNAUTHENTICATED = 4401;
 const CLOSE_REVOKED = 4403;
+const CLOSE_REPLACED = 4409; // by newer connections of the same device
 
 /**
  * Fires every server event under its own name (CustomEvent, detail = data),
@@ -125,7 +126,8 @@ export class Gateway extends EventTarget {
   async #closed(code) {
     this.#drop();
     if (this.#stopped) return;
-    if (code === CLOSE_REVOKED && this.#token === this.#tab.token) {
+    const revoked = code === CLOSE_REVOKED && this.#token === this.#tab.token;
+    if (revoked || code === CLOSE_REPLACED) {
       this.#set('refused');
       return;
     }

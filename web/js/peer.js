@@ -37,8 +37,9 @@ export class Peer extends EventTarget {
   /**
    * Offers, posts and applies the answer. On any failure nothing stays open.
    * @param {AbortSignal} [signal]
+   * @param {(answer: string) => string} [tune] changes the answer for this side
    */
-  async connect(signal) {
+  async connect(signal, tune = (answer) => answer) {
     try {
       await this.pc.setLocalDescription();
       await this.#gathered();
@@ -46,7 +47,9 @@ export class Peer extends EventTarget {
       this.pc.onicecandidate = ({ candidate }) => {
         if (candidate?.candidate && !sent.includes(candidate.candidate)) this.#trickle(candidate);
       };
-      await this.#post(sent, signal);
+      const answer = await this.#post(sent, signal);
+      if (answer !== null) await this.pc.setRemoteDescription({ type: 'answer', sdp: tune(answer) });
+      for (const candidate of this.#late.splice(0)) this.#trickle(candidate);
     } catch (err) {
       this.close();
       throw err;
@@ -70,6 +73,7 @@ export class Peer extends EventTarget {
   /**
    * @param {string} sdp
    * @param {AbortSignal} [signal]
+   * @returns {Promise<string | null>} the answer, null when this was closed meanwhile
    */
   async #post(sdp, signal) {
     const { url } = this.#credentials;
@@ -80,10 +84,9 @@ export class Peer extends EventTarget {
     const answer = await response.text();
     if (this.#closed) {
       this.#http('DELETE', this.#resource, {}).catch(() => {});
-      return;
+      return null;
     }
-    await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
-    for (const candidate of this.#late.splice(0)) this.#trickle(candidate);
+    return answer;
   }
 
   /** Waits for the candidates, but not for slow or dead ICE servers. */

@@ -14,6 +14,7 @@ import { explain, wordsFor } from './words.js';
 const READ_MS = 500;
 const POLL_MS = 2_000; // in case an event was missed
 const WAKE_MS = 65_000; // the server gives up on a silent camera after 60 s
+const HEAD_START_MS = 400; // what a woken camera needs to be publishing; asking sooner costs a whole Retry-After
 const STILL_MS = 3_000; // no new frame for so long: say why
 const STUCK_MS = 12_000; // and for so long: connect anew
 
@@ -106,6 +107,7 @@ export class Watch extends EventTarget {
       this.#session = stream;
       wake.abort();
     }, { signal });
+    const woken = this.#session?.status === 'requested';
     const until = performance.now() + WAKE_MS;
     while (this.#session?.status === 'requested') {
       if (performance.now() > until) throw new Error(wordsFor('camera_unavailable'));
@@ -114,6 +116,7 @@ export class Watch extends EventTarget {
       if (this.#session.status === 'requested') this.#session = await streams.get(this.#tab, this.#id, signal);
     }
     this.#checkOpen();
+    if (woken) await pause(HEAD_START_MS, signal);
   }
 
   /** Plays, and plays again after each loss, until the stream is over. */

@@ -3,6 +3,7 @@
 import { Peer } from './peer.js';
 
 const MAX_BITS_PER_SECOND = 2_500_000;
+const START_KILOBITS_PER_SECOND = 1_200;
 const MAX_FRAMES_PER_SECOND = 30;
 
 /**
@@ -23,7 +24,7 @@ export async function publish(credentials, stream, signal) {
     streams: [stream],
     sendEncodings: [{ maxBitrate: MAX_BITS_PER_SECOND, maxFramerate: MAX_FRAMES_PER_SECOND }],
   });
-  await peer.connect(signal);
+  await peer.connect(signal, startFast);
   await preferBalance(sender);
   return peer;
 }
@@ -40,6 +41,27 @@ export async function replaceTracks(peer, stream) {
   if (senders.length !== tracks.length) return false;
   await Promise.all(tracks.map((track) => senders.find((s) => s.track?.kind === track.kind)?.replaceTrack(track)));
   return true;
+}
+
+/**
+ * Chromium starts at 300 kbit/s, for which it shrinks the picture, and takes
+ * long to grow it again: 480x270 for the first 12 s, where with a better start
+ * it sends 1280x720 after 1.5 s (measured on one machine). It reads the start
+ * from the answer's format parameters; other browsers ignore them.
+ * @param {string} answer
+ * @returns {string}
+ */
+function startFast(answer) {
+  const [before, ...media] = answer.split(/^(?=m=)/m);
+  return before + media.map((section) => (section.startsWith('m=video') ? withStartRate(section) : section)).join('');
+}
+
+/** @param {string} section of an SDP, for video */
+function withStartRate(section) {
+  const parameter = `x-google-start-bitrate=${START_KILOBITS_PER_SECOND}`;
+  return section.replace(/^a=rtpmap:(\d+) (?:VP8|VP9|H264|AV1)\/90000\r\n/gm, (line, format) => (
+    section.includes(`a=fmtp:${format} `) ? line : `${line}a=fmtp:${format} ${parameter}\r\n`
+  )).replace(/^(a=fmtp:\d+ (?!apt=|x-google).*?)\r\n/gm, `$1;${parameter}\r\n`);
 }
 
 /**

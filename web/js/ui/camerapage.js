@@ -135,7 +135,7 @@ function settings(app, camera) {
     label: 'Record this camera',
     choices: [...POLICIES],
     testid: 'policy',
-    onchange: (value) => { if (app.tab.device) changePolicy(app, app.tab.device, value); },
+    onchange: async (value) => { if (app.tab.device) await changePolicy(app, app.tab.device, value); },
   });
   const policyWords = h('p.hint');
   const watching = h('ul.plain-list', { testid: 'watching' });

@@ -45,26 +45,39 @@ export async function busy(button, action) {
 }
 
 /**
- * A row of choices of which one is on (radio buttons).
+ * A row of choices of which one is on (radio buttons). A choice just made
+ * stays on, whatever update says, until onchange has done its work.
  * @template {string} T
  * @param {object} options
  * @param {string} options.label read by screen readers
  * @param {{value: T, label: string}[]} options.choices
- * @param {(value: T) => void} options.onchange
+ * @param {(value: T) => Promise<void>} options.onchange
  * @param {string} [options.testid]
  * @returns {{el: HTMLElement, update: (value: T) => void}}
  */
 export function segmented({ label, choices, onchange, testid }) {
   const name = `s${Math.random().toString(36).slice(2)}`;
   const inputs = choices.map(({ value }) => h('input', {
-    type: 'radio', name, value, onchange: () => onchange(value), dataset: { value },
+    type: 'radio', name, value, onchange: () => choose(value),
   }));
+  let told = '';
+  let choosing = 0;
+  const render = () => {
+    for (const input of inputs) if (choosing === 0) input.checked = input.value === told;
+  };
+  const choose = async (/** @type {T} */ value) => {
+    choosing++;
+    await onchange(value);
+    choosing--;
+    render();
+  };
   const el = h('fieldset.segmented', { testid }, h('legend.sr-only', null, label),
     choices.map((choice, i) => h('label', null, inputs[i], h('span', null, choice.label))));
   return {
     el,
     update(value) {
-      for (const input of inputs) input.checked = input.value === value;
+      told = value;
+      render();
     },
   };
 }

@@ -12,7 +12,7 @@ import { attempt, toast } from './toast.js';
 /** @typedef {import('../app.js').App} App */
 /** @typedef {import('../recordings.js').Recording} Recording */
 
-const REFRESH_MS = 4_000;
+const REFRESH_MS = 3_000;
 
 /**
  * @param {App} app

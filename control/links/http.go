@@ -1,0 +1,94 @@
+package links
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
+)
+
+// Link is a device link as clients see it.
+type Link struct {
+	ID             string    `json:"id"`
+	CameraDeviceID string    `json:"cameraDeviceId"`
+	ClientDeviceID string    `json:"clientDeviceId"`
+	Status         string    `json:"status" enum:"active,revoked"`
+	CreatedAt      time.Time `json:"createdAt"`
+}
+
+func toLink(l store.Link) Link {
+	return Link{
+		ID: l.ID, CameraDeviceID: l.CameraDeviceID, ClientDeviceID: l.ClientDeviceID,
+		Status: string(l.Status), CreatedAt: l.CreatedAt,
+	}
+}
+
+type createInput struct {
+	Body struct {
+		CameraDeviceID string `json:"cameraDeviceId" minLength:"1" maxLength:"64"`
+		ClientDeviceID string `json:"clientDeviceId" minLength:"1" maxLength:"64"`
+	}
+}
+
+type linkOutput struct{ Body Link }
+
+type listInput struct {
+	rest.PageQuery
+	DeviceID string `query:"deviceId" maxLength:"64" doc:"Only the links of this device"`
+}
+
+type listOutput struct{ Body rest.List[Link] }
+
+type deleteInput struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+// Mount adds the routes of this package.
+func (s *Service) Mount(_ fiber.Router, api huma.API) {
+	op := func(method, path, summary string) huma.Operation {
+		return huma.Operation{Method: method, Path: path, Summary: summary, Tags: []string{"device-links"}, Security: auth.Session}
+	}
+	create := op(http.MethodPost, "/device-links", "Link a camera and a client")
+	create.DefaultStatus = http.StatusCreated
+	rest.Register(api, create, s.handleCreate)
+	rest.Register(api, op(http.MethodGet, "/device-links", "List device links, newest first"), s.handleList)
+	rest.Register(api, op(http.MethodDelete, "/device-links/{id}", "Revoke a device link"), s.handleDelete)
+}
+
+func (s *Service) handleCreate(ctx context.Context, in *createInput) (*linkOutput, error) {
+	l, err := s.Create(ctx, principal(ctx), in.Body.CameraDeviceID, in.Body.ClientDeviceID)
+	if err != nil {
+		return nil, err
+	}
+	return &linkOutput{Body: toLink(l)}, nil
+}
+
+func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, error) {
+	page, err := in.Page()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Links(ctx, principal(ctx), in.DeviceID, page)
+	if err != nil {
+		return nil, err
+	}
+	return &listOutput{Body: rest.ListOf(in.PageQuery, rows, toLink, func(l store.Link) store.Cursor {
+		return store.Cursor{CreatedAt: l.CreatedAt, ID: l.ID}
+	})}, nil
+}
+
+func (s *Service) handleDelete(ctx context.Context, in *deleteInput) (*struct{}, error) {
+	return nil, s.Revoke(ctx, principal(ctx), in.ID)
+}
+
+// principal is who the middleware let through.
+func principal(ctx context.Context) auth.Principal {
+	p, _ := auth.From(ctx)
+	return p
+}
