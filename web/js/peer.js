@@ -19,6 +19,7 @@ export class Peer extends EventTarget {
   #resource = '';
   #etag = '';
   #closed = false;
+  #everConnected = false;
   #patience = 0;
   /** @type {RTCIceCandidate[]} gathered after the offer went out */
   #late = [];
@@ -125,6 +126,7 @@ export class Peer extends EventTarget {
   #watch() {
     clearTimeout(this.#patience);
     const state = this.pc.connectionState;
+    if (state === 'connected') this.#everConnected = true;
     if (state === 'failed' || state === 'closed') this.#lost();
     if (state === 'disconnected') this.#patience = setTimeout(() => this.#lost(), DISCONNECTED_MS);
     this.dispatchEvent(new Event('state'));
@@ -132,8 +134,7 @@ export class Peer extends EventTarget {
 
   #lost() {
     if (this.#closed) return;
-    const connected = this.pc.iceConnectionState === 'connected' || this.pc.iceConnectionState === 'completed';
-    this.cause = connected ? '' : wordsFor('ice_failed');
+    this.cause = wordsFor(this.#everConnected ? 'connection_lost' : 'ice_failed');
     this.close();
     this.dispatchEvent(new Event('lost'));
   }

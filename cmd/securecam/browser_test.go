@@ -1,0 +1,29 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestBrowser has Chromium, with a camera that is not real, live through the
+// whole story on the product's own pages. The pictures it takes stay in
+// SCREENSHOTS when that names a folder.
+func TestBrowser(t *testing.T) {
+	app := startApp(t)
+	shots := os.Getenv("SCREENSHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	script, err := filepath.Abs("../../web/e2e/story.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", script, app.url, shots)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("the story failed: %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
