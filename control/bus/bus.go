@@ -37,6 +37,8 @@ const (
 	defaultRequestTimeout = 2 * time.Second
 	// flushTimeout bounds the round trip that ends Subscribe.
 	flushTimeout = 2 * time.Second
+	// unsubscribeTimeout bounds the wait for a handler that is still running.
+	unsubscribeTimeout = 2 * time.Second
 	// drainTimeout bounds Close by itself; its context may be shorter.
 	drainTimeout = 5 * time.Second
 	// A subscriber that falls behind by more than this loses messages.

@@ -40,6 +40,7 @@ func TestConformance(t *testing.T) {
 		"messages arrive in order":          messagesInOrder,
 		"wildcards":                         wildcards,
 		"unsubscribe ends delivery":         unsubscribeEndsDelivery,
+		"unsubscribe answers what arrived":  unsubscribeAnswers,
 		"bad subjects":                      badSubjects,
 		"slow subscriber loses and counts":  slowSubscriber,
 		"a panic is recovered":              panicRecovered,
@@ -139,6 +140,30 @@ func unsubscribeEndsDelivery(t *testing.T, a, b *bus.Bus) {
 	}
 	if n := b.Stats().Subscriptions; n != 0 {
 		t.Errorf("%d subscriptions left, want 0", n)
+	}
+}
+
+// unsubscribeAnswers asks while the only subscriber leaves: each request is
+// answered or finds nobody, none waits in vain.
+func unsubscribeAnswers(t *testing.T, a, b *bus.Bus) {
+	t.Helper()
+	for range 20 {
+		sub := mustSubscribe(t, b, "leaving", func(m bus.Msg) { _ = m.Respond(nil) })
+		errs := make(chan error, 1)
+		go func() {
+			for {
+				if _, err := a.Request(t.Context(), "leaving", nil); err != nil {
+					errs <- err
+					return
+				}
+			}
+		}()
+		if err := sub.Unsubscribe(); err != nil {
+			t.Error(err)
+		}
+		if err := <-errs; !errors.Is(err, bus.ErrNoResponders) {
+			t.Fatalf("got %v, want ErrNoResponders", err)
+		}
 	}
 }
 

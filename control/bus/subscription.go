@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -69,10 +71,10 @@ func (b *Bus) Subscribe(subject string, handle func(Msg)) (Subscription, error) 
 	return s, nil
 }
 
-// Unsubscribe ends the subscription on this side at once; messages that had
-// arrived already may still be handled. When it returns, requests sent
-// afterwards by anybody on that server no longer find it. A second call does
-// nothing.
+// Unsubscribe ends the subscription. When it returns, what had arrived has
+// been handled and a request sent afterwards by anybody on that server no
+// longer finds it; no request in between is left without an answer. It must
+// not be called by its own handler. A second call does nothing.
 func (s Subscription) Unsubscribe() error {
 	s.bus.mu.Lock()
 	_, live := s.bus.subs[s.sub]
@@ -82,12 +84,23 @@ func (s Subscription) Unsubscribe() error {
 		return nil
 	}
 	s.bus.dropped.Add(droppedBy(s.sub))
-	err := s.sub.Unsubscribe()
-	if err == nil {
-		err = s.bus.flush()
+	ended := make(chan struct{})
+	end := sync.OnceFunc(func() { close(ended) })
+	s.sub.SetClosedHandler(func(string) { end() })
+	if s.bus.conn.IsConnected() && s.sub.Drain() == nil {
+		timeout := time.NewTimer(unsubscribeTimeout)
+		defer timeout.Stop()
+		select {
+		case <-ended:
+			return nil
+		case <-s.bus.closed:
+			return nil
+		case <-timeout.C:
+		}
 	}
-	// Whoever is not connected is not subscribed either.
-	if err != nil && s.bus.conn.IsConnected() {
+	// Whoever is not connected is not subscribed either, and a handler that
+	// does not return does not keep its subscription.
+	if err := s.sub.Unsubscribe(); err != nil && s.bus.conn.IsConnected() {
 		return fmt.Errorf("bus: unsubscribe %s: %w", s.sub.Subject, known(err))
 	}
 	return nil

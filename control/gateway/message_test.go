@@ -234,7 +234,9 @@ func TestPongs(t *testing.T) {
 		t.Errorf("pong %q, want hello", got)
 	}
 	_ = c.Close()
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("heard something after closing")
+	}
 }
 
 func TestSilentConnectionDies(t *testing.T) {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -10,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 	"golang.org/x/time/rate"
 
+	"github.com/securecam/securecam/control/bus"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
 )
@@ -102,8 +104,11 @@ func (g *Gateway) accept(ws *websocket.Conn) {
 	// check has looked already, but many may have passed it at once.
 	if err := g.admit(c); err != nil {
 		g.refused.Add(1)
-		deadline := time.Now().Add(g.cfg.CloseGrace)
-		_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(CloseTryAgain, "try again later"), deadline)
+		goodbye := websocket.FormatCloseMessage(CloseTryAgain, "too many connections")
+		if errors.Is(err, bus.ErrClosed) {
+			goodbye = websocket.FormatCloseMessage(CloseGoingAway, "the server is shutting down")
+		}
+		_ = ws.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(g.cfg.CloseGrace))
 		return
 	}
 	defer g.release(c)
