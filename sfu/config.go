@@ -24,6 +24,10 @@ type Config struct {
 	// RingSize is the number of packets kept of each layer for retransmission, rounded up to a power of two.
 	RingSize int
 
+	// BurstWindow is how long a busy shard may hold packets of a frame back to send them to a viewer together; the
+	// rest of a frame ends the wait. Negative never waits.
+	BurstWindow time.Duration
+
 	// MaxViewers bounds the WHEP sessions, MaxMediaSessions the media sessions of this process.
 	MaxViewers, MaxMediaSessions int
 
@@ -47,6 +51,7 @@ const (
 	defaultPublisherTimeout = 10 * time.Second
 	defaultPublisherWait    = 3 * time.Second
 	defaultKeyframeInterval = 500 * time.Millisecond
+	defaultBurstWindow      = 5 * time.Millisecond
 
 	// maxQueue keeps a queued packet's slot well inside half of the sequence number space.
 	maxQueue = 1 << 14
@@ -72,6 +77,10 @@ func (c Config) withDefaults() Config {
 	c.PublisherTimeout = orDuration(c.PublisherTimeout, defaultPublisherTimeout)
 	c.PublisherWait = orDuration(c.PublisherWait, defaultPublisherWait)
 	c.KeyframeInterval = orDuration(c.KeyframeInterval, defaultKeyframeInterval)
+	if c.BurstWindow == 0 {
+		c.BurstWindow = defaultBurstWindow
+	}
+	c.BurstWindow = max(c.BurstWindow, 0)
 	return c
 }
 

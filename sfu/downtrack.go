@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
 	"github.com/securecam/securecam/sfu/codec"
@@ -24,11 +23,13 @@ type stream struct {
 
 // downTrack is one viewer's, or tap's, copy of an up track. It follows one layer at a time and belongs to its shard.
 type downTrack struct {
-	track   *upTrack
-	stream  stream
-	sink    Sink
-	reports func([]rtcp.Packet) error // nil for a tap
+	track  *upTrack
+	stream stream
+	sink   Sink
+	pads   bool    // the sink adds padding
+	egress *egress // for reports; nil for a tap
 
+	removed     bool   // from its shard; NACKs may still wait
 	layer       *layer // followed now; nil until a first keyframe
 	mapper      *rewrite.Mapper
 	lastArrival int64
@@ -41,9 +42,9 @@ type downTrack struct {
 	lastReport  *senderReport
 }
 
-func newDownTrack(t *upTrack, st stream, sink Sink, reports func([]rtcp.Packet) error) *downTrack {
+func newDownTrack(t *upTrack, st stream, sink Sink) *downTrack {
 	return &downTrack{
-		track: t, stream: st, sink: sink, reports: reports,
+		track: t, stream: st, sink: sink,
 		// RFC 3550, section 5.1: random, and low enough that no early packet meets the first roll-over.
 		mapper: rewrite.New(uint16(rand.Uint32()>>17), rand.Uint32()),
 		rtxSeq: uint16(rand.Uint32() >> 17),
@@ -60,8 +61,8 @@ const (
 )
 
 // forward sends a packet of l on, or not: nothing goes out before a keyframe, nor what an older layer sends after a
-// newer one took over. It changes the payload's picture ids.
-func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info) outcome {
+// newer one took over. It changes the payload's picture ids. padding is how many bytes a sink may add that can.
+func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding uint8) outcome {
 	if l != d.layer && !d.follow(l, p, info) {
 		return skipped
 	}
@@ -78,6 +79,9 @@ func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info) outcome {
 	d.header = rtp.Header{
 		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
 		SequenceNumber: out.Seq, Timestamp: out.Timestamp, SSRC: d.stream.ssrc,
+	}
+	if d.pads && padding > 0 {
+		d.header.Padding, d.header.PaddingSize = true, padding
 	}
 	if _, err := d.sink.WriteRTP(&d.header, p.Payload); err != nil {
 		return refused

@@ -4,8 +4,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
+	"math/big"
 	"net/netip"
+	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
@@ -15,6 +20,8 @@ import (
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/securecam/securecam/sfu/transport"
 )
 
 // receiveMTU is the largest RTP packet that is read.
@@ -28,6 +35,7 @@ type engine struct {
 	socket      *socket
 	settings    webrtc.SettingEngine
 	certificate webrtc.Certificate
+	transport   transport.Config // of viewers
 }
 
 func newEngine(c Config) (*engine, error) {
@@ -36,6 +44,10 @@ func newEngine(c Config) (*engine, error) {
 		return nil, fmt.Errorf("sfu: certificate: %w", err)
 	}
 	certificate, err := webrtc.GenerateCertificate(key)
+	if err != nil {
+		return nil, fmt.Errorf("sfu: certificate: %w", err)
+	}
+	chain, err := certificateChain(key)
 	if err != nil {
 		return nil, fmt.Errorf("sfu: certificate: %w", err)
 	}
@@ -48,7 +60,24 @@ func newEngine(c Config) (*engine, error) {
 		_ = socket.close()
 		return nil, fmt.Errorf("sfu: %w", err)
 	}
+	e.transport = transport.Config{
+		Mux: socket.mux, Net: socket.net, Certificate: chain, PublicIPs: c.PublicIPs, Loopback: true,
+		ConnectTimeout: c.ConnectTimeout, DisconnectedTimeout: c.PublisherTimeout / 2, FailedTimeout: c.PublisherTimeout / 2,
+		Logger: c.Logger,
+	}
 	return e, nil
+}
+
+// certificateChain signs a certificate with a life that outlasts any process: peers compare its fingerprint only.
+func certificateChain(key *ecdsa.PrivateKey) (tls.Certificate, error) {
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "securecam"},
+		NotBefore:    time.Now().Add(-24 * time.Hour),
+		NotAfter:     time.Now().AddDate(1, 0, 0),
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}, err
 }
 
 func (e *engine) configure(c Config) error {

@@ -46,16 +46,16 @@ type bench struct {
 
 func newBench(mime string, sinks ...Sink) *bench {
 	t := newUpTrack(spec{kind: video, mimeType: mime, clockRate: 90000}, &counters{})
-	b := &bench{layer: newLayer(t, 1, 1024), shard: newShard(16)}
+	b := &bench{layer: newLayer(t, 1, 1024), shard: newShard(nil, 16, 0)}
 	b.layer.keys = newKeyframes(defaultKeyframeInterval, func() {})
 	b.fan = &fan{shard: b.shard}
 	t.fans.Store(&[]*fan{b.fan})
 	for i, s := range sinks {
-		b.shard.add(b.fan, newDownTrack(t, stream{ssrc: uint32(i), payloadType: 96}, s, nil))
+		b.shard.add(b.fan, newDownTrack(t, stream{ssrc: uint32(i), payloadType: 96}, s))
 	}
 	p := rtp.Packet{
 		Header:  rtp.Header{Version: 2, PayloadType: 100, SSRC: 1, SequenceNumber: 65000},
-		Payload: append(payload(t.codec, true, 0, 5), make([]byte, 900)...),
+		Payload: append(payload(t.codec, true, 0, 5), make([]byte, 1160)...),
 	}
 	_ = p.SetExtension(3, []byte{1, 2}) // a transport-wide sequence number
 	b.raw, _ = p.Marshal()
@@ -71,7 +71,7 @@ func (b *bench) packet() {
 	}
 	b.now += 3_000_000
 	b.layer.receive(b.raw, b.now)
-	b.shard.forward(<-b.shard.queue)
+	b.shard.collect(<-b.shard.queue, nil)
 }
 
 // TestForwardAllocatesNothing is the law of the hot path: a packet costs no allocation from the read buffer to the
@@ -128,7 +128,7 @@ func (b *bench) feed(t *testing.T, seq uint16, p []byte, padding int) {
 	b.now += 33_000_000
 	b.layer.receive(raw, b.now)
 	for len(b.shard.queue) > 0 {
-		b.shard.forward(<-b.shard.queue)
+		b.shard.collect(<-b.shard.queue, nil)
 	}
 }
 

@@ -43,24 +43,40 @@ func (r *resends) allow(seq uint16, now time.Duration) bool {
 	return true
 }
 
+// missing is what a viewer asks for again: RFC 4585, section 6.2.1.
+type missing struct {
+	down     *downTrack
+	pid, blp uint16
+	at       time.Duration // on the clock of packet arrivals
+}
+
+// ask has the shard answer a NACK. It never blocks, and reports false when too many wait already.
+func (s *shard) ask(m missing) bool {
+	s.mu.Lock()
+	ok := len(s.missing) < maxActions
+	if ok {
+		s.missing = append(s.missing, m)
+	}
+	s.mu.Unlock()
+	s.nudge()
+	return ok
+}
+
 // retransmit answers a NACK from the ring of the layer that the down track follows. Runs on the shard.
-func (s *shard) retransmit(d *downTrack, nacks []rtcp.NackPair, now time.Duration) {
-	if d.layer == nil {
+func (s *shard) retransmit(m missing) {
+	d := m.down
+	if d.layer == nil || d.removed {
 		return
 	}
 	asked, sent := uint64(0), uint64(0)
-	for i := range nacks {
-		nacks[i].Range(func(seq uint16) bool {
-			asked++
-			if s.resend(d, seq, now) {
-				sent++
-			}
-			return asked < resendBurst
-		})
-		if asked >= resendBurst {
-			break
+	nack := rtcp.NackPair{PacketID: m.pid, LostPackets: rtcp.PacketBitmap(m.blp)}
+	nack.Range(func(seq uint16) bool {
+		asked++
+		if s.resend(d, seq, m.at) {
+			sent++
 		}
-	}
+		return true
+	})
 	d.track.counters.nacks.Add(asked)
 	d.track.counters.retransmitted.Add(sent)
 }
@@ -69,13 +85,13 @@ func (s *shard) retransmit(d *downTrack, nacks []rtcp.NackPair, now time.Duratio
 // as it was.
 func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
 	from, ok := d.mapper.Source(seq)
-	if !ok || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
+	if !ok || !d.resends.allow(seq, now) || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
 		return false
 	}
 	p := &s.packet
 	info := codec.Inspect(d.track.codec, p.Payload)
 	out, ok := d.mapper.Map(source(p, info))
-	if !ok || len(p.Payload) == 0 || !d.resends.allow(seq, now) {
+	if !ok || len(p.Payload) == 0 {
 		return false
 	}
 	info.VP8.Rewrite(p.Payload, out.PictureID, out.TL0)

@@ -3,7 +3,7 @@ package sfu
 import (
 	"time"
 
-	"github.com/pion/rtcp"
+	"github.com/securecam/securecam/sfu/feedback"
 )
 
 // senderReport maps RTP time to NTP time at one moment: RFC 3550, section 6.4.1. The NTP time was moved to this
@@ -23,7 +23,7 @@ func (d *downTrack) sendReport(now time.Time) {
 	if sr == nil {
 		return
 	}
-	if d.reports == nil {
+	if d.egress == nil {
 		if s, ok := d.sink.(SenderReportSink); ok && sr != d.lastReport {
 			d.lastReport = sr
 			s.WriteSenderReport(sr.ntp, d.mapper.Timestamp(sr.rtp))
@@ -31,17 +31,11 @@ func (d *downTrack) sendReport(now time.Time) {
 		return
 	}
 	since := now.Sub(sr.at)
-	rtpTime := d.mapper.Timestamp(sr.rtp) + uint32(ticks(since, d.track.spec.clockRate))
 	// An error means that the viewer is going; its session ends by itself.
-	_ = d.reports([]rtcp.Packet{
-		&rtcp.SenderReport{
-			SSRC: d.stream.ssrc, NTPTime: sr.ntp + ntpDuration(since), RTPTime: rtpTime,
-			PacketCount: d.packets, OctetCount: d.octets,
-		},
-		&rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{
-			Source: d.stream.ssrc,
-			Items:  []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: d.stream.cname}},
-		}}},
+	_ = d.egress.report(d.stream.ssrc, d.stream.cname, feedback.SenderInfo{
+		NTP:     sr.ntp + ntpDuration(since),
+		RTP:     d.mapper.Timestamp(sr.rtp) + uint32(ticks(since, d.track.spec.clockRate)),
+		Packets: d.packets, Octets: d.octets,
 	})
 }
 

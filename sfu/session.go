@@ -10,9 +10,12 @@ import (
 
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/securecam/securecam/sfu/transport"
 )
 
-// session is one WHIP or WHEP session: a PeerConnection and what hangs on it.
+// session is one WHIP or WHEP session. A publisher has a PeerConnection, a viewer, of which there are many, only what
+// of it a viewer needs.
 type session struct {
 	id, etag string
 	cname    string // of a viewer's tracks
@@ -21,9 +24,10 @@ type session struct {
 	viewer   string // the viewer's name, for play
 	ufrag    string // the peer's
 	specs    []spec
-	pc       *webrtc.PeerConnection
-	done     chan struct{}  // closed with the session
-	loops    sync.WaitGroup // goroutines that read from pc
+	pc       *webrtc.PeerConnection // of a publisher
+	link     *transport.Transport   // of a viewer
+	done     chan struct{}          // closed with the session
+	loops    sync.WaitGroup         // goroutines that read from pc
 
 	// Guarded by SFU.mu.
 	media      *media
@@ -40,8 +44,12 @@ type session struct {
 	ntp ntpClock
 
 	// Viewer only.
-	locals []*localTrack
-	lane   *shard // nil on a shared shard; guarded by SFU.mu
+	ingress
+	egress   *egress
+	tracks   []*viewerTrack
+	sections []transport.Section // the answer
+	remote   transport.Remote    // the offer
+	lane     *shard              // nil on a shared shard; guarded by SFU.mu
 }
 
 func newSession(r role, mediaSession string, o *offer) *session {
@@ -119,7 +127,6 @@ func (s *SFU) open(sess *session, m *media) {
 
 // connected is called when ICE and DTLS are up.
 func (s *SFU) connected(sess *session) {
-	blocking := sess.role == play && sess.mayBlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sess.closed || sess.connected || sess.media == nil {
@@ -130,7 +137,7 @@ func (s *SFU) connected(sess *session) {
 	if sess.role == publish {
 		s.adopt(sess.media, sess)
 	} else {
-		s.startViewer(sess, blocking)
+		s.startViewer(sess)
 	}
 	s.log.Info("peer connected", sess.attrs()...)
 }
@@ -164,10 +171,28 @@ func (s *SFU) closeSession(sess *session, reason string) {
 		s.endViewer(sess, reason)
 	}
 	s.log.Info("peer gone", append(sess.attrs(), slog.String("reason", reason))...)
-	s.sessionsDone.Go(func() {
+	s.sessionsDone.Go(func() { sess.shut(s.engine.socket, reason) })
+}
+
+// shut closes the connection and waits for everything that reads from it.
+func (sess *session) shut(socket *socket, reason string) {
+	if sess.role == publish {
 		_ = sess.pc.GracefulClose()
-		sess.loops.Wait()
-	})
+	} else {
+		sess.unfollow(socket)
+		_ = sess.link.Close(reason)
+	}
+	sess.loops.Wait()
+}
+
+// addCandidate takes a candidate of the peer. One of a kind that is not known is dropped, as is any when the session
+// has just closed.
+func (sess *session) addCandidate(line string) {
+	if sess.role == publish {
+		_ = sess.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: line})
+		return
+	}
+	_ = sess.link.AddCandidate(line)
 }
 
 func (sess *session) attrs() []any {
@@ -201,8 +226,7 @@ func (s *SFU) Trickle(ctx context.Context, sessionID string, raw []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// It may be of a kind that pion does not know, or the session may just have closed: dropped either way.
-		_ = sess.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: "candidate:" + c})
+		sess.addCandidate("candidate:" + c)
 	}
 	return nil
 }

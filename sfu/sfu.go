@@ -52,7 +52,7 @@ func New(cfg Config) (*SFU, error) {
 		hasEvent:     make(chan struct{}, 1),
 	}
 	for range cfg.Shards {
-		sh := newShard(cfg.ShardQueue)
+		sh := newShard(engine.socket.conn, cfg.ShardQueue, cfg.BurstWindow)
 		s.shards = append(s.shards, sh)
 		s.workersDone.Go(sh.run)
 	}
@@ -145,7 +145,7 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 
 // newLane starts a shard for one viewer or tap whose sink may block. Caller holds mu.
 func (s *SFU) newLane() *shard {
-	sh := newShard(s.cfg.ShardQueue)
+	sh := newShard(s.engine.socket.conn, s.cfg.ShardQueue, 0)
 	s.sessionsDone.Go(sh.run)
 	return sh
 }

@@ -8,12 +8,13 @@ import (
 
 	"github.com/securecam/securecam/sfu/codec"
 	"github.com/securecam/securecam/sfu/ring"
+	"github.com/securecam/securecam/sfu/udp"
 )
 
 const (
 	// reportInterval is the time between sender reports to a viewer.
 	reportInterval = time.Second
-	// maxActions bounds the droppable actions that wait for a shard.
+	// maxActions bounds the NACKs that wait for a shard.
 	maxActions = 256
 	// rtxHeader is the original sequence number in front of a retransmitted payload (RFC 4588, section 4).
 	rtxHeader = 2
@@ -44,17 +45,26 @@ type shard struct {
 	done  chan struct{}
 	load  int // down tracks, guarded by SFU.mu
 
-	mu      sync.Mutex // guards actions; may be taken under SFU.mu, takes no other lock
+	mu      sync.Mutex // guards actions and missing; may be taken under SFU.mu, takes no other lock
 	actions []func()
+	missing []missing // NACKs to answer
 
 	// Owned by run.
-	downs  []*downTrack
-	packet ring.Packet
-	buf    [rtxHeader + ring.MaxPayload]byte
+	downs     []*downTrack
+	burst     burst
+	pace      pace
+	conn      *udp.Conn
+	batch     *udp.Batch  // made with the first viewer
+	answering []missing   // taken from missing
+	packet    ring.Packet // a retransmission
+	buf       [rtxHeader + ring.MaxPayload]byte
 }
 
-func newShard(queue int) *shard {
+// newShard makes a shard that sends through conn and may hold packets for window to send them together.
+func newShard(conn *udp.Conn, queue int, window time.Duration) *shard {
 	return &shard{
+		conn:  conn,
+		pace:  pace{window: window},
 		queue: make(chan job, queue),
 		wake:  make(chan struct{}, 1),
 		stop:  make(chan struct{}),
@@ -62,56 +72,117 @@ func newShard(queue int) *shard {
 	}
 }
 
-// run serves the shard until stop is closed; what was queued or posted before is still done.
+// run serves the shard until stop is closed; what was posted before is still done.
 func (s *shard) run() {
 	defer close(s.done)
 	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
+	hold := time.NewTimer(time.Hour)
+	defer hold.Stop()
 	for {
 		select {
 		case j := <-s.queue:
-			s.forward(j)
-			// Nobody else receives: what is queued now can be taken without a select.
-			for n := len(s.queue); n > 0; n-- {
-				s.forward(<-s.queue)
-			}
+			s.collect(j, hold)
 		case <-s.wake:
 			s.act()
+			s.flush()
 		case now := <-tick.C:
 			for _, d := range s.downs {
 				d.sendReport(now)
 			}
+			s.flush()
 		case <-s.stop:
-			for n := len(s.queue); n > 0; n-- {
-				s.forward(<-s.queue)
-			}
 			s.act()
+			s.flush()
 			return
 		}
 	}
 }
 
-// forward hands one packet to the down tracks of its fan.
-func (s *shard) forward(j job) {
-	if !j.layer.ring.Get(j.slot, &s.packet, s.buf[rtxHeader:]) {
-		j.layer.track.counters.dropped.Add(1) // overwritten while it waited
-		return
+// collect takes first and what else waits, or comes within the pace's patience until every frame is complete, and
+// forwards it as one burst.
+func (s *shard) collect(first job, hold *time.Timer) {
+	began := time.Now()
+	s.burst.begin()
+	s.take(first)
+	patience, holding := s.pace.patience(), false
+	for !s.burst.full() {
+		select {
+		case j := <-s.queue:
+			s.take(j)
+			continue
+		default:
+		}
+		if patience == 0 || s.burst.complete() {
+			break
+		}
+		if !holding {
+			hold.Reset(patience)
+			holding = true
+		}
+		select {
+		case j := <-s.queue:
+			s.take(j)
+			continue
+		case <-hold.C:
+		case <-s.stop:
+		}
+		break
 	}
-	sent, failed := uint64(0), uint64(0)
-	for _, d := range j.fan.downs {
-		switch d.forward(j.layer, &s.packet, j.info) {
-		case skipped:
-		case forwarded:
-			sent++
-		case refused:
-			failed++
+	waited := time.Since(began)
+	s.forward()
+	s.flush()
+	s.pace.worked(began, waited, time.Now())
+}
+
+// take adds one packet to the burst, unless it was overwritten while it waited.
+func (s *shard) take(j job) {
+	if !s.burst.add(j) {
+		j.layer.track.counters.dropped.Add(1)
+	}
+}
+
+// forward hands the burst to the down tracks of its fans, one down track after the other: what goes to one viewer is
+// then in one piece.
+func (s *shard) forward() {
+	for first := range s.burst.fans() {
+		f := s.burst.jobs[first].fan
+		s.burst.pad(first)
+		sent, octets, failed := uint64(0), uint64(0), uint64(0)
+		for _, d := range f.downs {
+			for i := range s.burst.of(first) {
+				p := &s.burst.packets[i]
+				switch d.forward(s.burst.jobs[i].layer, p, s.burst.jobs[i].info, s.burst.padding[i]) {
+				case forwarded:
+					sent++
+					octets += uint64(len(p.Payload))
+				case refused:
+					failed++
+				case skipped:
+				}
+			}
+		}
+		c := s.burst.jobs[first].layer.track.counters
+		c.packetsOut.Add(sent)
+		c.bytesOut.Add(octets)
+		if failed > 0 {
+			c.writeErrors.Add(failed)
 		}
 	}
-	c := j.layer.track.counters
-	c.packetsOut.Add(sent)
-	c.bytesOut.Add(sent * uint64(len(s.packet.Payload)))
-	if failed > 0 {
-		c.writeErrors.Add(failed)
+}
+
+// out returns the batch that viewers' packets go into.
+func (s *shard) out() *udp.Batch {
+	if s.batch == nil {
+		s.batch = s.conn.NewBatch()
+	}
+	return s.batch
+}
+
+// flush hands what was sealed to the kernel.
+func (s *shard) flush() {
+	if s.batch != nil {
+		s.batch.Flush()
 	}
 }
 
@@ -121,18 +192,6 @@ func (s *shard) post(f func()) {
 	s.actions = append(s.actions, f)
 	s.mu.Unlock()
 	s.nudge()
-}
-
-// offer is post for what may be left undone: it reports false when too much waits already.
-func (s *shard) offer(f func()) bool {
-	s.mu.Lock()
-	ok := len(s.actions) < maxActions
-	if ok {
-		s.actions = append(s.actions, f)
-	}
-	s.mu.Unlock()
-	s.nudge()
-	return ok
 }
 
 // finish has f done as the last thing the shard does. It does not wait.
@@ -152,9 +211,13 @@ func (s *shard) act() {
 	s.mu.Lock()
 	actions := s.actions
 	s.actions = nil
+	s.missing, s.answering = s.answering[:0], s.missing
 	s.mu.Unlock()
 	for _, f := range actions {
 		f()
+	}
+	for _, m := range s.answering {
+		s.retransmit(m)
 	}
 }
 
@@ -167,6 +230,7 @@ func (s *shard) add(f *fan, d *downTrack) {
 
 // remove lets go of a down track. Runs on the shard.
 func (s *shard) remove(f *fan, d *downTrack) {
+	d.removed = true
 	same := func(o *downTrack) bool { return o == d }
 	f.downs = slices.DeleteFunc(f.downs, same)
 	s.downs = slices.DeleteFunc(s.downs, same)

@@ -1,32 +1,63 @@
 package sfu
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/logging"
-	"github.com/pion/transport/v5"
-	"github.com/pion/transport/v5/stdnet"
+
+	"github.com/securecam/securecam/sfu/udp"
 )
 
 // socketBuffer holds a keyframe burst of many cameras while the reader is not scheduled. The kernel may grant less.
 const socketBuffer = 4 << 20
 
-// socket is the one UDP port of all media.
+// mediaPeer takes the RTP and RTCP of one remote address. receive is called by the socket's reader; it may change b
+// and must not keep it.
+type mediaPeer interface {
+	receive(b []byte)
+}
+
+// socket is the one UDP port of all media. Its reader gives RTP and RTCP of known addresses to their peers, and
+// everything else to pion.
 type socket struct {
-	conn *net.UDPConn
+	conn *udp.Conn
 	net  *freshNet
+	pion *pionConn
 	mux  ice.UDPMux
+	done sync.WaitGroup // the reader
+
+	mu    sync.RWMutex // guards peers; held for one look-up
+	peers map[netip.AddrPort]mediaPeer
 }
 
 // listen opens addr. A wildcard address listens on IPv4 and IPv6 where the host has both, or on what the public
 // addresses need, if there are any: the host's own are not advertised then.
 func listen(addr string, public []netip.Addr) (*socket, error) {
+	bind, err := bindAddress(addr, public)
+	if err != nil {
+		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
+	}
+	conn, err := udp.Listen(bind, udp.Config{ReadBuffer: socketBuffer, WriteBuffer: socketBuffer})
+	if err != nil {
+		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
+	}
+	n, err := newFreshNet()
+	if err != nil {
+		return nil, fmt.Errorf("sfu: network interfaces: %w", errors.Join(err, conn.Close()))
+	}
+	s := &socket{conn: conn, net: n, pion: newPionConn(conn), peers: make(map[netip.AddrPort]mediaPeer)}
+	s.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent{}, UDPConn: s.pion, Net: n})
+	s.done.Go(s.readLoop)
+	return s, nil
+}
+
+// bindAddress resolves where to listen.
+func bindAddress(addr string, public []netip.Addr) (netip.AddrPort, error) {
 	network := "udp"
 	switch is4 := func(a netip.Addr) bool { return a.Is4() }; {
 	case len(public) == 0:
@@ -35,27 +66,67 @@ func listen(addr string, public []netip.Addr) (*socket, error) {
 	case !slices.ContainsFunc(public, is4):
 		network = "udp6"
 	}
-	udpAddr, err := net.ResolveUDPAddr(network, addr)
+	resolved, err := net.ResolveUDPAddr(network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
+		return netip.AddrPort{}, err
 	}
-	conn, err := net.ListenUDP(network, udpAddr)
-	if err != nil {
-		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
+	ip := resolved.AddrPort().Addr().Unmap()
+	if !ip.IsValid() {
+		ip = netip.IPv6Unspecified()
+		if network == "udp4" {
+			ip = netip.IPv4Unspecified()
+		}
 	}
-	_ = conn.SetReadBuffer(socketBuffer)
-	_ = conn.SetWriteBuffer(socketBuffer)
-	n, err := newFreshNet()
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("sfu: network interfaces: %w", err)
-	}
-	mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent{}, UDPConn: conn, Net: n})
-	return &socket{conn: conn, net: n, mux: mux}, nil
+	return netip.AddrPortFrom(ip, uint16(resolved.Port)), nil
 }
 
 func (s *socket) close() error {
-	return s.mux.Close()
+	err := errors.Join(s.mux.Close(), s.conn.Close())
+	s.done.Wait()
+	return err
+}
+
+// readLoop takes datagrams apart as RFC 7983, section 7, says, until the socket is closed.
+func (s *socket) readLoop() {
+	r := s.conn.NewReader()
+	for {
+		b, from, err := r.Next()
+		if err != nil {
+			return // closed: what concerns one datagram only is not reported
+		}
+		if isMedia(b) {
+			if p := s.peer(from); p != nil {
+				p.receive(b)
+				continue
+			}
+		}
+		s.pion.deliver(b, from)
+	}
+}
+
+// isMedia says whether b is RTP or RTCP: RFC 7983, section 7.
+func isMedia(b []byte) bool { return len(b) > 0 && b[0] >= 128 && b[0] < 192 }
+
+func (s *socket) peer(from netip.AddrPort) mediaPeer {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.peers[from]
+}
+
+// route gives the media of a remote address to p.
+func (s *socket) route(from netip.AddrPort, p mediaPeer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peers[from] = p
+}
+
+// unroute undoes route, unless the address is another peer's by now.
+func (s *socket) unroute(from netip.AddrPort, p mediaPeer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.peers[from] == p {
+		delete(s.peers, from)
+	}
 }
 
 // addrs returns the addresses that media can be sent to from this host.
@@ -69,56 +140,3 @@ func (s *socket) addrs() []netip.AddrPort {
 	}
 	return out
 }
-
-// freshNet is the standard network with a list of interfaces that follows the machine: pion's own is read once, and
-// a camera box often starts before its network does.
-type freshNet struct {
-	*stdnet.Net
-	mu      sync.Mutex // guards what follows
-	current *stdnet.Net
-	read    time.Time
-}
-
-// interfacesAge is how old the list of interfaces may be.
-const interfacesAge = 5 * time.Second
-
-func newFreshNet() (*freshNet, error) {
-	n, err := stdnet.NewNet()
-	if err != nil {
-		return nil, err
-	}
-	return &freshNet{Net: n, current: n, read: time.Now()}, nil
-}
-
-// Interfaces returns the machine's interfaces of a few seconds ago at most.
-func (f *freshNet) Interfaces() ([]*transport.Interface, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if time.Since(f.read) > interfacesAge {
-		n, err := stdnet.NewNet()
-		if err != nil {
-			return nil, err
-		}
-		f.current, f.read = n, time.Now()
-	}
-	return f.current.Interfaces()
-}
-
-// quiet makes loggers that say nothing: what pion would report is either counted or ends a session with a reason.
-type quiet struct{}
-
-// NewLogger implements logging.LoggerFactory.
-func (quiet) NewLogger(string) logging.LeveledLogger { return silent{} }
-
-type silent struct{}
-
-func (silent) Trace(string)          {}
-func (silent) Tracef(string, ...any) {}
-func (silent) Debug(string)          {}
-func (silent) Debugf(string, ...any) {}
-func (silent) Info(string)           {}
-func (silent) Infof(string, ...any)  {}
-func (silent) Warn(string)           {}
-func (silent) Warnf(string, ...any)  {}
-func (silent) Error(string)          {}
-func (silent) Errorf(string, ...any) {}

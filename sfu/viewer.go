@@ -2,57 +2,36 @@ package sfu
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v4"
+	"github.com/securecam/securecam/sfu/transport"
 )
 
-// localTrack binds an up track to a viewer's PeerConnection: pion tells it the stream's numbers and where to write.
-type localTrack struct {
+// viewerTrack is one up track on its way to one viewer.
+type viewerTrack struct {
 	track *upTrack
 	spec  spec // the viewer's format
-	owner string
+	st    stream
+	sink  *sealed
 
 	down *downTrack
-	sink Sink
-	st   stream
 	fan  *fan // guarded by SFU.mu
 }
 
-// Bind implements webrtc.TrackLocal. Pion calls it while the answer is set, before the session is known to anybody.
-func (t *localTrack) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	codecs := c.CodecParameters()
-	i := slices.IndexFunc(codecs, func(p webrtc.RTPCodecParameters) bool {
-		return uint8(p.PayloadType) == t.spec.payloadType
-	})
-	if i < 0 {
-		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
+func newViewerTrack(t *upTrack, sp spec, cname string) *viewerTrack {
+	v := &viewerTrack{track: t, spec: sp, st: stream{ssrc: 1 + rand.Uint32N(math.MaxUint32-1), payloadType: sp.payloadType, cname: cname}}
+	if sp.rtx != 0 {
+		// A stream of its own for retransmissions: another packet index, so that no nonce is ever used twice.
+		v.st.rtxSSRC, v.st.rtxPayloadType = v.st.ssrc+1, sp.rtx
 	}
-	t.st = stream{ssrc: uint32(c.SSRC()), payloadType: t.spec.payloadType, cname: t.owner}
-	if rtx := uint32(c.SSRCRetransmission()); rtx != 0 && t.spec.rtx != 0 {
-		t.st.rtxSSRC, t.st.rtxPayloadType = rtx, t.spec.rtx
-	}
-	t.sink = c.WriteStream()
-	return codecs[i], nil
+	return v
 }
-
-// Unbind implements webrtc.TrackLocal.
-func (t *localTrack) Unbind(webrtc.TrackLocalContext) error { return nil }
-
-// ID implements webrtc.TrackLocal.
-func (t *localTrack) ID() string { return t.track.info.ID }
-
-// RID implements webrtc.TrackLocal.
-func (t *localTrack) RID() string { return "" }
-
-// StreamID implements webrtc.TrackLocal. Pion makes it the CNAME of the answer, too.
-func (t *localTrack) StreamID() string { return t.owner }
-
-// Kind implements webrtc.TrackLocal.
-func (t *localTrack) Kind() webrtc.RTPCodecType { return t.spec.kind.pion() }
 
 // Play answers a WHEP offer: the peer gets what the media session's publisher sends, from the next keyframe on. It
 // waits a little for a publisher: viewer and camera are often told to start at the same moment.
@@ -111,29 +90,73 @@ func (s *SFU) awaitPublisher(ctx context.Context, mediaSession string) (*media, 
 	}
 }
 
-// choose matches the offer's sections with the camera's tracks. A section that the camera has nothing for is answered
-// inactive; a track that the viewer cannot decode refuses the offer.
+// choose matches the offer's sections with the camera's tracks. A section that the camera has nothing for is rejected;
+// a track that the viewer cannot decode refuses the offer.
 func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
 	for _, sec := range o.sections {
 		t := tracks[sec.kind]
 		if t == nil {
-			keep := sec.specs[0]
-			sec.narrow(keep, "inactive")
-			sess.specs = append(sess.specs, keep)
+			sess.sections = append(sess.sections, sec.reject())
 			continue
 		}
 		keep, ok := match(t.spec, sec.specs)
 		if !ok {
 			return fmt.Errorf("%w: the camera sends %s", ErrUnsupported, t.spec.mimeType)
 		}
-		sec.narrow(keep, "recvonly")
-		sess.specs = append(sess.specs, keep)
-		sess.locals = append(sess.locals, &localTrack{track: t, spec: keep, owner: sess.cname})
+		v := newViewerTrack(t, keep, sess.cname)
+		sess.tracks = append(sess.tracks, v)
+		sess.sections = append(sess.sections, sec.accept(v))
+		if len(sess.tracks) == 1 { // the one whose transport all share: RFC 9143, section 7.3
+			sess.remote = transport.RemoteOf(o.desc, sec.media)
+		}
 	}
-	if len(sess.locals) == 0 {
+	if len(sess.tracks) == 0 {
 		return fmt.Errorf("%w: the camera sends nothing of what was offered", ErrUnsupported)
 	}
 	return nil
+}
+
+// reject answers a section that there is nothing for.
+func (sec section) reject() transport.Section {
+	mid, _ := sec.media.Attribute("mid")
+	return transport.Section{
+		Kind: sec.kind.String(), MID: mid, Proto: strings.Join(sec.media.MediaName.Protos, "/"),
+		Codec: sec.specs[0].codec(),
+	}
+}
+
+// accept answers a section with what a viewer is sent.
+func (sec section) accept(v *viewerTrack) transport.Section {
+	s := sec.reject()
+	_, s.ReducedSize = sec.media.Attribute("rtcp-rsize")
+	s.Codec = v.spec.codec()
+	s.Codec.Feedback = sec.feedback(v.spec.payloadType)
+	s.SSRC, s.RTXSSRC = v.st.ssrc, v.st.rtxSSRC
+	s.CNAME, s.Stream, s.Track = v.st.cname, v.st.cname, v.track.info.ID
+	return s
+}
+
+// codec is the format in the words of an answer.
+func (sp spec) codec() transport.Codec {
+	_, name, _ := strings.Cut(sp.mimeType, "/")
+	return transport.Codec{
+		PayloadType: sp.payloadType, Name: name, ClockRate: sp.clockRate, Channels: sp.channels, Fmtp: sp.fmtp, RTX: sp.rtx,
+	}
+}
+
+// feedback returns what the peer offers to send about a format: RFC 4585, section 4.2.
+func (sec section) feedback(payloadType uint8) []string {
+	var out []string
+	for _, a := range sec.media.Attributes {
+		if a.Key != "rtcp-fb" {
+			continue
+		}
+		pt, value, _ := strings.Cut(a.Value, " ")
+		if pt == "*" || pt == strconv.Itoa(int(payloadType)) {
+			out = append(out, strings.TrimSpace(value))
+		}
+	}
+	return out
 }
 
 func (s *SFU) reserveViewer() error {
@@ -150,89 +173,85 @@ func (s *SFU) reserveViewer() error {
 }
 
 func (s *SFU) setUpViewer(ctx context.Context, sess *session, o *offer, m *media) (Answer, error) {
-	pc, err := s.engine.connect(play, sess.specs)
+	link, err := transport.New(s.engine.transport, sess.remote)
+	if errors.Is(err, transport.ErrRemote) {
+		return Answer{}, fmt.Errorf("%w: %w", ErrBadOffer, err)
+	}
 	if err != nil {
 		return Answer{}, err
 	}
-	sess.pc = pc
-	answer, err := s.bindViewer(ctx, sess, o, m)
-	if err != nil {
-		_ = pc.GracefulClose()
-		return Answer{}, err
+	sess.link = link
+	answer := Answer{SessionID: sess.id, ETag: sess.etag, SDP: transport.BuildAnswer(transport.Answer{
+		ID: uint64(rand.Int64()), Bundle: o.bundled, Local: link.Local(), Sections: sess.sections,
+	})}
+	if err := s.admitViewer(ctx, sess, m); err != nil {
+		return Answer{}, errors.Join(err, link.Close("refused"))
 	}
 	return answer, nil
 }
 
-func (s *SFU) bindViewer(ctx context.Context, sess *session, o *offer, m *media) (Answer, error) {
-	init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}
-	for _, t := range sess.locals {
-		if _, err := sess.pc.AddTransceiverFromTrack(t, init); err != nil {
-			return Answer{}, err
-		}
-	}
-	s.watch(sess)
-	answer, err := sess.answer(ctx, o)
-	if err != nil {
-		return Answer{}, err
-	}
+// admitViewer makes the session known, unless what it was promised is gone, and lets it connect.
+func (s *SFU) admitViewer(ctx context.Context, sess *session, m *media) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return Answer{}, ErrClosed
+		return ErrClosed
 	}
-	for _, t := range sess.locals {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, t := range sess.tracks {
 		if s.media[m.id] != m || m.tracks[t.spec.kind] != t.track { // ended or changed meanwhile
-			return Answer{}, ErrNoPublisher
+			return ErrNoPublisher
 		}
 	}
 	m.viewers[sess] = struct{}{}
 	s.open(sess, m)
-	return answer, nil
+	sess.loops.Go(func() { s.runViewer(sess) })
+	return nil
 }
 
-// mayBlock reports whether writing to the viewer can wait for its network: everything but plain UDP.
-func (sess *session) mayBlock() bool {
-	pair, err := sess.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePair()
-	return err != nil || pair == nil ||
-		pair.Local.Protocol != webrtc.ICEProtocolUDP || pair.Local.Typ == webrtc.ICECandidateTypeRelay
+// runViewer connects a viewer and waits for its end.
+func (s *SFU) runViewer(sess *session) {
+	keys, err := sess.link.Connect(context.Background())
+	if err == nil {
+		err = sess.secure(s, keys)
+	}
+	if err != nil {
+		s.lost(sess, orReason(sess.link.Reason(), transport.ReasonConnectFailed))
+		return
+	}
+	s.connected(sess)
+	<-sess.link.Done()
+	s.lost(sess, sess.link.Reason())
 }
 
-// startViewer puts a connected viewer's tracks on a shard. Caller holds mu.
-func (s *SFU) startViewer(sess *session, blocking bool) {
+func orReason(reason, otherwise string) string {
+	if reason == "" {
+		return otherwise
+	}
+	return reason
+}
+
+// startViewer puts a connected viewer's tracks on a shard: one of its own if it can only be reached in a way that may
+// block. Caller holds mu.
+func (s *SFU) startViewer(sess *session) {
 	sh := s.place(sess.media)
-	if blocking {
+	if !sess.link.RemoteAddr().IsValid() {
 		sess.lane = s.newLane()
 		sh = sess.lane
 	}
-	senders := sess.pc.GetSenders()
-	for _, t := range sess.locals {
-		d := newDownTrack(t.track, t.st, t.sink, sess.pc.WriteRTCP)
+	sess.egress.shard = sh
+	for _, t := range sess.tracks {
+		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc}
+		d := newDownTrack(t.track, t.st, t.sink)
+		d.egress, d.pads = sess.egress, t.st.rtxPayloadType != 0
 		t.down = d
 		t.fan = s.attach(d, sh, func(f *fan) { sh.add(f, d) })
-		if i := slices.IndexFunc(senders, func(r *webrtc.RTPSender) bool { return r.Track() == t }); i >= 0 {
-			sess.loops.Go(func() { readRTCP(senders[i], sh.feedback(d, s.clock)) })
-		}
 	}
+	sess.ready.Store(sh)
 	id, viewer := sess.mediaID, sess.viewer
 	s.emit(func(o Observer) { o.ViewerUp(id, viewer) })
-}
-
-// feedback returns what is done with a viewer's RTCP about one track.
-func (s *shard) feedback(d *downTrack, clock func() int64) func(rtcp.Packet) {
-	return func(p rtcp.Packet) {
-		switch p := p.(type) {
-		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-			d.track.requestKeyframe()
-		case *rtcp.TransportLayerNack:
-			if p.MediaSSRC != d.stream.ssrc {
-				return
-			}
-			at := time.Duration(clock())
-			if !s.offer(func() { s.retransmit(d, p.Nacks, at) }) {
-				d.track.counters.dropped.Add(1)
-			}
-		}
-	}
 }
 
 // endViewer takes a closed session off its shard. Caller holds mu.
@@ -240,7 +259,7 @@ func (s *SFU) endViewer(sess *session, reason string) {
 	m := sess.media
 	delete(m.viewers, sess)
 	s.viewers--
-	for _, t := range sess.locals {
+	for _, t := range sess.tracks {
 		if t.fan == nil {
 			continue
 		}

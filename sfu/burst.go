@@ -1,0 +1,152 @@
+package sfu
+
+import (
+	"iter"
+	"time"
+
+	"github.com/securecam/securecam/sfu/ring"
+)
+
+const (
+	// maxBurst is the number of packets that are forwarded together: what one segmented message can hold.
+	maxBurst = 64
+	// maxPadding is what one byte can say: RFC 3550, section 5.1.
+	maxPadding = 255
+	// paddingShare is the share of a burst's bytes, one in so many, that padding may add.
+	paddingShare = 20
+)
+
+// burst is the packets that a shard forwards together. Each is copied out of its ring once, for all viewers.
+type burst struct {
+	n       int
+	jobs    [maxBurst]job
+	packets [maxBurst]ring.Packet
+	padding [maxBurst]uint8 // bytes of RTP padding that make a fan's packets equally long
+	buffers [maxBurst][ring.MaxPayload]byte
+}
+
+func (b *burst) begin() { b.n = 0 }
+
+func (b *burst) full() bool { return b.n == maxBurst }
+
+// add copies the job's packet. It reports false when the ring has it no more.
+func (b *burst) add(j job) bool {
+	if !j.layer.ring.Get(j.slot, &b.packets[b.n], b.buffers[b.n][:]) {
+		return false
+	}
+	b.jobs[b.n], b.padding[b.n] = j, 0
+	b.n++
+	return true
+}
+
+// complete reports whether the newest packet of every fan ends a frame.
+func (b *burst) complete() bool {
+	for i := range b.n {
+		if b.newest(i) && !b.packets[i].Marker && b.jobs[i].layer.track.spec.kind == video {
+			return false
+		}
+	}
+	return true
+}
+
+// newest reports whether no later packet is of the same fan.
+func (b *burst) newest(i int) bool {
+	for k := i + 1; k < b.n; k++ {
+		if b.jobs[k].fan == b.jobs[i].fan {
+			return false
+		}
+	}
+	return true
+}
+
+// fans returns the first packet of each fan.
+func (b *burst) fans() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range b.n {
+			if b.first(i) && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+func (b *burst) first(i int) bool {
+	for k := range i {
+		if b.jobs[k].fan == b.jobs[i].fan {
+			return false
+		}
+	}
+	return true
+}
+
+// of returns the packets of the fan of the packet first, in order.
+func (b *burst) of(first int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := first; i < b.n; i++ {
+			if b.jobs[i].fan == b.jobs[first].fan && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// pad makes the packets of a fan equally long where that is cheap: the kernel splits a message only into equal
+// segments. The last one may be shorter by itself.
+func (b *burst) pad(first int) {
+	longest, total, last := 0, 0, first
+	for i := range b.of(first) {
+		n := len(b.packets[i].Payload)
+		longest, total, last = max(longest, n), total+n, i
+	}
+	extra := 0
+	for i := range b.of(first) {
+		if missing := longest - len(b.packets[i].Payload); i != last && missing <= maxPadding && missing > 0 {
+			extra += missing
+		}
+	}
+	if extra*paddingShare > total {
+		return
+	}
+	for i := range b.of(first) {
+		if n := len(b.packets[i].Payload); i != last && n > 0 && longest-n <= maxPadding {
+			b.padding[i] = uint8(longest - n)
+		}
+	}
+}
+
+const (
+	// paceWindow is over how long a shard's work is weighed.
+	paceWindow = 100 * time.Millisecond
+	// idleShare and busyShare are the shares of a core below which a shard sends at once, and above which it waits
+	// as long as it may.
+	idleShare, busyShare = 0.25, 0.75
+)
+
+// pace decides how long a shard waits for the rest of a frame. An idle one sends every packet at once; the busier it
+// is, the more a message with more segments is worth.
+type pace struct {
+	window time.Duration // longest wait, 0 for none
+	since  time.Time
+	busy   time.Duration // worked since since
+	share  float64       // of a core, in the last paceWindow
+}
+
+// patience is how long to wait now.
+func (p *pace) patience() time.Duration {
+	if p.share <= idleShare {
+		return 0
+	}
+	return time.Duration(float64(p.window) * min((p.share-idleShare)/(busyShare-idleShare), 1))
+}
+
+// worked takes into account what a burst cost that began at began, waited for packets, and ended at now.
+func (p *pace) worked(began time.Time, waited time.Duration, now time.Time) {
+	if p.since.IsZero() {
+		p.since = began
+	}
+	p.busy += now.Sub(began) - waited
+	if span := now.Sub(p.since); span >= paceWindow {
+		p.share = float64(p.busy) / float64(span)
+		p.since, p.busy = now, 0
+	}
+}

@@ -1,0 +1,127 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/pion/rtp"
+
+	"github.com/securecam/securecam/sfu/feedback"
+	"github.com/securecam/securecam/sfu/seal"
+	"github.com/securecam/securecam/sfu/udp"
+)
+
+const (
+	// rtpHeader is an RTP header without CSRCs and extensions: all that viewers are sent.
+	rtpHeader = 12
+	// reportRoom holds a sealed sender report with its CNAME.
+	reportRoom = 128
+)
+
+var (
+	errTooLong     = errors.New("sfu: packet too long")
+	errUnreachable = errors.New("sfu: no way to the viewer")
+)
+
+// egress is how packets leave to one viewer: sealed from where they lie straight into the batch of the viewer's shard,
+// which alone uses it. Only the address is set from elsewhere.
+type egress struct {
+	conn   *udp.Conn
+	shard  *shard
+	sender *seal.Sender
+	slow   func([]byte) error // for a viewer that plain UDP does not reach; may block
+	to     atomic.Pointer[udp.Addr]
+
+	buf [udp.MaxSegment]byte // for the slow way, and for reports
+}
+
+// aim sends what comes now to the address, or the slow way if it is not valid.
+func (e *egress) aim(at netip.AddrPort) {
+	if !at.IsValid() {
+		e.to.Store(nil)
+		return
+	}
+	e.to.Store(e.conn.Addr(at))
+}
+
+// room returns where to seal n bytes to, and how to send them.
+func (e *egress) room(n int) (dst []byte, send func([]byte) error) {
+	if to := e.to.Load(); to != nil {
+		return e.shard.out().Append(to, n), nil
+	}
+	return e.buf[:min(n, len(e.buf))], e.slow
+}
+
+// sealed is the Sink of one down track: two streams, media and retransmissions, with a packet index each.
+type sealed struct {
+	egress *egress
+	media  rollover
+	rtx    rollover
+	ssrc   uint32 // of media
+	header [rtpHeader]byte
+}
+
+// WriteRTP implements Sink.
+func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	index := s.rtx.index(h.SequenceNumber)
+	if h.SSRC == s.ssrc {
+		index = s.media.index(h.SequenceNumber)
+	}
+	b := &s.header
+	b[0] = 2 << 6
+	b[1] = h.PayloadType
+	if h.Marker {
+		b[1] |= 1 << 7
+	}
+	binary.BigEndian.PutUint16(b[2:], h.SequenceNumber)
+	binary.BigEndian.PutUint32(b[4:], h.Timestamp)
+	binary.BigEndian.PutUint32(b[8:], h.SSRC)
+
+	e := s.egress
+	n := rtpHeader + len(payload) + int(h.PaddingSize) + e.sender.Overhead()
+	dst, send := e.room(n)
+	if len(dst) < n {
+		return 0, errTooLong
+	}
+	e.sender.RTPPadded(dst, b[:], payload, int(h.PaddingSize), index)
+	if send == nil {
+		return n, nil
+	}
+	return n, send(dst)
+}
+
+// report sends a sender report with the stream's name.
+func (e *egress) report(ssrc uint32, cname string, info feedback.SenderInfo) error {
+	var plain [reportRoom]byte
+	compound := feedback.AppendCNAME(feedback.AppendSenderReport(plain[:0], ssrc, info), ssrc, cname)
+	n := len(compound) + e.sender.RTCPOverhead()
+	dst, send := e.room(n)
+	if len(dst) < n {
+		return errTooLong
+	}
+	out := e.sender.RTCP(dst[:0:n], compound)
+	if send == nil {
+		return nil
+	}
+	return send(out)
+}
+
+// rollover extends sequence numbers to the packet indexes of RFC 3711, section 3.3.1.
+type rollover struct {
+	highest uint64
+	begun   bool
+}
+
+// index returns the index of seq, which is nearer than half the number space to the highest one so far.
+func (r *rollover) index(seq uint16) uint64 {
+	if !r.begun {
+		r.begun, r.highest = true, uint64(seq)
+		return r.highest
+	}
+	distance := int64(int16(seq - uint16(r.highest)))
+	index := uint64(max(int64(r.highest)+distance, 0))
+	r.highest = max(r.highest, index)
+	return index
+}

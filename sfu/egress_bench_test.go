@@ -1,0 +1,80 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"github.com/securecam/securecam/sfu/seal"
+	"github.com/securecam/securecam/sfu/udp"
+)
+
+// BenchmarkEgress is the price of one 1,200-byte packet to one viewer, sealed with AES-GCM and handed to the kernel,
+// by viewers and packets a burst. The receiving sockets are never read.
+func BenchmarkEgress(b *testing.B) {
+	for _, offload := range []bool{true, false} {
+		for _, viewers := range []int{1, 10, 100, 300} {
+			for _, packets := range []int{1, 4, 9} {
+				b.Run(fmt.Sprintf("offload=%v/viewers=%d/burst=%d", offload, viewers, packets), func(b *testing.B) {
+					benchEgress(b, offload, viewers, packets)
+				})
+			}
+		}
+	}
+}
+
+func benchEgress(b *testing.B, offload bool, viewers, packets int) {
+	conn := open(b, udp.Config{WriteBuffer: socketBuffer, NoOffload: !offload})
+	e := newBench(webrtc.MimeTypeVP8)
+	e.shard = newShard(conn, maxBurst, 0)
+	e.fan.shard = e.shard
+	for range viewers {
+		sink := open(b, udp.Config{ReadBuffer: 2304})
+		sender, err := seal.NewSender(seal.GCM128, seal.Keys{Key: make([]byte, 16), Salt: make([]byte, 12)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		out := &egress{conn: conn, shard: e.shard, sender: sender}
+		out.aim(sink.LocalAddr())
+		d := newDownTrack(e.layer.track, stream{ssrc: 1, payloadType: 96}, &sealed{egress: out, ssrc: 1})
+		d.egress, d.pads = out, true
+		e.shard.add(e.fan, d)
+	}
+	hold := time.NewTimer(time.Hour)
+	defer hold.Stop()
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range packets {
+			e.arrive(i == packets-1)
+		}
+		e.shard.collect(<-e.shard.queue, hold)
+	}
+	perPacket := float64(b.Elapsed().Nanoseconds()) / float64(b.N*viewers*packets)
+	b.ReportMetric(perPacket, "ns/packet")
+}
+
+// arrive takes one packet from the camera as far as the shard's queue.
+func (b *bench) arrive(end bool) {
+	seq := binary.BigEndian.Uint16(b.raw[2:]) + 1
+	binary.BigEndian.PutUint16(b.raw[2:], seq)
+	b.raw[1] &^= 0x80
+	if end {
+		b.raw[1] |= 0x80
+	}
+	b.now += 3_000_000
+	b.layer.receive(b.raw, b.now)
+}
+
+func open(tb testing.TB, cfg udp.Config) *udp.Conn {
+	tb.Helper()
+	c, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
+}

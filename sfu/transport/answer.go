@@ -1,0 +1,182 @@
+package transport
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Answer is the answer to a one-way viewer's offer.
+type Answer struct {
+	// ID is the session id of the o= line, the same in every answer of a session; Version grows with each
+	// (RFC 8866, section 5.2).
+	ID, Version uint64
+	// Bundle says that the offer had a BUNDLE group (RFC 9143, section 7.3): there is none in the answer otherwise.
+	Bundle bool
+	Local  Local
+	// Sections answer the offer's media sections, in its order. Their common transport is that of the first accepted
+	// one, which alone carries the candidates (RFC 9143, section 7.1.3).
+	Sections []Section
+}
+
+// Section answers one media section: accepted, sending one codec, if it has an SSRC, otherwise rejected.
+type Section struct {
+	Kind string // of the m= line: "audio", "video", ...
+	MID  string
+	// Proto is that of the m= line offered; empty means UDP/TLS/RTP/SAVPF.
+	Proto string
+	Codec Codec
+	// ReducedSize says that the peer offered a=rtcp-rsize (RFC 5506).
+	ReducedSize bool
+	// SSRC of the media, and of its retransmissions if Codec.RTX is not 0.
+	SSRC, RTXSSRC uint32
+	// CNAME names the sender (RFC 3550, section 6.5.1), Stream and Track the tracks (RFC 8830).
+	CNAME, Stream, Track string
+}
+
+// Codec is the format of a section, with the peer's own numbers and parameters.
+type Codec struct {
+	PayloadType uint8
+	Name        string // of the rtpmap: "VP8", "opus"
+	ClockRate   uint32
+	Channels    uint16 // 0 for video
+	Fmtp        string
+	RTX         uint8 // payload type of retransmissions (RFC 4588), 0 for none
+	// Feedback lists what the peer offered for the format in a=rtcp-fb; NACK, PLI and FIR are accepted.
+	Feedback []string
+}
+
+// accepted is the feedback that a forwarder of recorded bits can act on: there is no congestion control per viewer
+// whose transport-wide sequence numbers or REMB anybody would read.
+func (c Codec) accepted() []string {
+	var out []string
+	for _, f := range []string{"nack", "nack pli", "ccm fir"} {
+		if slices.Contains(c.Feedback, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (s Section) rejected() bool { return s.SSRC == 0 }
+
+// BuildAnswer writes the answer (RFC 8829, section 5.3; RFC 9725, section 4.4). Its values are written as they are:
+// they come from a parsed offer, in which no value spans lines, or are our own.
+func BuildAnswer(a Answer) []byte {
+	var b sdpWriter
+	b.line("v=0")
+	b.line("o=- %d %d IN IP4 127.0.0.1", a.ID, a.Version)
+	b.line("s=-")
+	b.line("t=0 0")
+	if a.Bundle {
+		group := "a=group:BUNDLE"
+		for _, s := range a.Sections {
+			if !s.rejected() {
+				group += " " + s.MID
+			}
+		}
+		b.line("%s", group)
+	}
+	b.line("a=ice-options:trickle") // the peer may send candidates later; ours are all here
+	b.line("a=msid-semantic: WMS *")
+	first := true
+	for _, s := range a.Sections {
+		if s.rejected() {
+			b.reject(s)
+			continue
+		}
+		b.section(s, a.Local)
+		if first {
+			b.candidates(a.Local)
+		}
+		first = false
+	}
+	return b.text
+}
+
+type sdpWriter struct{ text []byte }
+
+func (b *sdpWriter) line(format string, args ...any) {
+	b.text = append(fmt.Appendf(b.text, format, args...), '\r', '\n')
+}
+
+func (b *sdpWriter) head(s Section, port int, formats string) {
+	proto := s.Proto
+	if proto == "" {
+		proto = "UDP/TLS/RTP/SAVPF"
+	}
+	b.line("m=%s %d %s %s", s.Kind, port, proto, formats)
+	b.line("c=IN IP4 0.0.0.0")
+	b.line("a=mid:%s", s.MID)
+}
+
+// reject answers with port 0 (RFC 3264, section 6). It names the format all the same, which pion insists on.
+func (b *sdpWriter) reject(s Section) {
+	b.head(s, 0, strconv.Itoa(int(s.Codec.PayloadType)))
+	b.line("a=inactive")
+	b.rtpmap(s.Codec)
+}
+
+func (b *sdpWriter) section(s Section, local Local) {
+	formats := strconv.Itoa(int(s.Codec.PayloadType))
+	if s.Codec.RTX != 0 {
+		formats += " " + strconv.Itoa(int(s.Codec.RTX))
+	}
+	b.head(s, 9, formats)
+	b.line("a=ice-ufrag:%s", local.Ufrag)
+	b.line("a=ice-pwd:%s", local.Pwd)
+	b.line("a=fingerprint:%s %s", local.Fingerprint.Hash, local.Fingerprint.Value)
+	b.line("a=setup:passive")
+	b.line("a=sendonly")
+	b.line("a=rtcp-mux")
+	if s.ReducedSize {
+		b.line("a=rtcp-rsize")
+	}
+	b.codec(s.Codec)
+	b.line("a=msid:%s %s", s.Stream, s.Track)
+	b.sources(s)
+}
+
+func (b *sdpWriter) rtpmap(c Codec) {
+	format := fmt.Sprintf("%s/%d", c.Name, c.ClockRate)
+	if c.Channels > 0 {
+		format += "/" + strconv.Itoa(int(c.Channels))
+	}
+	b.line("a=rtpmap:%d %s", c.PayloadType, format)
+}
+
+func (b *sdpWriter) codec(c Codec) {
+	b.rtpmap(c)
+	if c.Fmtp != "" {
+		b.line("a=fmtp:%d %s", c.PayloadType, c.Fmtp)
+	}
+	for _, f := range c.accepted() {
+		b.line("a=rtcp-fb:%d %s", c.PayloadType, f)
+	}
+	if c.RTX != 0 {
+		b.line("a=rtpmap:%d rtx/%d", c.RTX, c.ClockRate)
+		b.line("a=fmtp:%d apt=%d", c.RTX, c.PayloadType)
+	}
+}
+
+// sources names the SSRCs. The primary one comes first: Chromium takes the first as the one to play, and shows
+// nothing, without an error, if that is the retransmissions'.
+func (b *sdpWriter) sources(s Section) {
+	ssrcs := []uint32{s.SSRC}
+	if s.Codec.RTX != 0 {
+		ssrcs = append(ssrcs, s.RTXSSRC)
+		b.line("a=ssrc-group:FID %d %d", s.SSRC, s.RTXSSRC) // RFC 5576, section 4.2
+	}
+	for _, ssrc := range ssrcs {
+		b.line("a=ssrc:%d cname:%s", ssrc, s.CNAME)
+		b.line("a=ssrc:%d msid:%s %s", ssrc, s.Stream, s.Track)
+	}
+}
+
+func (b *sdpWriter) candidates(local Local) {
+	for _, c := range local.Candidates {
+		b.line("a=%s", strings.TrimPrefix(c, "a="))
+	}
+	b.line("a=end-of-candidates")
+}

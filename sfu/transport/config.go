@@ -1,0 +1,123 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+	"github.com/pion/transport/v5"
+)
+
+// Why a transport ended; Close may give others.
+const (
+	// ReasonPeerClosed: the peer closed its connection (DTLS close_notify or a fatal alert).
+	ReasonPeerClosed = "peer_closed"
+	// ReasonConnectionLost: the peer has not answered ICE consent checks (RFC 7675) for too long.
+	ReasonConnectionLost = "connection_lost"
+	// ReasonConnectFailed: ICE found no path, or the DTLS handshake failed.
+	ReasonConnectFailed = "connect_failed"
+	// ReasonConnectTimeout: Config.ConnectTimeout was over before the transport was connected.
+	ReasonConnectTimeout = "connect_timeout"
+)
+
+// Errors a caller can act on; test with errors.Is.
+var (
+	// ErrRemote reports what a peer must not ask for: wrong ICE credentials, DTLS role or fingerprints.
+	ErrRemote = errors.New("transport: unacceptable peer")
+	// ErrCandidate reports a candidate line that is malformed.
+	ErrCandidate = errors.New("transport: malformed candidate")
+	// ErrNoAddress reports a socket that no candidate can be made of.
+	ErrNoAddress = errors.New("transport: no local address")
+	// ErrNotConnected reports a write before Connect.
+	ErrNotConnected = errors.New("transport: not connected")
+	// ErrClosed reports a use after the transport has ended.
+	ErrClosed = errors.New("transport: closed")
+
+	errTimeout = errors.New("timed out")
+)
+
+const (
+	defaultConnectTimeout      = 15 * time.Second
+	defaultDisconnectedTimeout = 5 * time.Second
+	defaultFailedTimeout       = 5 * time.Second
+	// maxKeepalive is pion's own interval of consent checks; RFC 7675 wants one in 4 to 6 s at least.
+	maxKeepalive = 2 * time.Second
+)
+
+// Config holds what all transports of a process share; each part is made once. Mux, Net and Certificate have no
+// default.
+type Config struct {
+	// Mux is the UDP socket that all transports share. Its connections must read and write netip addresses
+	// (ice.AddrPortReaderWriter), and hand on from a remote address only what a transport has sent to, STUN aside:
+	// ice.UDPMuxDefault does both.
+	Mux ice.UDPMux
+	// Net lists the host's interfaces. It is shared because pion reads them from the kernel for each.
+	Net transport.Net
+	// Certificate is the server's, ECDSA P-256.
+	Certificate tls.Certificate
+	// PublicIPs are advertised in place of the host's addresses: a server behind 1:1 NAT.
+	PublicIPs []netip.Addr
+	// Loopback also advertises loopback addresses.
+	Loopback bool
+	// Profiles are the SRTP protection profiles in order of preference, which a DTLS server decides alone.
+	// Empty means AEAD_AES_128_GCM, AEAD_AES_256_GCM, AES128_CM_HMAC_SHA1_80.
+	Profiles []dtls.SRTPProtectionProfile
+	// ConnectTimeout bounds Connect. The DTLS connection is also kept at hand that long after its last record, for a
+	// peer that repeats its last flight.
+	ConnectTimeout time.Duration
+	// DisconnectedTimeout and FailedTimeout: a silent peer is lost after the sum of both.
+	DisconnectedTimeout, FailedTimeout time.Duration
+	// Logger hears what has no other way out. Nil is silent.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Profiles) == 0 {
+		c.Profiles = []dtls.SRTPProtectionProfile{
+			dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80,
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.ConnectTimeout = positive(c.ConnectTimeout, defaultConnectTimeout)
+	c.DisconnectedTimeout = positive(c.DisconnectedTimeout, defaultDisconnectedTimeout)
+	c.FailedTimeout = positive(c.FailedTimeout, defaultFailedTimeout)
+	return c
+}
+
+func positive(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
+
+// keepalive is the interval of consent checks: two of them may be lost before a peer counts as disconnected.
+func (c Config) keepalive() time.Duration {
+	return min(maxKeepalive, c.DisconnectedTimeout*2/5)
+}
+
+// Local is what an answer tells the peer. Its DTLS role is a=setup:passive.
+type Local struct {
+	Ufrag, Pwd string
+	// Fingerprint is that of the certificate.
+	Fingerprint Fingerprint
+	// Candidates are all there are, as "candidate:..." (RFC 8839, section 5.1).
+	Candidates []string
+}
+
+// Session is what a finished handshake leaves: the SRTP profile and both directions' master keys
+// (RFC 5764, section 4.2).
+type Session struct {
+	Profile uint16 // a dtls.SRTPProtectionProfile
+	// Local keys protect what we send, Remote keys what the peer sends.
+	Local, Remote Keys
+}
+
+// Keys are the SRTP master key and salt of one direction.
+type Keys struct{ Key, Salt []byte }

@@ -1,0 +1,207 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/pion/dtls/v3"
+)
+
+// flightInterval is the first retransmission interval of a handshake flight. RFC 6347, section 4.2.4.1 says 1 s for
+// the open Internet and allows less where latency matters; browsers take 50 ms.
+const flightInterval = 100 * time.Millisecond
+
+// options are those of a connection whether it is new or taken out again.
+func (t *Transport) options() []dtls.Option {
+	return []dtls.Option{
+		dtls.WithCertificates(t.cfg.Certificate),
+		dtls.WithSRTPProtectionProfiles(t.cfg.Profiles...),
+		dtls.WithVerifyPeerCertificate(t.check),
+		dtls.WithFlightInterval(flightInterval),
+		dtls.WithLoggerFactory(quiet{}),
+	}
+}
+
+// handshake runs DTLS as server. No HelloVerifyRequest is sent: ICE has verified the peer's address
+// (RFC 8842, section 6 leaves that to us; RFC 6347, section 4.2.1).
+func (t *Transport) handshake(ctx context.Context) (Session, error) {
+	t.record.Lock()
+	p := t.record.pipe
+	t.record.Unlock()
+	if p == nil {
+		return Session{}, ErrClosed
+	}
+	options := []dtls.ServerOption{
+		dtls.WithClientAuth(dtls.RequireAnyClientCert), dtls.WithInsecureSkipVerifyHello(true),
+	}
+	for _, o := range t.dtls {
+		options = append(options, o)
+	}
+	conn, err := dtls.ServerWithOptions(p, peer{}, options...)
+	if err != nil {
+		return Session{}, fmt.Errorf("dtls: %w", err)
+	}
+	if err = conn.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return Session{}, fmt.Errorf("dtls: %w", err)
+	}
+	s, err := keys(conn)
+	if err != nil {
+		_ = conn.Close()
+		return Session{}, err
+	}
+	if !t.adopt(conn, p) {
+		_ = conn.Close()
+		return Session{}, ErrClosed
+	}
+	return s, nil
+}
+
+// keys exports the SRTP keys: RFC 5764, section 4.2.
+func keys(conn *dtls.Conn) (Session, error) {
+	profile, ok := conn.SelectedSRTPProtectionProfile()
+	if !ok {
+		return Session{}, errors.New("dtls: no common SRTP profile")
+	}
+	key, salt := 0, 12
+	switch profile { //nolint:exhaustive // the others are not offered
+	case dtls.SRTP_AEAD_AES_128_GCM: // RFC 7714, section 12
+		key = 16
+	case dtls.SRTP_AEAD_AES_256_GCM:
+		key = 32
+	case dtls.SRTP_AES128_CM_HMAC_SHA1_80: // RFC 5764, section 4.1.2
+		key, salt = 16, 14
+	default:
+		return Session{}, fmt.Errorf("dtls: SRTP profile %#04x", uint16(profile))
+	}
+	state, ok := conn.ConnectionState()
+	if !ok {
+		return Session{}, errors.New("dtls: no state")
+	}
+	m, err := state.ExportKeyingMaterial("EXTRACTOR-dtls_srtp", nil, 2*(key+salt))
+	if err != nil {
+		return Session{}, fmt.Errorf("dtls: %w", err)
+	}
+	client, server := m[:key:key], m[key:2*key:2*key]
+	salts := m[2*key:]
+	return Session{
+		Profile: uint16(profile),
+		Local:   Keys{server, salts[salt:]},
+		Remote:  Keys{client, salts[:salt:salt]},
+	}, nil
+}
+
+// adopt makes conn the transport's connection, unless that is closed.
+func (t *Transport) adopt(conn *dtls.Conn, p *pipe) bool {
+	t.record.Lock()
+	defer t.record.Unlock()
+	if t.record.closed {
+		return false
+	}
+	t.record.conn, t.record.pipe = conn, p
+	t.loops.Go(func() { t.watch(conn, p) })
+	return true
+}
+
+// watch reads conn until the peer closes it (nothing else is expected to come) or until it has been silent for
+// ConnectTimeout: then it is put away, with its four goroutines and its buffers. So long it answers a peer that
+// repeats its last flight as ours was lost.
+func (t *Transport) watch(conn *dtls.Conn, p *pipe) {
+	var ignored [64]byte
+	for {
+		_ = conn.SetReadDeadline(time.Now().Add(t.cfg.ConnectTimeout))
+		switch _, err := conn.Read(ignored[:]); {
+		case errors.Is(err, io.EOF):
+			t.end(ReasonPeerClosed) // or we closed, and have said why
+			return
+		case errors.Is(err, context.DeadlineExceeded):
+			t.park(conn, p)
+			return
+		}
+	}
+}
+
+// park puts conn away. It must not send any more from here on, as what is taken out later goes on with its record
+// numbers; its own close_notify ends in the pipe.
+func (t *Transport) park(conn *dtls.Conn, p *pipe) {
+	t.record.Lock()
+	defer t.record.Unlock()
+	if t.record.closed {
+		return
+	}
+	p.muted.Store(true)
+	_ = conn.Close()
+	state, ok := conn.ConnectionState()
+	if !ok {
+		t.cfg.Logger.Error("dtls connection cannot be put away")
+		return
+	}
+	t.record.conn, t.record.pipe, t.record.parked = nil, nil, &state
+}
+
+// contentAlert is the record type of close_notify and fatal alerts: RFC 5246, section 6.2.1.
+const contentAlert = 21
+
+// inboundDTLS gives a datagram of DTLS records to the connection. A parked one is taken out for an alert, which it
+// will authenticate; it stays out for a while, so that forged ones cost no more than forged records do anyway.
+func (t *Transport) inboundDTLS(b []byte) {
+	t.record.Lock()
+	defer t.record.Unlock()
+	switch {
+	case t.record.closed:
+	case t.record.pipe != nil:
+		t.record.pipe.put(b)
+	case t.record.parked != nil && b[0] == contentAlert:
+		state, alert := t.record.parked, bytes.Clone(b)
+		t.record.parked = nil
+		t.loops.Go(func() { t.unpark(state, alert) })
+	}
+}
+
+// unpark makes the connection again and lets it read the alert: not before, as it takes one that comes too early for
+// a failed handshake.
+func (t *Transport) unpark(state *dtls.State, alert []byte) {
+	p := newPipe(t)
+	conn, err := t.resume(state, p)
+	if err != nil {
+		t.cfg.Logger.Error("dtls connection cannot be taken out", slog.Any("err", err))
+		return
+	}
+	if !t.adopt(conn, p) {
+		_ = conn.Close() // we are closing: this says so to the peer
+		return
+	}
+	p.put(alert)
+}
+
+func (t *Transport) resume(state *dtls.State, p *pipe) (*dtls.Conn, error) {
+	conn, err := dtls.ResumeWithOptions(state, p, peer{}, t.dtls...)
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.Handshake() // only starts to read: the state is that of a finished one
+}
+
+// goodbye closes the DTLS connection, parked or not, with a close_notify, and takes no records any more.
+func (t *Transport) goodbye() {
+	t.record.Lock()
+	conn, state, p := t.record.conn, t.record.parked, t.record.pipe
+	t.record.closed = true
+	t.record.conn, t.record.parked, t.record.pipe = nil, nil, nil
+	t.record.Unlock()
+	switch {
+	case conn != nil:
+		_ = conn.Close()
+	case p != nil: // before the end of the handshake
+		_ = p.Close()
+	case state != nil && t.reason != ReasonConnectionLost:
+		if conn, err := t.resume(state, newPipe(t)); err == nil {
+			_ = conn.Close()
+		}
+	}
+}

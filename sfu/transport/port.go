@@ -1,0 +1,268 @@
+package transport
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/stun/v4"
+)
+
+// port is an address that the shared socket can be reached at.
+type port struct {
+	addr netip.AddrPort
+	mux  net.Addr // the same, as the mux names it
+}
+
+// listen makes the ICE agent and its first ICE session.
+func (t *Transport) listen() error {
+	fingerprint, err := fingerprintOf(t.cfg.Certificate)
+	if err != nil {
+		return err
+	}
+	all, err := t.reachable()
+	if err != nil {
+		return err
+	}
+	t.ports = oneAFamily(all)
+	t.ice.local = Local{Fingerprint: fingerprint, Candidates: describe(t.cfg.advertised(all))}
+	t.ice.local.Ufrag, t.ice.local.Pwd = newCredentials()
+	if t.agent, err = ice.NewAgentWithOptions(t.agentOptions()...); err != nil {
+		return fmt.Errorf("transport: ice: %w", err)
+	}
+	if err = errors.Join(
+		t.agent.OnConnectionStateChange(t.state),
+		t.agent.OnSelectedCandidatePairChange(t.selected),
+		t.openPorts(),
+	); err != nil {
+		_ = t.agent.Close()
+	}
+	return err
+}
+
+func (t *Transport) agentOptions() []ice.AgentOption {
+	options := []ice.AgentOption{
+		ice.WithNet(t.cfg.Net), ice.WithUDPMux(t.cfg.Mux), ice.WithLoggerFactory(quiet{}),
+		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
+		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
+		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled), ice.WithDisableActiveTCP(),
+		ice.WithLocalCredentials(t.ice.local.Ufrag, t.ice.local.Pwd),
+		ice.WithDisconnectedTimeout(t.cfg.DisconnectedTimeout), ice.WithFailedTimeout(t.cfg.FailedTimeout),
+		ice.WithKeepaliveInterval(t.cfg.keepalive()),
+		ice.WithBindingRequestHandler(t.follow),
+	}
+	if t.cfg.Loopback {
+		options = append(options, ice.WithIncludeLoopback())
+	}
+	return options
+}
+
+// newCredentials makes a ufrag and a password: RFC 8445, section 5.3 asks for 24 and 128 bits. The ufrag has 80, as
+// it also names the session in the mux.
+func newCredentials() (ufrag, pwd string) { return rand.Text()[:16], rand.Text() }
+
+// reachable lists the socket's addresses, loopback last.
+func (t *Transport) reachable() ([]port, error) {
+	var out, loopback []port
+	for _, a := range t.cfg.Mux.GetListenAddresses() {
+		u, ok := a.(*net.UDPAddr)
+		if !ok {
+			continue
+		}
+		ap := u.AddrPort()
+		p := port{netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), a}
+		switch ip := p.addr.Addr(); {
+		case ip.Zone() != "" || ip.IsUnspecified(): // cannot be named to a peer
+		case ip.IsLoopback():
+			loopback = append(loopback, p)
+		default:
+			out = append(out, p)
+		}
+	}
+	if t.cfg.Loopback {
+		out = append(out, loopback...)
+	}
+	if len(out) == 0 {
+		return nil, ErrNoAddress
+	}
+	return out, nil
+}
+
+// oneAFamily chooses the addresses that the ICE agent knows. They are sent from by one socket, so that checks from
+// each would all be the same check (RFC 8445, section 6.1.2.4), and pion would read for each with a goroutine and a
+// buffer.
+func oneAFamily(all []port) []port {
+	var out []port
+	seen := [2]bool{}
+	for _, p := range all {
+		family := 0
+		if p.addr.Addr().Is6() {
+			family = 1
+		}
+		if !seen[family] {
+			seen[family] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// advertised returns what the peer is told.
+func (c Config) advertised(all []port) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, ip := range c.PublicIPs {
+		out = append(out, netip.AddrPortFrom(ip.Unmap(), all[0].addr.Port()))
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, p := range all {
+		out = append(out, p.addr)
+	}
+	return out
+}
+
+// openPorts gives the agent its candidates under the present ufrag. Caller holds ice, or is New.
+func (t *Transport) openPorts() error {
+	for _, p := range t.ports {
+		conn, err := t.cfg.Mux.GetConn(t.ice.local.Ufrag, p.mux)
+		if err != nil {
+			return fmt.Errorf("transport: mux: %w", err)
+		}
+		io, ok := conn.(ice.AddrPortReaderWriter)
+		if !ok {
+			_ = conn.Close()
+			return errors.New("transport: the mux cannot read and write netip addresses")
+		}
+		c, err := ice.NewCandidateHost(&ice.CandidateHostConfig{
+			Network: "udp", Address: p.addr.Addr().String(), Port: int(p.addr.Port()), Component: 1,
+		})
+		if err == nil {
+			err = t.agent.AddVirtualCandidate(c, &tap{PacketConn: conn, io: io, in: t.inbound})
+		}
+		if err != nil {
+			_ = conn.Close()
+			return fmt.Errorf("transport: ice: %w", err)
+		}
+	}
+	return nil
+}
+
+// Local returns what the answer is to say.
+func (t *Transport) Local() Local {
+	t.ice.Lock()
+	defer t.ice.Unlock()
+	return t.ice.local
+}
+
+// Restart begins a new ICE session with the peer's new credentials (RFC 8445, section 9) and returns our new ones.
+// The DTLS association, the SRTP keys and RemoteAddr stay as they are; the peer's candidates of this session follow
+// by AddCandidate.
+func (t *Transport) Restart(ufrag, pwd string) (Local, error) {
+	if err := checkCredentials(ufrag, pwd); err != nil {
+		return Local{}, err
+	}
+	t.ice.Lock()
+	defer t.ice.Unlock()
+	switch {
+	case t.ended():
+		return Local{}, ErrClosed
+	case t.conn.Load() == nil:
+		return Local{}, ErrNotConnected
+	}
+	all, err := t.reachable()
+	if err != nil {
+		return Local{}, err
+	}
+	local := Local{Fingerprint: t.ice.local.Fingerprint, Candidates: describe(t.cfg.advertised(all))}
+	local.Ufrag, local.Pwd = newCredentials()
+	t.ports, t.ice.local, t.ice.candidates = oneAFamily(all), local, 0
+	if err := t.agent.Restart(local.Ufrag, local.Pwd); err != nil {
+		return Local{}, fmt.Errorf("transport: ice: %w", err)
+	}
+	if err := errors.Join(t.agent.SetRemoteCredentials(ufrag, pwd), t.openPorts()); err != nil {
+		return Local{}, fmt.Errorf("transport: ice: %w", err)
+	}
+	return local, nil
+}
+
+// accept starts checking as the controlled agent: RFC 8445, section 6.1.1; the peer has made the offer.
+func (t *Transport) accept() error {
+	t.ice.Lock()
+	defer t.ice.Unlock()
+	conn, err := t.agent.StartAccept(t.ice.remote.ufrag, t.ice.remote.pwd)
+	if err != nil {
+		return fmt.Errorf("ice: %w", err)
+	}
+	t.conn.Store(conn)
+	for _, c := range t.ice.waiting {
+		if err := t.agent.AddRemoteCandidate(c); err != nil {
+			return fmt.Errorf("ice: %w", err)
+		}
+	}
+	t.ice.waiting = nil
+	return nil
+}
+
+// selected follows the agent's choice of a pair.
+func (t *Transport) selected(local, remote ice.Candidate) {
+	p := &pair{remote: remote}
+	if ip, err := netip.ParseAddr(remote.Address()); err == nil && local.NetworkType().IsUDP() {
+		p.addr = netip.AddrPortFrom(ip.Unmap(), uint16(remote.Port()))
+	}
+	before := t.RemoteAddr()
+	t.pair.Store(p)
+	if f := t.onAddress.Load(); f != nil && p.addr != before {
+		(*f)(p.addr)
+	}
+}
+
+// follow decides whether a binding request moves the selected pair against the agent's rule, which is to take a
+// nomination only if it betters the pair's priority (RFC 5245's aggressive nomination, which Chromium sends, needs
+// that). The rule would keep a pair that died, when the peer went on to a worse one.
+func (t *Transport) follow(m *stun.Message, _, remote ice.Candidate, next *ice.CandidatePair) bool {
+	p := t.pair.Load()
+	return m.Contains(stun.AttrUseCandidate) && p != nil && p.remote != remote &&
+		next != nil && next.ResponsesReceived() > 0 &&
+		time.Since(p.remote.LastReceived()) > t.silence()
+}
+
+// tap is a mux connection that keeps everything from ICE that is not STUN.
+type tap struct {
+	net.PacketConn
+	io ice.AddrPortReaderWriter
+	in func([]byte)
+}
+
+// ReadFromAddrPort implements ice.AddrPortReaderWriter.
+func (c *tap) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	for {
+		n, from, err := c.io.ReadFromAddrPort(b)
+		if err != nil || stun.IsMessage(b[:n]) {
+			return n, from, err
+		}
+		c.in(b[:n])
+	}
+}
+
+// WriteToAddrPort implements ice.AddrPortReaderWriter.
+func (c *tap) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	return c.io.WriteToAddrPort(b, to)
+}
+
+// inbound takes what is not STUN by its first byte: RFC 7983, section 7. The rest is dropped.
+func (t *Transport) inbound(b []byte) {
+	switch {
+	case len(b) == 0:
+	case b[0] >= 128 && b[0] <= 191:
+		if f := t.onMedia.Load(); f != nil {
+			(*f)(b)
+		}
+	case b[0] >= 20 && b[0] <= 63:
+		t.inboundDTLS(b)
+	}
+}

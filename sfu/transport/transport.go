@@ -1,0 +1,216 @@
+// Package transport connects to one WebRTC peer without a PeerConnection: full ICE over a shared UDP socket (RFC 8445,
+// controlled role), DTLS 1.2 as server, and the SRTP keys that come of it (RFC 5764). Media itself does not pass
+// through it: who has the keys and RemoteAddr seals packets and sends them from the shared socket.
+//
+// A Transport costs little while nothing happens on it. All addresses of the host share one ICE candidate a family, as
+// they share the socket, and the DTLS connection is put away when the handshake has settled: it comes back for the
+// peer's close_notify.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+)
+
+// Transport is a connection to one peer. New, Connect and Close are called in this order; everything else may be
+// called from any goroutine, but Close, Connect and Restart not from a callback.
+type Transport struct {
+	cfg   Config
+	dtls  []dtls.Option
+	check verifier
+	agent *ice.Agent
+	conn  atomic.Pointer[ice.Conn] // nil before Connect
+	ports []port                   // addresses of the socket, one a family
+
+	pair      atomic.Pointer[pair] // selected last; kept during an ICE restart
+	onMedia   atomic.Pointer[func([]byte)]
+	onAddress atomic.Pointer[func(netip.AddrPort)]
+
+	ending    sync.Once
+	closing   sync.Once
+	done      chan struct{}
+	reason    string // set before done is closed
+	connected atomic.Bool
+	abort     context.CancelFunc // ends Connect
+	ctx       context.Context    //nolint:containedctx // the transport's own life, not a caller's
+	loops     sync.WaitGroup
+
+	ice struct { // an ICE session begins with New and with each Restart
+		sync.Mutex
+		local      Local
+		remote     credentials
+		candidates int         // of the peer, taken in this ICE session
+		waiting    []candidate // that came before Connect
+	}
+
+	record struct { // DTLS records
+		sync.Mutex
+		pipe   *pipe       // feeds conn, and the handshake before it; nil while parked
+		conn   *dtls.Conn  // nil before the handshake is over and while parked
+		parked *dtls.State // what conn is made of again
+		closed bool
+	}
+}
+
+// pair is where the peer is.
+type pair struct {
+	remote ice.Candidate
+	addr   netip.AddrPort // zero if it cannot be sent to from the UDP socket
+}
+
+// New prepares a transport for a peer that has made an offer: it gathers the host's candidates, which takes no time,
+// as there is nobody to ask. It fails with ErrRemote on an offer that it cannot or must not accept.
+func New(cfg Config, r Remote) (*Transport, error) {
+	cfg = cfg.withDefaults()
+	check, err := r.verify()
+	if err != nil {
+		return nil, err
+	}
+	t := &Transport{cfg: cfg, check: check, done: make(chan struct{})}
+	t.dtls = t.options()
+	t.record.pipe = newPipe(t)
+	t.ctx, t.abort = context.WithCancel(context.Background())
+	if err := t.listen(); err != nil {
+		t.abort()
+		return nil, err
+	}
+	t.ice.remote = credentials{r.Ufrag, r.Pwd}
+	for _, line := range r.Candidates {
+		_ = t.AddCandidate(line) // an offer may name what we do not know yet
+	}
+	return t, nil
+}
+
+// Connect runs ICE and then DTLS, until ctx or Config.ConnectTimeout is over or Close is called. It is called once.
+// When it fails without Done being closed, ctx was over.
+func (t *Transport) Connect(ctx context.Context) (Session, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.cfg.ConnectTimeout, errTimeout)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
+	s, err := t.connect(ctx)
+	switch {
+	case err == nil:
+		t.connected.Store(true)
+		return s, nil
+	case t.ended():
+		return Session{}, fmt.Errorf("transport: %s: %w", t.reason, err)
+	case errors.Is(context.Cause(ctx), errTimeout):
+		t.end(ReasonConnectTimeout)
+	case ctx.Err() == nil:
+		t.end(ReasonConnectFailed)
+	}
+	return Session{}, fmt.Errorf("transport: %w", err)
+}
+
+func (t *Transport) connect(ctx context.Context) (Session, error) {
+	if err := t.accept(); err != nil {
+		return Session{}, err
+	}
+	if err := t.agent.AwaitConnect(ctx); err != nil {
+		return Session{}, fmt.Errorf("ice: %w", err)
+	}
+	return t.handshake(ctx)
+}
+
+// Write sends a packet on the selected pair through the ICE agent: for media that cannot go to RemoteAddr.
+func (t *Transport) Write(b []byte) error {
+	conn := t.conn.Load()
+	if conn == nil {
+		return ErrNotConnected
+	}
+	_, err := conn.Write(b)
+	return err
+}
+
+// OnMedia sets what is called with every RTP and RTCP packet that came up through ICE instead of being taken from the
+// socket by its address: the peer may send from another address than the one that it chose to receive on. The packet
+// belongs to the callback while it runs, which may decrypt it in place; it must not block. Nothing has authenticated
+// the packet.
+func (t *Transport) OnMedia(f func(b []byte)) { t.onMedia.Store(&f) }
+
+// OnRemoteAddr sets what is called when RemoteAddr changes, and at once if there is an address already. Calls are not
+// concurrent but for that first one.
+func (t *Transport) OnRemoteAddr(f func(netip.AddrPort)) {
+	t.onAddress.Store(&f)
+	if a := t.RemoteAddr(); a.IsValid() {
+		f(a)
+	}
+}
+
+// RemoteAddr returns where media is to be sent: the remote address of the selected pair. It is the zero AddrPort until
+// there is a pair. It stays during an ICE restart until a new pair is selected.
+func (t *Transport) RemoteAddr() netip.AddrPort {
+	if p := t.pair.Load(); p != nil {
+		return p.addr
+	}
+	return netip.AddrPort{}
+}
+
+// Done is closed when the transport has ended: by the peer, by the network or by Close. It holds its memory until
+// Close.
+func (t *Transport) Done() <-chan struct{} { return t.done }
+
+// Reason says why the transport ended; it is empty before Done is closed.
+func (t *Transport) Reason() string {
+	if !t.ended() {
+		return ""
+	}
+	return t.reason
+}
+
+func (t *Transport) ended() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// end ends the transport for its owner; the first reason stays.
+func (t *Transport) end(reason string) {
+	t.ending.Do(func() {
+		t.reason = reason
+		close(t.done)
+		t.abort()
+	})
+}
+
+// Close says goodbye to the peer (close_notify, RFC 8446's and RFC 5246's only sign of leaving) if it may still hear
+// it, frees everything, and returns when no callback runs any more. The reason is only kept if the transport has not
+// ended before.
+func (t *Transport) Close(reason string) error {
+	var err error
+	t.closing.Do(func() {
+		t.end(reason)
+		t.goodbye()
+		t.loops.Wait()
+		err = t.agent.GracefulClose()
+	})
+	return err
+}
+
+// state follows the ICE agent. Disconnected says nothing yet: the peer has until FailedTimeout to come back, or to
+// restart ICE.
+func (t *Transport) state(s ice.ConnectionState) {
+	if s != ice.ConnectionStateFailed {
+		return
+	}
+	if t.connected.Load() {
+		t.end(ReasonConnectionLost)
+	} else {
+		t.end(ReasonConnectFailed)
+	}
+}
+
+// silence is how long the selected pair may have been silent when the peer's nomination of a worse one counts: two
+// consent checks (RFC 7675) went unanswered.
+func (t *Transport) silence() time.Duration { return 2 * t.cfg.keepalive() }

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package udp
+
+import "net/netip"
+
+// Addr is a receiver in the form that the system wants. It does not change.
+type Addr struct{ addr netip.AddrPort }
+
+type batchSystem struct{}
+
+// Addr returns the receiver at a for this socket.
+func (c *Conn) Addr(a netip.AddrPort) *Addr { return &Addr{addr: unmap(a)} }
+
+func openSystem(addr netip.AddrPort, cfg Config) (socket, netip.AddrPort, bool, error) {
+	return openPortable(addr, cfg)
+}

@@ -1,0 +1,139 @@
+package udp
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// groBuffer holds the largest message that UDP_GRO joins.
+	groBuffer     = 1 << 16
+	controlLength = 64
+)
+
+// linuxReader reads with recvmmsg. A message may be several datagrams that the
+// kernel joined, all of one length but the last.
+type linuxReader struct {
+	conn   *Conn
+	socket *linuxSocket
+
+	msgs    [readMessages]mmsghdr
+	iovecs  [readMessages]unix.Iovec
+	names   [readMessages]unix.RawSockaddrInet6
+	control [readMessages][controlLength]byte
+	buffers [][]byte
+
+	count, at int    // messages read, and the next one
+	rest      []byte // of the current message
+	segment   int    // length of its datagrams
+	from      netip.AddrPort
+}
+
+func (s *linuxSocket) newReader(c *Conn) Reader {
+	r := &linuxReader{conn: c, socket: s, buffers: make([][]byte, readMessages)}
+	memory := make([]byte, readMessages*groBuffer)
+	for i := range r.msgs {
+		r.buffers[i] = memory[i*groBuffer : (i+1)*groBuffer]
+		r.iovecs[i].Base = &r.buffers[i][0]
+		r.iovecs[i].SetLen(groBuffer)
+		h := &r.msgs[i].hdr
+		h.Iov = &r.iovecs[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Control = &r.control[i][0]
+	}
+	return r
+}
+
+func (r *linuxReader) Buffered() bool { return len(r.rest) > 0 || r.at < r.count }
+
+func (r *linuxReader) Next() ([]byte, netip.AddrPort, error) {
+	for len(r.rest) == 0 {
+		if r.at == r.count {
+			if err := r.fill(); err != nil {
+				return nil, netip.AddrPort{}, err
+			}
+		}
+		r.open(r.at)
+		r.at++
+	}
+	n := min(r.segment, len(r.rest))
+	datagram := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	r.conn.count.received.Add(1)
+	return datagram, r.from, nil
+}
+
+// fill waits for a first message and takes what else is there.
+func (r *linuxReader) fill() error {
+	if !r.socket.enter() {
+		return ErrClosed
+	}
+	defer r.socket.leave()
+	for i := range r.msgs {
+		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		r.msgs[i].hdr.SetControllen(controlLength)
+	}
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.socket.fd), uintptr(unsafe.Pointer(&r.msgs[0])),
+			readMessages, unix.MSG_WAITFORONE, 0, 0)
+		r.conn.count.readCalls.Add(1)
+		switch {
+		case r.socket.closed.Load():
+			return ErrClosed
+		case errno == unix.EINTR || errno == 0 && n == 0:
+			continue
+		case errno != 0:
+			// ICMP errors for what we sent are reported here on some kernels;
+			// they concern one peer, not the socket.
+			if errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH || errno == unix.ENETUNREACH {
+				continue
+			}
+			return errno
+		}
+		r.count, r.at = int(n), 0
+		return nil
+	}
+}
+
+// open makes message i the current one.
+func (r *linuxReader) open(i int) {
+	m := &r.msgs[i]
+	r.rest = r.buffers[i][:m.len]
+	r.segment = int(m.len)
+	if size := segmentSize(r.control[i][:m.hdr.Controllen]); size > 0 {
+		r.segment = size
+	}
+	r.from = decode(&r.names[i])
+}
+
+// segmentSize finds what UDP_GRO tells of a joined message, or 0.
+func segmentSize(control []byte) int {
+	for len(control) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		if h.Len < unix.SizeofCmsghdr || uint64(h.Len) > uint64(len(control)) {
+			return 0
+		}
+		data := control[unix.CmsgLen(0):h.Len]
+		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 2 {
+			return int(binary.NativeEndian.Uint16(data))
+		}
+		next := unix.CmsgSpace(len(data))
+		if next > len(control) {
+			return 0
+		}
+		control = control[next:]
+	}
+	return 0
+}
+
+func decode(raw *unix.RawSockaddrInet6) netip.AddrPort {
+	if raw.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(raw))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), swap(v4.Port))
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(raw.Addr).Unmap(), swap(raw.Port))
+}
