@@ -2,8 +2,8 @@ package sfu
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/securecam/securecam/sfu/feedback"
@@ -14,20 +14,16 @@ import (
 // maxRoutes bounds the addresses that one viewer's RTCP is taken from at once.
 const maxRoutes = 4
 
-// ingress is how a viewer's RTCP comes in: from the socket's reader, or through ICE from an address that is not known
-// yet.
+// ingress is the way in of a session's packets: from the socket's reader, or through ICE from an address that is not
+// known yet.
 type ingress struct {
-	mu       sync.Mutex // guards receiver and routes
-	receiver *seal.Receiver
-	routes   []netip.AddrPort
-	closed   bool
-
-	clock func() int64
-	ready atomic.Pointer[shard] // set once the viewer's down tracks are there
+	mu     sync.Mutex // guards routes, closed and what the session says; SFU.mu may be taken under it
+	routes []netip.AddrPort
+	closed bool
 }
 
-// secure sets a viewer's keys up and routes its media.
-func (sess *session) secure(s *SFU, keys transport.Session) error {
+// secure sets a session's keys up and routes its media.
+func (s *SFU) secure(sess *session, keys transport.Session) error {
 	sender, err := seal.NewSender(seal.Profile(keys.Profile), seal.Keys(keys.Local))
 	if err != nil {
 		return err
@@ -36,47 +32,79 @@ func (sess *session) secure(s *SFU, keys transport.Session) error {
 	if err != nil {
 		return err
 	}
-	sess.egress = &egress{conn: s.engine.socket.conn, sender: sender, slow: sess.link.Write}
-	sess.receiver, sess.clock = receiver, s.clock
-	sess.link.OnMedia(sess.receive)
-	sess.link.OnRemoteAddr(func(at netip.AddrPort) { sess.follow(s.engine.socket, at) })
-	sess.follow(s.engine.socket, sess.link.RemoteAddr())
+	out := &egress{conn: s.socket.conn, sender: sender, slow: sess.link.Write}
+	sess.ingress.mu.Lock()
+	sess.receiver, sess.egress = receiver, out
+	if sess.role == publish {
+		sess.uplink = newUplink(receiver, sess.congestionExtension())
+	}
+	sess.ingress.mu.Unlock()
+	if sess.role == publish {
+		sess.down.mu.Lock()
+		sess.down.egress = out
+		sess.down.mu.Unlock()
+	}
+	peer := &peer{sfu: s, session: sess}
+	sess.link.OnMedia(func(b []byte) { peer.receive(b, s.clock()) })
+	sess.link.OnRemoteAddr(func(at netip.AddrPort) { peer.follow(at) })
+	peer.follow(sess.link.RemoteAddr())
 	return nil
 }
 
-// follow sends to the viewer's address, and takes its RTCP from there: also from those it had before, for a while.
-func (sess *session) follow(socket *socket, at netip.AddrPort) {
+// peer is a connected session on the socket.
+type peer struct {
+	sfu     *SFU
+	session *session
+}
+
+// receive implements mediaPeer.
+func (p *peer) receive(b []byte, now int64) {
+	if p.session.role == play {
+		p.session.fromViewer(b, now)
+		return
+	}
+	p.session.ingress.mu.Lock()
+	defer p.session.ingress.mu.Unlock()
+	if !p.session.ingress.closed {
+		p.sfu.fromCamera(p.session, b, now)
+	}
+}
+
+// follow sends to the peer's address, and takes its packets from there: also from those it had before, for a while.
+func (p *peer) follow(at netip.AddrPort) {
+	sess, socket := p.session, p.sfu.socket
 	sess.egress.aim(at)
 	if !at.IsValid() {
 		return
 	}
 	sess.ingress.mu.Lock()
 	defer sess.ingress.mu.Unlock()
-	if sess.ingress.closed {
+	in := &sess.ingress
+	if in.closed || slices.Contains(in.routes, at) {
 		return
 	}
-	if len(sess.routes) == maxRoutes {
-		socket.unroute(sess.routes[0], sess)
-		sess.routes = sess.routes[1:]
+	if len(in.routes) == maxRoutes {
+		socket.unroute(in.routes[0], sess)
+		in.routes = in.routes[1:]
 	}
-	sess.routes = append(sess.routes, at)
-	socket.route(at, sess)
+	in.routes = append(in.routes, at)
+	socket.route(at, p)
 }
 
-// unfollow takes nothing from the viewer any more.
+// unfollow takes nothing from the peer any more.
 func (sess *session) unfollow(socket *socket) {
 	sess.ingress.mu.Lock()
 	defer sess.ingress.mu.Unlock()
 	sess.ingress.closed = true
-	for _, at := range sess.routes {
+	for _, at := range sess.ingress.routes {
 		socket.unroute(at, sess)
 	}
 }
 
-// receive implements mediaPeer: a viewer sends RTCP only (RFC 5761, section 4, tells it from RTP).
-func (sess *session) receive(b []byte) {
-	sh := sess.ready.Load()
-	if sh == nil || len(b) < 2 || b[1] < 192 || b[1] > 223 {
+// fromViewer takes one packet of a viewer, which sends RTCP only.
+func (sess *session) fromViewer(b []byte, now int64) {
+	sh := sess.shard.Load()
+	if sh == nil || !isRTCP(b) {
 		return
 	}
 	sess.ingress.mu.Lock()
@@ -89,7 +117,6 @@ func (sess *session) receive(b []byte) {
 	if !ok {
 		return
 	}
-	at := time.Duration(sess.clock())
 	for r.Next() {
 		switch e := &r.Event; e.Kind { //nolint:exhaustive // nothing else is answered
 		case feedback.PLI, feedback.FIR:
@@ -97,15 +124,15 @@ func (sess *session) receive(b []byte) {
 				d.track.requestKeyframe()
 			}
 		case feedback.NACK:
-			if d := sess.downOf(e.Media); d != nil && !sh.ask(missing{down: d, pid: e.PID, blp: e.BLP, at: at}) {
-				d.track.counters.dropped.Add(1)
+			m := missing{down: sess.downOf(e.Media), pid: e.PID, blp: e.BLP, at: time.Duration(now)}
+			if m.down != nil && !sh.ask(m) {
+				m.down.track.counters.dropped.Add(1)
 			}
 		}
 	}
 }
 
-// downOf returns the down track with this SSRC. An FIR names it elsewhere (RFC 5104, section 4.3.1): then, and in any
-// other case of doubt, it is nil.
+// downOf returns the down track with this SSRC.
 func (sess *session) downOf(ssrc uint32) *downTrack {
 	for _, t := range sess.tracks {
 		if t.st.ssrc == ssrc {
@@ -113,4 +140,14 @@ func (sess *session) downOf(ssrc uint32) *downTrack {
 		}
 	}
 	return nil
+}
+
+// congestionExtension returns the id of the header extension that both sides agreed on, 0 if on none.
+func (sess *session) congestionExtension() uint8 {
+	for _, sec := range sess.sections {
+		for _, e := range sec.Extensions {
+			return e.ID
+		}
+	}
+	return 0
 }

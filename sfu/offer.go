@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
+
+	"github.com/securecam/securecam/sfu/transport"
 )
 
 const (
@@ -192,30 +194,28 @@ func (o *offer) checkBundle() error {
 	return nil
 }
 
-// narrow leaves only one format, and its retransmissions if any, in the section, and the given direction: the answer
-// can then hold nothing else. Simulcast is not answered (RFC 9725, section 4.4.3, allows that), so that the camera
-// sends one encoding.
-func (s section) narrow(keep spec, direction string) {
-	formats := []string{strconv.Itoa(int(keep.payloadType))}
-	if keep.rtx != 0 {
-		formats = append(formats, strconv.Itoa(int(keep.rtx)))
-	}
-	s.media.MediaName.Formats = formats
-	candidates := 0
-	s.media.Attributes = slices.DeleteFunc(s.media.Attributes, func(a sdp.Attribute) bool {
-		switch a.Key {
-		case "rtpmap", "fmtp", "rtcp-fb":
-			pt, _, _ := strings.Cut(a.Value, " ")
-			return pt != "*" && !slices.Contains(formats, pt)
-		case "simulcast", "rid":
-			return true
-		case "candidate":
-			if candidates >= maxCandidates || !usable(a.Value) {
-				return true
-			}
-			candidates++
+// extension returns the number that the peer gives a header extension, 0 if it has none: RFC 8285, section 5.
+func (s section) extension(uri string) uint8 {
+	for _, a := range s.media.Attributes {
+		id, rest, _ := strings.Cut(a.Value, " ")
+		if name, _, _ := strings.Cut(rest, " "); a.Key != "extmap" || name != uri {
+			continue
 		}
-		return isDirection(a.Key)
+		id, _, _ = strings.Cut(id, "/")
+		if n, err := strconv.ParseUint(id, 10, 8); err == nil && n >= 1 && n <= 14 {
+			return uint8(n)
+		}
+	}
+	return 0
+}
+
+// remote is the peer's transport, as a section describes it. Only candidates that the server can and may send checks to
+// are left, and not many of those.
+func (o *offer) remote(section int) transport.Remote {
+	r := transport.RemoteOf(o.desc, o.sections[section].media)
+	r.Candidates = slices.DeleteFunc(r.Candidates, func(line string) bool {
+		return !usable(strings.TrimPrefix(line, "candidate:"))
 	})
-	s.media.Attributes = append(s.media.Attributes, sdp.Attribute{Key: direction})
+	r.Candidates = r.Candidates[:min(len(r.Candidates), maxCandidates)]
+	return r
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -424,6 +425,30 @@ func continuous(t *testing.T, packets []*rtp.Packet) {
 		}
 		if a.SSRC != b.SSRC {
 			t.Fatalf("packet %d: SSRC changed", i)
+		}
+	}
+}
+
+// readRTCP calls f for every RTCP packet that pion hands out, until it is closed.
+func readRTCP(r interface {
+	Read(b []byte) (int, interceptor.Attributes, error)
+}, f func(rtcp.Packet),
+) {
+	buf := make([]byte, receiveMTU)
+	for {
+		n, _, err := r.Read(buf)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		packets, err := rtcp.Unmarshal(buf[:n])
+		if err != nil {
+			continue
+		}
+		for _, p := range packets {
+			f(p)
 		}
 	}
 }

@@ -3,26 +3,19 @@ package sfu
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
-	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v4"
+	"github.com/pion/sdp/v3"
 
+	"github.com/securecam/securecam/sfu/feedback"
 	"github.com/securecam/securecam/sfu/ring"
+	"github.com/securecam/securecam/sfu/transport"
 )
 
 // maxLayers bounds the SSRCs that one publisher may use in turn.
 const maxLayers = 16
-
-// remoteTrack is a track that pion found in a publisher's packets.
-type remoteTrack struct {
-	track    *webrtc.TrackRemote
-	receiver *webrtc.RTPReceiver
-}
 
 // Publish answers a WHIP offer: the peer becomes the publisher of the media session once it is connected. A publisher
 // that was there before goes on until then, and is closed as "replaced".
@@ -37,20 +30,11 @@ func (s *SFU) Publish(ctx context.Context, mediaSession string, raw []byte) (Ans
 	sess := newSession(publish, mediaSession, o)
 	for _, sec := range o.sections {
 		keep := sec.specs[0] // the camera's first choice, so that its tracks are known at once
-		// Lost packets come again as they were: pion's NACK generator sees them arrive only that way.
-		keep.rtx = 0
-		sec.narrow(keep, "sendonly")
 		sess.specs = append(sess.specs, keep)
+		sess.sections = append(sess.sections, sec.receive(keep))
 	}
-	if sess.pc, err = s.engine.connect(publish, sess.specs); err != nil {
-		return Answer{}, err
-	}
-	answer, err := s.setUpPublisher(ctx, sess, o)
-	if err != nil {
-		_ = sess.pc.GracefulClose()
-		return Answer{}, err
-	}
-	return answer, nil
+	sess.remote = o.remote(0)
+	return s.setUpPublisher(sess, o)
 }
 
 // admitPublisher refuses early what openMedia would refuse after the work.
@@ -66,73 +50,76 @@ func (s *SFU) admitPublisher(mediaSession string) error {
 	return nil
 }
 
-func (s *SFU) setUpPublisher(ctx context.Context, sess *session, o *offer) (Answer, error) {
-	for _, sp := range sess.specs {
-		init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
-		if _, err := sess.pc.AddTransceiverFromKind(sp.kind.pion(), init); err != nil {
-			return Answer{}, err
-		}
+// receive answers a section with what is taken from a camera.
+func (sec section) receive(sp spec) transport.Section {
+	s := sec.reject()
+	s.Receive = true
+	_, s.ReducedSize = sec.media.Attribute("rtcp-rsize")
+	s.Codec = sp.codec()
+	s.Codec.Feedback = sec.feedback(sp.payloadType)
+	if id := sec.extension(sdp.TransportCCURI); id != 0 {
+		s.Extensions = []transport.Extension{{ID: id, URI: sdp.TransportCCURI}}
 	}
-	sess.pc.OnTrack(func(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.startLayer(sess, remoteTrack{t, r})
-	})
-	s.watch(sess)
-	answer, err := sess.answer(ctx, o)
-	if err != nil {
+	return s
+}
+
+func (s *SFU) setUpPublisher(sess *session, o *offer) (Answer, error) {
+	if err := s.dial(sess); err != nil {
 		return Answer{}, err
 	}
+	if err := s.admit(sess); err != nil {
+		return Answer{}, errors.Join(err, sess.link.Close("refused"))
+	}
+	return sess.answer(o), nil
+}
+
+// admit makes a publisher's session known and lets it connect. It takes the place of one that is just connecting.
+func (s *SFU) admit(sess *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m, err := s.openMedia(sess.mediaID)
 	if err != nil {
-		return Answer{}, err
+		return err
 	}
 	if m.pending != nil {
 		s.closeSession(m.pending, "replaced")
 	}
 	m.pending = sess
 	s.open(sess, m)
-	return answer, nil
+	return nil
 }
 
-// startLayer begins to read a publisher's track. Caller holds mu.
-func (s *SFU) startLayer(sess *session, r remoteTrack) {
-	if sess.closed || sess.layers >= maxLayers {
-		return
+// startLayer begins a stream of a publisher that came with a new SSRC. It returns nil if the publisher may have no
+// more, or is none any more. Caller holds sess.ingress.mu, not mu.
+func (s *SFU) startLayer(sess *session, k kind, ssrc uint32) *layer {
+	if len(sess.uplink.layers) >= maxLayers {
+		return nil
 	}
-	if sess.media == nil || sess.media.publisher != sess {
-		if len(sess.early) < maxLayers {
-			sess.early = append(sess.early, r)
-		}
-		return
-	}
-	k := audio
-	if r.track.Kind() == webrtc.RTPCodecTypeVideo {
-		k = video
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sess.closed || sess.media == nil || sess.media.publisher != sess {
+		return nil
 	}
 	t := sess.media.tracks[k]
 	if t == nil {
-		return
+		return nil
 	}
-	sess.layers++
 	s.layers++
-	ssrc := uint32(r.track.SSRC())
 	l := newLayer(t, s.layers, s.cfg.RingSize)
+	l.reception = reception{ssrc: ssrc, clockRate: t.spec.clockRate}
 	l.keys = newKeyframes(s.cfg.KeyframeInterval, func() {
 		t.counters.keyframeAsks.Add(1)
-		_ = sess.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: ssrc}})
+		sess.down.send(func(b []byte) []byte { return feedback.AppendPLI(b, sess.uplink.ssrc, ssrc) })
 	})
+	sess.uplink.layers = append(sess.uplink.layers, l)
 	t.source.Store(l)
 	if k == video {
 		sess.loops.Go(func() { l.keys.run(sess.done) })
 	}
-	sess.loops.Go(func() { l.readLoop(r.track, s.clock) })
-	sess.loops.Go(func() { l.reportLoop(r.receiver, ssrc, &sess.ntp) })
 	if len(*t.fans.Load()) > 0 {
 		l.keys.request()
 	}
+	return l
 }
 
 func newLayer(t *upTrack, number uint64, ringSize int) *layer {
@@ -167,35 +154,4 @@ type ntpClock struct {
 func (c *ntpClock) local(ntp uint64, arrival time.Time) uint64 {
 	c.once.Do(func() { c.offset = ntpTime(arrival) - ntp })
 	return ntp + c.offset
-}
-
-// reportLoop keeps the newest sender report of a layer.
-func (l *layer) reportLoop(r *webrtc.RTPReceiver, ssrc uint32, clock *ntpClock) {
-	readRTCP(r, func(p rtcp.Packet) {
-		if sr, ok := p.(*rtcp.SenderReport); ok && sr.SSRC == ssrc {
-			at := time.Now()
-			l.report.Store(&senderReport{ntp: clock.local(sr.NTPTime, at), rtp: sr.RTPTime, at: at})
-		}
-	})
-}
-
-// readRTCP calls f for every RTCP packet until r is closed. What is malformed is passed over.
-func readRTCP(r packetReader, f func(rtcp.Packet)) {
-	buf := make([]byte, receiveMTU)
-	for {
-		n, _, err := r.Read(buf)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue
-		}
-		packets, err := rtcp.Unmarshal(buf[:n])
-		if err != nil {
-			continue
-		}
-		for _, p := range packets {
-			f(p)
-		}
-	}
 }

@@ -2,54 +2,48 @@ package sfu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"math/rand/v2"
 	"sync"
-	"time"
+	"sync/atomic"
 
-	"github.com/pion/sdp/v3"
-	"github.com/pion/webrtc/v4"
-
+	"github.com/securecam/securecam/sfu/seal"
 	"github.com/securecam/securecam/sfu/transport"
 )
 
-// session is one WHIP or WHEP session. A publisher has a PeerConnection, a viewer, of which there are many, only what
-// of it a viewer needs.
+// session is one WHIP or WHEP session: a transport, and what is received from it or sent through it.
 type session struct {
 	id, etag string
-	cname    string // of a viewer's tracks
+	cname    string // of our streams and reports
 	role     role
 	mediaID  string
 	viewer   string // the viewer's name, for play
 	ufrag    string // the peer's
 	specs    []spec
-	pc       *webrtc.PeerConnection // of a publisher
-	link     *transport.Transport   // of a viewer
-	done     chan struct{}          // closed with the session
-	loops    sync.WaitGroup         // goroutines that read from pc
+	link     *transport.Transport
+	sections []transport.Section // the answer
+	remote   transport.Remote    // the offer
+	done     chan struct{}       // closed with the session
+	loops    sync.WaitGroup      // goroutines of the session
 
 	// Guarded by SFU.mu.
 	media      *media
 	candidates int // taken from trickle fragments
 	connected  bool
 	closed     bool
-	timer      *time.Timer // ends the session if it does not connect
 
-	// Publisher only, guarded by SFU.mu.
-	early  []remoteTrack // tracks that came before the session was adopted
-	layers int
-
-	// Publisher only.
-	ntp ntpClock
+	ingress ingress
+	uplink  uplink   // of a publisher; guarded by ingress.mu
+	down    downlink // of a publisher
 
 	// Viewer only.
-	ingress
+	receiver *seal.Receiver // guarded by ingress.mu
 	egress   *egress
 	tracks   []*viewerTrack
-	sections []transport.Section // the answer
-	remote   transport.Remote    // the offer
-	lane     *shard              // nil on a shared shard; guarded by SFU.mu
+	shard    atomic.Pointer[shard] // set once the down tracks are there
+	lane     *shard                // nil on a shared shard; guarded by SFU.mu
 }
 
 func newSession(r role, mediaSession string, o *offer) *session {
@@ -59,70 +53,50 @@ func newSession(r role, mediaSession string, o *offer) *session {
 	}
 }
 
-// answer runs the offer through the session's PeerConnection and waits until all server candidates are in the answer
-// (RFC 9725, section 4.3.1: there is no trickle from the server).
-func (sess *session) answer(ctx context.Context, o *offer) (Answer, error) {
-	raw, err := o.desc.Marshal()
-	if err != nil {
-		return Answer{}, fmt.Errorf("%w: %w", ErrBadOffer, err)
+// dial prepares the session's transport from the peer's offer.
+func (s *SFU) dial(sess *session) error {
+	link, err := transport.New(s.transport, sess.remote)
+	if errors.Is(err, transport.ErrRemote) {
+		return fmt.Errorf("%w: %w", ErrBadOffer, err)
 	}
-	offered := webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: string(raw)}
-	if err := sess.pc.SetRemoteDescription(offered); err != nil {
-		return Answer{}, fmt.Errorf("%w: %w", ErrBadOffer, err)
-	}
-	local, err := sess.pc.CreateAnswer(nil)
-	if err != nil {
-		return Answer{}, fmt.Errorf("%w: %w", ErrUnsupported, err)
-	}
-	gathered := webrtc.GatheringCompletePromise(sess.pc)
-	if err := sess.pc.SetLocalDescription(local); err != nil {
-		return Answer{}, fmt.Errorf("%w: %w", ErrUnsupported, err)
-	}
-	select {
-	case <-gathered:
-	case <-ctx.Done():
-		return Answer{}, ctx.Err()
-	}
-	final := sess.pc.LocalDescription()
-	parsed, err := final.Unmarshal()
-	if err != nil {
-		return Answer{}, fmt.Errorf("sfu: own answer: %w", err)
-	}
-	for _, m := range parsed.MediaDescriptions {
-		if m.MediaName.Port.Value == 0 { // RFC 9725, section 4.4.1: no partial success
-			return Answer{}, fmt.Errorf("%w: %s", ErrUnsupported, m.MediaName.Media)
-		}
-	}
-	if !o.bundled { // RFC 5888, section 9.2: no group in the answer that was not in the offer
-		parsed.Attributes = slices.DeleteFunc(parsed.Attributes, func(a sdp.Attribute) bool { return a.Key == "group" })
-	}
-	answer, err := parsed.Marshal()
-	if err != nil {
-		return Answer{}, fmt.Errorf("sfu: own answer: %w", err)
-	}
-	return Answer{SessionID: sess.id, SDP: answer, ETag: sess.etag}, nil
+	sess.link = link
+	return err
 }
 
-// watch follows the PeerConnection's state. Pion calls the handler from goroutines of its own, not always in order:
-// every outcome is final, so order does not matter.
-func (s *SFU) watch(sess *session) {
-	sess.pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
-		switch state { //nolint:exhaustive // the other states are on the way to these
-		case webrtc.PeerConnectionStateConnected:
-			s.connected(sess)
-		case webrtc.PeerConnectionStateFailed:
-			s.lost(sess, "connection_lost")
-		case webrtc.PeerConnectionStateClosed: // DTLS close_notify; our own closing came here before
-			s.lost(sess, "peer_closed")
-		}
-	})
+// answer holds every server candidate: RFC 9725, section 4.3.1, has no trickle from the server.
+func (sess *session) answer(o *offer) Answer {
+	return Answer{SessionID: sess.id, ETag: sess.etag, SDP: transport.BuildAnswer(transport.Answer{
+		ID: uint64(rand.Int64()), Bundle: o.bundled, Local: sess.link.Local(), Sections: sess.sections,
+	})}
 }
 
-// open makes the session known. Caller holds mu.
+// run connects the session and waits for its end.
+func (s *SFU) run(sess *session) {
+	keys, err := sess.link.Connect(context.Background())
+	if err == nil {
+		err = s.secure(sess, keys)
+	}
+	if err != nil {
+		s.lost(sess, orReason(sess.link.Reason(), transport.ReasonConnectFailed))
+		return
+	}
+	s.connected(sess)
+	<-sess.link.Done()
+	s.lost(sess, sess.link.Reason())
+}
+
+func orReason(reason, otherwise string) string {
+	if reason == "" {
+		return otherwise
+	}
+	return reason
+}
+
+// open makes the session known and lets it connect. Caller holds mu.
 func (s *SFU) open(sess *session, m *media) {
 	sess.media = m
 	s.sessions[sess.id] = sess
-	sess.timer = time.AfterFunc(s.cfg.ConnectTimeout, func() { s.lost(sess, "connect_timeout") })
+	sess.loops.Go(func() { s.run(sess) })
 }
 
 // connected is called when ICE and DTLS are up.
@@ -133,7 +107,6 @@ func (s *SFU) connected(sess *session) {
 		return
 	}
 	sess.connected = true
-	sess.timer.Stop()
 	if sess.role == publish {
 		s.adopt(sess.media, sess)
 	} else {
@@ -149,9 +122,6 @@ func (s *SFU) lost(sess *session, reason string) {
 	if sess.media == nil { // not known yet: whoever sets it up fails by itself
 		return
 	}
-	if !sess.connected && reason == "connection_lost" {
-		reason = "connect_failed"
-	}
 	s.closeSession(sess, reason)
 }
 
@@ -162,7 +132,6 @@ func (s *SFU) closeSession(sess *session, reason string) {
 		return
 	}
 	sess.closed = true
-	sess.timer.Stop()
 	delete(s.sessions, sess.id)
 	close(sess.done)
 	if sess.role == publish {
@@ -171,28 +140,14 @@ func (s *SFU) closeSession(sess *session, reason string) {
 		s.endViewer(sess, reason)
 	}
 	s.log.Info("peer gone", append(sess.attrs(), slog.String("reason", reason))...)
-	s.sessionsDone.Go(func() { sess.shut(s.engine.socket, reason) })
+	s.sessionsDone.Go(func() { sess.shut(s.socket, reason) })
 }
 
 // shut closes the connection and waits for everything that reads from it.
 func (sess *session) shut(socket *socket, reason string) {
-	if sess.role == publish {
-		_ = sess.pc.GracefulClose()
-	} else {
-		sess.unfollow(socket)
-		_ = sess.link.Close(reason)
-	}
+	sess.unfollow(socket)
+	_ = sess.link.Close(reason)
 	sess.loops.Wait()
-}
-
-// addCandidate takes a candidate of the peer. One of a kind that is not known is dropped, as is any when the session
-// has just closed.
-func (sess *session) addCandidate(line string) {
-	if sess.role == publish {
-		_ = sess.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: line})
-		return
-	}
-	_ = sess.link.AddCandidate(line)
 }
 
 func (sess *session) attrs() []any {
@@ -226,7 +181,8 @@ func (s *SFU) Trickle(ctx context.Context, sessionID string, raw []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		sess.addCandidate("candidate:" + c)
+		// It may be of a kind that is not known, or the session may just have closed: dropped either way.
+		_ = sess.link.AddCandidate("candidate:" + c)
 	}
 	return nil
 }

@@ -4,19 +4,24 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/securecam/securecam/sfu/transport"
 )
 
 // SFU is the media node of one process.
 type SFU struct {
 	cfg    Config
 	log    *slog.Logger
-	engine *engine
 	clock  func() int64 // of packet arrivals
+	socket *socket
 	shards []*shard
+
+	transport transport.Config // of every session
 
 	sessionsDone sync.WaitGroup // tear-down of sessions, lanes
 	workersDone  sync.WaitGroup // shards, observer
@@ -39,12 +44,17 @@ type SFU struct {
 // New opens the media socket and starts the shards. The caller ends them with Shutdown.
 func New(cfg Config) (*SFU, error) {
 	cfg = cfg.withDefaults()
-	engine, err := newEngine(cfg)
+	clock := monotonic()
+	socket, err := listen(cfg.UDPAddr, cfg.PublicIPs, clock)
 	if err != nil {
 		return nil, err
 	}
+	shared, err := newTransport(cfg, socket)
+	if err != nil {
+		return nil, errors.Join(err, socket.close())
+	}
 	s := &SFU{
-		cfg: cfg, log: cfg.Logger, engine: engine, clock: monotonic(),
+		cfg: cfg, log: cfg.Logger, clock: clock, socket: socket, transport: shared,
 		stopObserver: make(chan struct{}),
 		media:        make(map[string]*media),
 		sessions:     make(map[string]*session),
@@ -52,7 +62,7 @@ func New(cfg Config) (*SFU, error) {
 		hasEvent:     make(chan struct{}, 1),
 	}
 	for range cfg.Shards {
-		sh := newShard(engine.socket.conn, cfg.ShardQueue, cfg.BurstWindow)
+		sh := newShard(socket.conn, cfg.ShardQueue, cfg.BurstWindow)
 		s.shards = append(s.shards, sh)
 		s.workersDone.Go(sh.run)
 	}
@@ -62,7 +72,7 @@ func New(cfg Config) (*SFU, error) {
 
 // Addrs returns the addresses media is sent to: those of this host and the public ones.
 func (s *SFU) Addrs() []netip.AddrPort {
-	addrs := s.engine.socket.addrs()
+	addrs := s.socket.addrs()
 	if len(addrs) == 0 {
 		return nil
 	}
@@ -131,7 +141,7 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 			close(sh.stop)
 		}
 		close(s.stopObserver)
-		err := s.engine.socket.close()
+		err := s.socket.close()
 		s.workersDone.Wait()
 		done <- err
 	}()
@@ -145,7 +155,7 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 
 // newLane starts a shard for one viewer or tap whose sink may block. Caller holds mu.
 func (s *SFU) newLane() *shard {
-	sh := newShard(s.engine.socket.conn, s.cfg.ShardQueue, 0)
+	sh := newShard(s.socket.conn, s.cfg.ShardQueue, 0)
 	s.sessionsDone.Go(sh.run)
 	return sh
 }

@@ -16,28 +16,23 @@ import (
 // socketBuffer holds a keyframe burst of many cameras while the reader is not scheduled. The kernel may grant less.
 const socketBuffer = 4 << 20
 
-// mediaPeer takes the RTP and RTCP of one remote address. receive is called by the socket's reader; it may change b
-// and must not keep it.
-type mediaPeer interface {
-	receive(b []byte)
-}
-
-// socket is the one UDP port of all media. Its reader gives RTP and RTCP of known addresses to their peers, and
-// everything else to pion.
+// socket is the one UDP port of all media. Its reader takes RTP and RTCP of known addresses all the way to the shards,
+// and gives everything else to pion.
 type socket struct {
-	conn *udp.Conn
-	net  *freshNet
-	pion *pionConn
-	mux  ice.UDPMux
-	done sync.WaitGroup // the reader
+	conn  *udp.Conn
+	net   *freshNet
+	pion  *pionConn
+	mux   ice.UDPMux
+	clock func() int64   // of packet arrivals
+	done  sync.WaitGroup // the reader
 
 	mu    sync.RWMutex // guards peers; held for one look-up
-	peers map[netip.AddrPort]mediaPeer
+	peers map[netip.AddrPort]*peer
 }
 
 // listen opens addr. A wildcard address listens on IPv4 and IPv6 where the host has both, or on what the public
 // addresses need, if there are any: the host's own are not advertised then.
-func listen(addr string, public []netip.Addr) (*socket, error) {
+func listen(addr string, public []netip.Addr, clock func() int64) (*socket, error) {
 	bind, err := bindAddress(addr, public)
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
@@ -50,7 +45,7 @@ func listen(addr string, public []netip.Addr) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sfu: network interfaces: %w", errors.Join(err, conn.Close()))
 	}
-	s := &socket{conn: conn, net: n, pion: newPionConn(conn), peers: make(map[netip.AddrPort]mediaPeer)}
+	s := &socket{conn: conn, net: n, clock: clock, pion: newPionConn(conn), peers: make(map[netip.AddrPort]*peer)}
 	s.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent{}, UDPConn: s.pion, Net: n})
 	s.done.Go(s.readLoop)
 	return s, nil
@@ -86,17 +81,23 @@ func (s *socket) close() error {
 	return err
 }
 
-// readLoop takes datagrams apart as RFC 7983, section 7, says, until the socket is closed.
+// readLoop takes datagrams apart as RFC 7983, section 7, says, until the socket is closed. Those that came together have
+// one time of arrival.
 func (s *socket) readLoop() {
 	r := s.conn.NewReader()
+	now := int64(0)
 	for {
+		fresh := !r.Buffered()
 		b, from, err := r.Next()
 		if err != nil {
 			return // closed: what concerns one datagram only is not reported
 		}
+		if fresh {
+			now = s.clock()
+		}
 		if isMedia(b) {
 			if p := s.peer(from); p != nil {
-				p.receive(b)
+				p.receive(b, now)
 				continue
 			}
 		}
@@ -107,24 +108,24 @@ func (s *socket) readLoop() {
 // isMedia says whether b is RTP or RTCP: RFC 7983, section 7.
 func isMedia(b []byte) bool { return len(b) > 0 && b[0] >= 128 && b[0] < 192 }
 
-func (s *socket) peer(from netip.AddrPort) mediaPeer {
+func (s *socket) peer(from netip.AddrPort) *peer {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.peers[from]
 }
 
 // route gives the media of a remote address to p.
-func (s *socket) route(from netip.AddrPort, p mediaPeer) {
+func (s *socket) route(from netip.AddrPort, p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.peers[from] = p
 }
 
-// unroute undoes route, unless the address is another peer's by now.
-func (s *socket) unroute(from netip.AddrPort, p mediaPeer) {
+// unroute undoes route, unless the address is another session's by now.
+func (s *socket) unroute(from netip.AddrPort, sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.peers[from] == p {
+	if p := s.peers[from]; p != nil && p.session == sess {
 		delete(s.peers, from)
 	}
 }

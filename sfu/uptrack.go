@@ -1,13 +1,9 @@
 package sfu
 
 import (
-	"errors"
-	"io"
-	"net"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 
 	"github.com/securecam/securecam/sfu/codec"
@@ -52,31 +48,12 @@ type layer struct {
 	keys   *keyframes
 	report atomic.Pointer[senderReport]
 
-	// Owned by readLoop.
+	// Owned by whoever holds the publisher's ingress.mu, the socket's reader.
+	reception    reception
 	header       rtp.Header
 	packet       ring.Packet
 	keyframeTime uint32 // RTP time of the last keyframe, if any came
 	keyframe     bool
-}
-
-// packetReader is the part of webrtc.TrackRemote that readLoop needs.
-type packetReader interface {
-	Read(b []byte) (int, interceptor.Attributes, error)
-}
-
-// readLoop reads packets until the camera's track ends. clock gives nanoseconds.
-func (l *layer) readLoop(r packetReader, clock func() int64) {
-	buf := make([]byte, receiveMTU)
-	for {
-		n, _, err := r.Read(buf)
-		switch {
-		case err == nil:
-			l.receive(buf[:n], clock())
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
-			return
-		}
-		// Any other error is about one packet: too large, or of a payload type that was not negotiated.
-	}
 }
 
 // receive takes one packet through the layer: parse once, inspect once, keep, hand out.

@@ -93,7 +93,7 @@ func (s *SFU) awaitPublisher(ctx context.Context, mediaSession string) (*media, 
 // choose matches the offer's sections with the camera's tracks. A section that the camera has nothing for is rejected;
 // a track that the viewer cannot decode refuses the offer.
 func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
-	for _, sec := range o.sections {
+	for i, sec := range o.sections {
 		t := tracks[sec.kind]
 		if t == nil {
 			sess.sections = append(sess.sections, sec.reject())
@@ -107,7 +107,7 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
 		sess.tracks = append(sess.tracks, v)
 		sess.sections = append(sess.sections, sec.accept(v))
 		if len(sess.tracks) == 1 { // the one whose transport all share: RFC 9143, section 7.3
-			sess.remote = transport.RemoteOf(o.desc, sec.media)
+			sess.remote = o.remote(i)
 		}
 	}
 	if len(sess.tracks) == 0 {
@@ -173,21 +173,13 @@ func (s *SFU) reserveViewer() error {
 }
 
 func (s *SFU) setUpViewer(ctx context.Context, sess *session, o *offer, m *media) (Answer, error) {
-	link, err := transport.New(s.engine.transport, sess.remote)
-	if errors.Is(err, transport.ErrRemote) {
-		return Answer{}, fmt.Errorf("%w: %w", ErrBadOffer, err)
-	}
-	if err != nil {
+	if err := s.dial(sess); err != nil {
 		return Answer{}, err
 	}
-	sess.link = link
-	answer := Answer{SessionID: sess.id, ETag: sess.etag, SDP: transport.BuildAnswer(transport.Answer{
-		ID: uint64(rand.Int64()), Bundle: o.bundled, Local: link.Local(), Sections: sess.sections,
-	})}
 	if err := s.admitViewer(ctx, sess, m); err != nil {
-		return Answer{}, errors.Join(err, link.Close("refused"))
+		return Answer{}, errors.Join(err, sess.link.Close("refused"))
 	}
-	return answer, nil
+	return sess.answer(o), nil
 }
 
 // admitViewer makes the session known, unless what it was promised is gone, and lets it connect.
@@ -207,30 +199,7 @@ func (s *SFU) admitViewer(ctx context.Context, sess *session, m *media) error {
 	}
 	m.viewers[sess] = struct{}{}
 	s.open(sess, m)
-	sess.loops.Go(func() { s.runViewer(sess) })
 	return nil
-}
-
-// runViewer connects a viewer and waits for its end.
-func (s *SFU) runViewer(sess *session) {
-	keys, err := sess.link.Connect(context.Background())
-	if err == nil {
-		err = sess.secure(s, keys)
-	}
-	if err != nil {
-		s.lost(sess, orReason(sess.link.Reason(), transport.ReasonConnectFailed))
-		return
-	}
-	s.connected(sess)
-	<-sess.link.Done()
-	s.lost(sess, sess.link.Reason())
-}
-
-func orReason(reason, otherwise string) string {
-	if reason == "" {
-		return otherwise
-	}
-	return reason
 }
 
 // startViewer puts a connected viewer's tracks on a shard: one of its own if it can only be reached in a way that may
@@ -249,7 +218,7 @@ func (s *SFU) startViewer(sess *session) {
 		t.down = d
 		t.fan = s.attach(d, sh, func(f *fan) { sh.add(f, d) })
 	}
-	sess.ready.Store(sh)
+	sess.shard.Store(sh)
 	id, viewer := sess.mediaID, sess.viewer
 	s.emit(func(o Observer) { o.ViewerUp(id, viewer) })
 }

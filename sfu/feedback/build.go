@@ -59,7 +59,7 @@ func AppendSenderReport(dst []byte, ssrc uint32, info SenderInfo) []byte {
 }
 
 // AppendCNAME names ssrc: an SDES packet of one chunk with the item that every compound packet has to have, at most 255
-// bytes of it (RFC 3550, sections 6.1 and 6.5). It is at most 13 bytes longer than the name.
+// bytes of it (RFC 3550, sections 6.1 and 6.5). It is at most 14 bytes longer than the name.
 func AppendCNAME(dst []byte, ssrc uint32, cname string) []byte {
 	cname = cname[:min(len(cname), maxCNAME)]
 	start := len(dst)

@@ -180,6 +180,7 @@ func (r *Reader) next() {
 	e := &r.Event
 	e.Kind = r.kind
 	switch r.kind {
+	case None, PLI, REMB, TransportCC, SenderReport: // never a list
 	case NACK:
 		e.PID, e.BLP = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 		r.packet = b[nackSize:]
@@ -189,7 +190,7 @@ func (r *Reader) next() {
 	case Bye:
 		e.Sender = binary.BigEndian.Uint32(b)
 		r.packet = b[ssrcSize:]
-	default: // ReceptionReport
+	case ReceptionReport:
 		e.Info = SenderInfo{}
 		e.Report = block(b)
 		r.packet = b[blockSize:]

@@ -62,18 +62,16 @@ type window struct {
 	seen   [windowWords]uint64
 }
 
-// index estimates the index of a packet from its sequence number: RFC 3711, section 3.3.1 and appendix A. It is not ok
-// if the roll-over counter would leave its range.
+// index estimates the index of a packet from its sequence number: RFC 3711, section 3.3.1 and appendix A, except that
+// there is nothing before roll-over counter zero, so that what seems to be from there comes from far ahead. It is not
+// ok if the counter, and with it the key, is used up.
 func (w *window) index(seq uint16) (uint64, bool) {
 	if w == nil {
 		return uint64(seq), true
 	}
 	newest, roc := int(uint16(w.newest)), w.newest>>16
 	switch {
-	case newest < 1<<15 && int(seq)-newest > 1<<15:
-		if roc == 0 {
-			return 0, false
-		}
+	case roc > 0 && newest < 1<<15 && int(seq)-newest > 1<<15:
 		roc--
 	case newest >= 1<<15 && newest-1<<15 > int(seq):
 		if roc == math.MaxUint32 {

@@ -75,10 +75,10 @@ func fits(header []byte, index uint64) bool {
 // result; it allocates only if dst lacks room for RTCPOverhead more bytes than compound has. compound is not changed
 // and must not overlap the room behind dst.
 //
-// It returns dst as it is if compound has no RTCP header, and after 1<<31 packets, when the key is used up: RFC 3711,
+// It returns dst as it is if compound does not begin with an RTCP header, and after 1<<31 packets, when the key is used up: RFC 3711,
 // section 9.2.
 func (s *Sender) RTCP(dst, compound []byte) []byte {
-	if len(compound) < rtcpHeader || s.rtcp >= encrypted {
+	if len(compound) < rtcpHeader || compound[0]&versionMask != version2 || s.rtcp >= encrypted {
 		return dst
 	}
 	n := len(dst)

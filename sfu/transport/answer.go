@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Answer is the answer to a one-way viewer's offer.
+// Answer is the answer to the offer of a one-way viewer or publisher.
 type Answer struct {
 	// ID is the session id of the o= line, the same in every answer of a session; Version grows with each
 	// (RFC 8866, section 5.2).
@@ -20,19 +20,30 @@ type Answer struct {
 	Sections []Section
 }
 
-// Section answers one media section: accepted, sending one codec, if it has an SSRC, otherwise rejected.
+// Section answers one media section: accepted, sending one codec, if it has an SSRC, receiving one
+// if it says so, otherwise rejected.
 type Section struct {
 	Kind string // of the m= line: "audio", "video", ...
 	MID  string
 	// Proto is that of the m= line offered; empty means UDP/TLS/RTP/SAVPF.
 	Proto string
 	Codec Codec
+	// Receive says that the section is received, not sent: it needs no SSRC and no names.
+	Receive bool
+	// Extensions are the header extensions taken from the offer, with its numbers (RFC 8285, section 6).
+	Extensions []Extension
 	// ReducedSize says that the peer offered a=rtcp-rsize (RFC 5506).
 	ReducedSize bool
 	// SSRC of the media, and of its retransmissions if Codec.RTX is not 0.
 	SSRC, RTXSSRC uint32
 	// CNAME names the sender (RFC 3550, section 6.5.1), Stream and Track the tracks (RFC 8830).
 	CNAME, Stream, Track string
+}
+
+// Extension is an RTP header extension.
+type Extension struct {
+	ID  uint8
+	URI string
 }
 
 // Codec is the format of a section, with the peer's own numbers and parameters.
@@ -47,11 +58,16 @@ type Codec struct {
 	Feedback []string
 }
 
-// accepted is the feedback that a forwarder of recorded bits can act on: there is no congestion control per viewer
-// whose transport-wide sequence numbers or REMB anybody would read.
-func (c Codec) accepted() []string {
+// accepted is the feedback that is acted on, or sent: there is no congestion control per viewer whose transport-wide
+// sequence numbers or REMB anybody would read, but a publisher's sender wants to know how its packets arrive.
+func (s Section) accepted() []string {
+	c := s.Codec
+	known := []string{"nack", "nack pli", "ccm fir"}
+	if s.Receive {
+		known = append(known, "transport-cc")
+	}
 	var out []string
-	for _, f := range []string{"nack", "nack pli", "ccm fir"} {
+	for _, f := range known {
 		if slices.Contains(c.Feedback, f) {
 			out = append(out, f)
 		}
@@ -59,7 +75,7 @@ func (c Codec) accepted() []string {
 	return out
 }
 
-func (s Section) rejected() bool { return s.SSRC == 0 }
+func (s Section) rejected() bool { return s.SSRC == 0 && !s.Receive }
 
 // BuildAnswer writes the answer (RFC 8829, section 5.3; RFC 9725, section 4.4). Its values are written as they are:
 // they come from a parsed offer, in which no value spans lines, or are our own.
@@ -128,12 +144,22 @@ func (b *sdpWriter) section(s Section, local Local) {
 	b.line("a=ice-pwd:%s", local.Pwd)
 	b.line("a=fingerprint:%s %s", local.Fingerprint.Hash, local.Fingerprint.Value)
 	b.line("a=setup:passive")
-	b.line("a=sendonly")
+	if s.Receive {
+		b.line("a=recvonly")
+	} else {
+		b.line("a=sendonly")
+	}
+	for _, e := range s.Extensions {
+		b.line("a=extmap:%d %s", e.ID, e.URI)
+	}
 	b.line("a=rtcp-mux")
 	if s.ReducedSize {
 		b.line("a=rtcp-rsize")
 	}
-	b.codec(s.Codec)
+	b.codec(s)
+	if s.Receive {
+		return
+	}
 	b.line("a=msid:%s %s", s.Stream, s.Track)
 	b.sources(s)
 }
@@ -146,12 +172,13 @@ func (b *sdpWriter) rtpmap(c Codec) {
 	b.line("a=rtpmap:%d %s", c.PayloadType, format)
 }
 
-func (b *sdpWriter) codec(c Codec) {
+func (b *sdpWriter) codec(s Section) {
+	c := s.Codec
 	b.rtpmap(c)
 	if c.Fmtp != "" {
 		b.line("a=fmtp:%d %s", c.PayloadType, c.Fmtp)
 	}
-	for _, f := range c.accepted() {
+	for _, f := range s.accepted() {
 		b.line("a=rtcp-fb:%d %s", c.PayloadType, f)
 	}
 	if c.RTX != 0 {

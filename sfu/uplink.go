@@ -1,0 +1,285 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pion/interceptor/pkg/twcc"
+
+	"github.com/securecam/securecam/sfu/feedback"
+	"github.com/securecam/securecam/sfu/seal"
+)
+
+const (
+	// congestionInterval is the time between transport-wide feedback packets, what browsers' estimators are tuned to.
+	congestionInterval = 100 * time.Millisecond
+	// reportEvery is the number of those between receiver reports.
+	reportEvery = 10
+	// feedbackRoom holds a plain RTCP packet to the camera.
+	feedbackRoom = 1200
+)
+
+// uplink is how a publisher's media comes in, and what its camera is told about it. Its packets are opened in place by
+// the socket's reader, which takes them as far as the shards' queues.
+type uplink struct {
+	receiver  *seal.Receiver
+	layers    []*layer // one an SSRC, in the order of coming
+	congested bool     // the camera numbers packets for transport-wide feedback
+	extension uint8    // id of that number's header extension
+	recorder  *twcc.Recorder
+	ssrc      uint32 // ours
+	overdue   []uint16
+
+	ntp ntpClock
+}
+
+// downlink is the way of RTCP to a camera.
+type downlink struct {
+	mu     sync.Mutex // guards what follows
+	egress *egress
+	plain  []byte
+	sealed []byte
+}
+
+// send seals a compound packet that build appends to a buffer, and sends it. An error means that the camera is going:
+// its session ends by itself.
+func (d *downlink) send(build func([]byte) []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.egress == nil {
+		return
+	}
+	d.plain = build(d.plain[:0])
+	if len(d.plain) == 0 {
+		return
+	}
+	d.sealed = d.egress.sender.RTCP(d.sealed[:0], d.plain)
+	if to := d.egress.to.Load(); to != nil {
+		_ = d.egress.conn.Send(d.sealed, to)
+		return
+	}
+	_ = d.egress.slow(d.sealed)
+}
+
+// fromCamera takes one packet of a publisher at now. Caller holds sess.ingress.mu.
+func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
+	if isRTCP(b) {
+		if plain, ok := sess.uplink.receiver.RTCP(b); ok {
+			sess.readReports(plain, now)
+		}
+		return
+	}
+	plain, ok := sess.uplink.receiver.RTP(b)
+	if !ok {
+		return
+	}
+	sess.noteCongestion(plain, now)
+	ssrc, seq := binary.BigEndian.Uint32(plain[8:]), binary.BigEndian.Uint16(plain[2:])
+	if l := sess.layerOf(ssrc); l != nil {
+		if l.reception.arrived(seq, binary.BigEndian.Uint32(plain[4:]), now) && l.track.spec.kind == video {
+			l.keys.request()
+		}
+		l.receive(plain, now)
+		sess.askAgain(l, now)
+		return
+	}
+	payloadType := plain[1] & 0x7f
+	for _, sp := range sess.specs {
+		switch payloadType {
+		case sp.payloadType:
+			if l := s.startLayer(sess, sp.kind, ssrc); l != nil {
+				l.reception.arrived(seq, binary.BigEndian.Uint32(plain[4:]), now)
+				l.receive(plain, now)
+			}
+		case sp.rtx:
+			sess.retransmitted(sp, plain, now)
+		}
+	}
+}
+
+// isRTCP tells RTCP from RTP: RFC 5761, section 4.
+func isRTCP(b []byte) bool { return len(b) > 1 && b[1] >= 192 && b[1] <= 223 }
+
+func (sess *session) layerOf(ssrc uint32) *layer {
+	for _, l := range sess.uplink.layers {
+		if l.reception.ssrc == ssrc {
+			return l
+		}
+	}
+	return nil
+}
+
+// retransmitted turns a packet of the retransmission stream into the one that was lost, in place: RFC 4588, section 4.
+func (sess *session) retransmitted(sp spec, b []byte, now int64) {
+	var l *layer
+	for _, candidate := range sess.uplink.layers { // the newest of its kind
+		if candidate.track.spec.kind == sp.kind {
+			l = candidate
+		}
+	}
+	n, ok := headerLength(b)
+	if l == nil || sp.rtx == 0 || !ok || len(b) < n+rtxHeader || b[0]&0x20 != 0 && len(b) < n+rtxHeader+1 {
+		return
+	}
+	original := binary.BigEndian.Uint16(b[n:])
+	copy(b[rtxHeader:], b[:n])
+	b = b[rtxHeader:]
+	b[1] = b[1]&0x80 | sp.payloadType
+	binary.BigEndian.PutUint16(b[2:], original)
+	binary.BigEndian.PutUint32(b[8:], l.reception.ssrc)
+	l.reception.recovered(original)
+	l.receive(b, now)
+}
+
+// headerLength returns the length of the RTP header, CSRCs and extension included: RFC 3550, section 5.1.
+func headerLength(b []byte) (int, bool) {
+	if len(b) < rtpHeader {
+		return 0, false
+	}
+	n := rtpHeader + 4*int(b[0]&0x0f)
+	if b[0]&0x10 != 0 {
+		if len(b) < n+4 {
+			return 0, false
+		}
+		n += 4 + 4*int(binary.BigEndian.Uint16(b[n+2:]))
+	}
+	return n, n <= len(b)
+}
+
+// askAgain sends a NACK for what is overdue.
+func (sess *session) askAgain(l *layer, now int64) {
+	if l.reception.n == 0 || l.track.spec.kind != video {
+		return
+	}
+	sess.uplink.overdue = l.reception.overdue(now, sess.uplink.overdue[:0])
+	if len(sess.uplink.overdue) == 0 {
+		return
+	}
+	sess.down.send(func(b []byte) []byte {
+		return feedback.AppendNACK(b, sess.uplink.ssrc, l.reception.ssrc, sess.uplink.overdue)
+	})
+}
+
+// noteCongestion records the arrival of a packet with a transport-wide sequence number.
+func (sess *session) noteCongestion(b []byte, now int64) {
+	if !sess.uplink.congested {
+		return
+	}
+	if v := extension(b, sess.uplink.extension); len(v) == 2 {
+		sess.uplink.recorder.Record(binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint16(v), now/int64(time.Microsecond))
+	}
+}
+
+// extension returns the value of a header extension in the one-byte form: RFC 8285, section 4.2. It is nil if there is
+// none.
+func extension(b []byte, id uint8) []byte {
+	end, ok := headerLength(b)
+	at := rtpHeader + 4*int(b[0]&0x0f)
+	if !ok || b[0]&0x10 == 0 || binary.BigEndian.Uint16(b[at:]) != 0xbede {
+		return nil
+	}
+	for at += 4; at < end; {
+		if b[at] == 0 { // padding
+			at++
+			continue
+		}
+		size := int(b[at]&0x0f) + 1
+		if at+1+size > end || b[at]>>4 == 15 {
+			return nil
+		}
+		if b[at]>>4 == id {
+			return b[at+1 : at+1+size]
+		}
+		at += 1 + size
+	}
+	return nil
+}
+
+// readReports takes the sender reports out of a camera's RTCP.
+func (sess *session) readReports(plain []byte, now int64) {
+	r, ok := feedback.Read(plain)
+	if !ok {
+		return
+	}
+	for r.Next() {
+		if r.Event.Kind != feedback.SenderReport {
+			continue
+		}
+		if l := sess.layerOf(r.Event.Sender); l != nil {
+			at := time.Now()
+			info := r.Event.Info
+			l.reception.sentReport(info.NTP, now)
+			l.report.Store(&senderReport{ntp: sess.uplink.ntp.local(info.NTP, at), rtp: info.RTP, at: at})
+		}
+	}
+}
+
+// runFeedback tells the camera how its packets arrive, until the session ends.
+func (s *SFU) runFeedback(sess *session) {
+	tick := time.NewTicker(congestionInterval)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-sess.done:
+			return
+		case <-tick.C:
+		}
+		sess.askForLost(s.clock())
+		sess.sendCongestion()
+		if n%reportEvery == 0 {
+			sess.sendReceiverReport(s.clock())
+		}
+	}
+}
+
+// askForLost asks for what is missing when nothing comes that would have it asked for.
+func (sess *session) askForLost(now int64) {
+	sess.ingress.mu.Lock()
+	defer sess.ingress.mu.Unlock()
+	for _, l := range sess.uplink.layers {
+		sess.askAgain(l, now)
+	}
+}
+
+func (sess *session) sendCongestion() {
+	sess.ingress.mu.Lock()
+	if !sess.uplink.congested || sess.uplink.recorder.PacketsHeld() == 0 {
+		sess.ingress.mu.Unlock()
+		return
+	}
+	packets := sess.uplink.recorder.BuildFeedbackPacket()
+	sess.ingress.mu.Unlock()
+	for _, p := range packets {
+		raw, err := p.Marshal()
+		if err == nil {
+			sess.down.send(func(b []byte) []byte { return append(b, raw...) })
+		}
+	}
+}
+
+func (sess *session) sendReceiverReport(now int64) {
+	var blocks []feedback.Block
+	sess.ingress.mu.Lock()
+	for _, l := range sess.uplink.layers {
+		if b, ok := l.reception.block(now); ok {
+			blocks = append(blocks, b)
+		}
+	}
+	sess.ingress.mu.Unlock()
+	if len(blocks) == 0 {
+		return
+	}
+	sess.down.send(func(b []byte) []byte {
+		return feedback.AppendCNAME(feedback.AppendReceiverReport(b, sess.uplink.ssrc, blocks), sess.uplink.ssrc, sess.cname)
+	})
+}
+
+func newUplink(receiver *seal.Receiver, extension uint8) uplink {
+	ssrc := rand.Uint32()
+	return uplink{
+		receiver: receiver, extension: extension, congested: extension != 0,
+		recorder: twcc.NewRecorder(ssrc), ssrc: ssrc, overdue: make([]uint16, 0, maxMissing),
+	}
+}
