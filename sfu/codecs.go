@@ -64,13 +64,21 @@ func supported(k kind, name string, clockRate uint32) (mimeType string, ok bool)
 	return "", false
 }
 
-// specsOf returns the supported codecs of a media section in the peer's order of preference.
+const (
+	// maxFormats bounds the formats of a media section: there are 128 payload types, and browsers offer some thirty.
+	maxFormats = 64
+	// maxFmtp bounds the parameters of a format; those of H.264 with parameter sets are the longest.
+	maxFmtp = 1024
+)
+
+// specsOf returns the supported codecs of a media section in the peer's order of preference. It returns none for a
+// section that names a format twice, or too many: its work must not grow with the square of what a peer sends.
 func specsOf(k kind, m *sdp.MediaDescription) []spec {
 	fmtps := make(map[string]string)
 	names := make(map[string]string)
 	for _, a := range m.Attributes {
 		pt, value, ok := strings.Cut(a.Value, " ")
-		if !ok {
+		if !ok || len(value) > maxFmtp {
 			continue
 		}
 		switch a.Key {
@@ -80,15 +88,23 @@ func specsOf(k kind, m *sdp.MediaDescription) []spec {
 			fmtps[pt] = strings.TrimSpace(value)
 		}
 	}
+	if len(m.MediaName.Formats) > maxFormats {
+		return nil
+	}
+	retransmissions := rtxOf(m, names, fmtps)
 	var specs []spec
+	seen := make(map[string]bool)
 	for _, pt := range m.MediaName.Formats {
+		if seen[pt] {
+			return nil
+		}
+		seen[pt] = true
 		n, err := strconv.ParseUint(pt, 10, 7)
 		if err != nil {
 			continue
 		}
 		if s, ok := parseSpec(k, names[pt]); ok {
-			s.payloadType, s.fmtp = uint8(n), fmtps[pt]
-			s.rtx = rtxOf(m, names, fmtps, pt)
+			s.payloadType, s.fmtp, s.rtx = uint8(n), fmtps[pt], retransmissions[pt]
 			specs = append(specs, s)
 		}
 	}
@@ -118,16 +134,20 @@ func parseSpec(k kind, rtpmap string) (spec, bool) {
 	return s, true
 }
 
-// rtxOf finds the retransmission format of a payload type (RFC 4588, section 8.1).
-func rtxOf(m *sdp.MediaDescription, names, fmtps map[string]string, pt string) uint8 {
+// rtxOf returns the retransmission format of each payload type that has one (RFC 4588, section 8.1).
+func rtxOf(m *sdp.MediaDescription, names, fmtps map[string]string) map[string]uint8 {
+	found := make(map[string]uint8)
 	for _, rtx := range m.MediaName.Formats {
-		if strings.EqualFold(names[rtx], "rtx/90000") && parameter(fmtps[rtx], "apt", "") == pt {
-			if n, err := strconv.ParseUint(rtx, 10, 7); err == nil {
-				return uint8(n)
-			}
+		n, err := strconv.ParseUint(rtx, 10, 7)
+		if err != nil || !strings.EqualFold(names[rtx], "rtx/90000") {
+			continue
+		}
+		apt := parameter(fmtps[rtx], "apt", "")
+		if _, taken := found[apt]; !taken {
+			found[apt] = uint8(n)
 		}
 	}
-	return 0
+	return found
 }
 
 // match returns the viewer's format that can take what a camera sends, the best first.

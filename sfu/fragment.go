@@ -54,6 +54,10 @@ const candidateFields = 8
 
 // wellFormed reports whether a candidate-attribute follows the grammar as far as it is read here.
 func wellFormed(candidate string) bool {
+	// Who reads it later must see the same fields: there is no white space but the blank.
+	if strings.ContainsFunc(candidate, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+		return false
+	}
 	f := strings.Fields(candidate)
 	if len(f) < candidateFields || len(f[0]) > 32 || f[6] != "typ" {
 		return false
@@ -81,13 +85,19 @@ func usable(candidate string) bool {
 		return false
 	}
 	addr = addr.Unmap()
-	return !addr.IsUnspecified() && !addr.IsMulticast() && addr != broadcast() && !metadata(addr)
+	return !addr.IsUnspecified() && !addr.IsMulticast() && !addr.IsLinkLocalUnicast() && !special(addr)
 }
 
-func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
-
-// metadata reports whether addr is where clouds answer questions about a machine's secrets.
-func metadata(addr netip.Addr) bool {
-	return addr == netip.AddrFrom4([4]byte{169, 254, 169, 254}) ||
-		addr == netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x00, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54})
+// special reports whether addr is broadcast, or where clouds answer questions about a machine's secrets.
+func special(addr netip.Addr) bool {
+	switch addr {
+	case netip.AddrFrom4([4]byte{255, 255, 255, 255}),
+		netip.AddrFrom4([4]byte{100, 100, 100, 200}),                              // Alibaba
+		netip.AddrFrom4([4]byte{168, 63, 129, 16}),                                // Azure
+		netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54}), // Amazon
+		netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 15: 0x23}):           // Amazon, containers
+		return true
+	}
+	nat64 := netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b}), 96)
+	return nat64.Contains(addr) // any IPv4 address in disguise: RFC 6052, section 2.1
 }

@@ -45,6 +45,12 @@ func TestParseFragment(t *testing.T) {
 				"a=candidate:1 1 udp 1 fd00:ec2::254 80 typ host",
 				"a=candidate:1 1 udp 1 ::ffff:169.254.169.254 80 typ host"), nil, nil,
 		},
+		{
+			"other metadata is dropped", lines("a=candidate:1 1 udp 1 169.254.170.2 80 typ host",
+				"a=candidate:1 1 udp 1 100.100.100.200 80 typ host", "a=candidate:1 1 udp 1 168.63.129.16 80 typ host",
+				"a=candidate:1 1 udp 1 fe80::1 80 typ host", "a=candidate:1 1 udp 1 64:ff9b::a9fe:a9fe 80 typ host"), nil, nil,
+		},
+		{"other white space", lines("a=candidate:F 1 udp\t1\t8.8.8.8\t9\ttyp\thost 1 0.0.0.0 5000 typ host"), nil, ErrBadOffer},
 		{"unspecified is dropped", lines("a=candidate:1 1 udp 1 0.0.0.0 80 typ host"), nil, nil},
 		{"port 0 is dropped", lines("a=candidate:1 1 udp 1 192.0.2.7 0 typ host"), nil, nil},
 		{"zone is dropped", lines("a=candidate:1 1 udp 1 fe80::1%eth0 80 typ host"), nil, nil},

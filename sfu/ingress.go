@@ -33,6 +33,7 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 		return err
 	}
 	out := &egress{conn: s.socket.conn, sender: sender, slow: sess.link.Write}
+	sess.costly = seal.Profile(keys.Profile) == seal.AES128CMSHA1
 	sess.ingress.mu.Lock()
 	sess.receiver, sess.egress = receiver, out
 	if sess.role == publish {
@@ -60,7 +61,9 @@ type peer struct {
 // receive implements mediaPeer.
 func (p *peer) receive(b []byte, now int64) {
 	if p.session.role == play {
-		p.session.fromViewer(b, now)
+		if !p.session.fromViewer(b, now) {
+			p.sfu.socket.rejected.Add(1)
+		}
 		return
 	}
 	p.session.ingress.mu.Lock()
@@ -101,21 +104,24 @@ func (sess *session) unfollow(socket *socket) {
 	}
 }
 
-// fromViewer takes one packet of a viewer, which sends RTCP only.
-func (sess *session) fromViewer(b []byte, now int64) {
+// fromViewer takes one packet of a viewer, which sends RTCP only. It reports false if it is none of the viewer's.
+func (sess *session) fromViewer(b []byte, now int64) bool {
 	sh := sess.shard.Load()
-	if sh == nil || !isRTCP(b) {
-		return
+	if sh == nil {
+		return true // early
+	}
+	if !isRTCP(b) {
+		return false
 	}
 	sess.ingress.mu.Lock()
 	plain, ok := sess.receiver.RTCP(b)
 	sess.ingress.mu.Unlock()
 	if !ok {
-		return
+		return false
 	}
 	r, ok := feedback.Read(plain)
 	if !ok {
-		return
+		return false
 	}
 	for r.Next() {
 		switch e := &r.Event; e.Kind { //nolint:exhaustive // nothing else is answered
@@ -130,6 +136,7 @@ func (sess *session) fromViewer(b []byte, now int64) {
 			}
 		}
 	}
+	return true
 }
 
 // downOf returns the down track with this SSRC.

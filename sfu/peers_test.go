@@ -90,6 +90,11 @@ func allVideo() []webrtc.RTPCodecParameters {
 // newPC makes a client PeerConnection on loopback with these formats and no interceptor of its own.
 func newPC(t *testing.T, formats ...webrtc.RTPCodecParameters) *webrtc.PeerConnection {
 	t.Helper()
+	return newPCWith(t, func(*webrtc.SettingEngine) {}, formats...)
+}
+
+func newPCWith(t *testing.T, change func(*webrtc.SettingEngine), formats ...webrtc.RTPCodecParameters) *webrtc.PeerConnection {
+	t.Helper()
 	m := &webrtc.MediaEngine{}
 	for _, f := range formats {
 		k := webrtc.RTPCodecTypeVideo
@@ -105,6 +110,7 @@ func newPC(t *testing.T, formats ...webrtc.RTPCodecParameters) *webrtc.PeerConne
 	se.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	change(&se)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(se),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
@@ -340,23 +346,36 @@ type watcher struct {
 func offerPlay(t *testing.T, kindsWanted []kind, formats ...webrtc.RTPCodecParameters) *webrtc.PeerConnection {
 	t.Helper()
 	pc := newPC(t, formats...)
+	wantPlay(t, pc, kindsWanted)
+	return pc
+}
+
+func wantPlay(t *testing.T, pc *webrtc.PeerConnection, kindsWanted []kind) {
+	t.Helper()
 	for _, k := range kindsWanted {
 		init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
 		if _, err := pc.AddTransceiverFromKind(k.pion(), init); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return pc
 }
 
 // watch connects a viewer.
 func watch(t *testing.T, s *SFU, id, viewer string, kindsWanted ...kind) *watcher {
 	t.Helper()
+	return watchWith(t, s, id, viewer, func(*webrtc.SettingEngine) {}, kindsWanted...)
+}
+
+// watchWith connects a viewer whose pion is set up by change.
+func watchWith(t *testing.T, s *SFU, id, viewer string, change func(*webrtc.SettingEngine), kindsWanted ...kind) *watcher {
+	t.Helper()
 	if len(kindsWanted) == 0 {
 		kindsWanted = []kind{video}
 	}
+	pc := newPCWith(t, change, append(allVideo(), opus)...)
+	wantPlay(t, pc, kindsWanted)
 	w := &watcher{
-		t: t, pc: offerPlay(t, kindsWanted, append(allVideo(), opus)...), got: map[kind][]*rtp.Packet{},
+		t: t, pc: pc, got: map[kind][]*rtp.Packet{},
 		reports: map[uint32]*rtcp.SenderReport{}, ssrc: map[kind]uint32{}, payloads: map[kind]uint8{},
 	}
 	w.pc.OnTrack(w.onTrack)

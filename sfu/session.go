@@ -29,6 +29,7 @@ type session struct {
 	loops    sync.WaitGroup      // goroutines of the session
 
 	// Guarded by SFU.mu.
+	number     uint64 // a later session has a greater one
 	media      *media
 	candidates int // taken from trickle fragments
 	connected  bool
@@ -41,6 +42,7 @@ type session struct {
 	// Viewer only.
 	receiver *seal.Receiver // guarded by ingress.mu
 	egress   *egress
+	costly   bool // its packets cost several times what AES-GCM does
 	tracks   []*viewerTrack
 	shard    atomic.Pointer[shard] // set once the down tracks are there
 	lane     *shard                // nil on a shared shard; guarded by SFU.mu
@@ -95,6 +97,8 @@ func orReason(reason, otherwise string) string {
 // open makes the session known and lets it connect. Caller holds mu.
 func (s *SFU) open(sess *session, m *media) {
 	sess.media = m
+	s.opened++
+	sess.number = s.opened
 	s.sessions[sess.id] = sess
 	sess.loops.Go(func() { s.run(sess) })
 }

@@ -20,6 +20,7 @@ type SFU struct {
 	clock  func() int64 // of packet arrivals
 	socket *socket
 	shards []*shard
+	costly *shard // for viewers without AES-GCM
 
 	transport transport.Config // of every session
 
@@ -35,6 +36,7 @@ type SFU struct {
 	sessions map[string]*session
 	viewers  int           // WHEP sessions, those being set up included
 	layers   uint64        // layers there ever were
+	opened   uint64        // sessions there ever were
 	changed  chan struct{} // closed and replaced when a publisher comes
 	ended    Counters      // of media sessions that ended
 	events   []func(Observer)
@@ -62,10 +64,9 @@ func New(cfg Config) (*SFU, error) {
 		hasEvent:     make(chan struct{}, 1),
 	}
 	for range cfg.Shards {
-		sh := newShard(socket.conn, cfg.ShardQueue, cfg.BurstWindow)
-		s.shards = append(s.shards, sh)
-		s.workersDone.Go(sh.run)
+		s.shards = append(s.shards, s.newShard())
 	}
+	s.costly = s.newShard()
 	s.workersDone.Go(s.observe)
 	return s, nil
 }
@@ -137,7 +138,7 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		s.sessionsDone.Wait()
-		for _, sh := range s.shards {
+		for _, sh := range append(s.shards, s.costly) {
 			close(sh.stop)
 		}
 		close(s.stopObserver)
@@ -151,6 +152,13 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// newShard starts a shard that lives as long as the SFU.
+func (s *SFU) newShard() *shard {
+	sh := newShard(s.socket.conn, s.cfg.ShardQueue, s.cfg.BurstWindow)
+	s.workersDone.Go(sh.run)
+	return sh
 }
 
 // newLane starts a shard for one viewer or tap whose sink may block. Caller holds mu.

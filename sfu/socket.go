@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/pion/ice/v4"
 
@@ -16,9 +18,15 @@ import (
 // socketBuffer holds a keyframe burst of many cameras while the reader is not scheduled. The kernel may grant less.
 const socketBuffer = 4 << 20
 
+// readPause is how long the reader rests after the system failed it.
+const readPause = 10 * time.Millisecond
+
 // socket is the one UDP port of all media. Its reader takes RTP and RTCP of known addresses all the way to the shards,
 // and gives everything else to pion.
 type socket struct {
+	faults   atomic.Uint64 // reads that failed
+	rejected atomic.Uint64 // packets of known addresses that were not authentic
+
 	conn  *udp.Conn
 	net   *freshNet
 	pion  *pionConn
@@ -89,8 +97,13 @@ func (s *socket) readLoop() {
 	for {
 		fresh := !r.Buffered()
 		b, from, err := r.Next()
-		if err != nil {
-			return // closed: what concerns one datagram only is not reported
+		if errors.Is(err, udp.ErrClosed) {
+			return
+		}
+		if err != nil { // the system is out of memory, or worse: there is nothing to do but to try again
+			s.faults.Add(1)
+			<-time.After(readPause)
+			continue
 		}
 		if fresh {
 			now = s.clock()
@@ -140,4 +153,13 @@ func (s *socket) addrs() []netip.AddrPort {
 		}
 	}
 	return out
+}
+
+// stats returns what the socket has counted.
+func (s *socket) stats() SocketStats {
+	u := s.conn.Stats()
+	return SocketStats{
+		Received: u.Received, Sent: u.Sent, ReadCalls: u.ReadCalls, SendCalls: u.SendCalls, Refused: u.Refused,
+		Rejected: s.rejected.Load(), Overflowed: s.pion.dropped.Load(), Faults: s.faults.Load(), Offload: u.Offload,
+	}
 }

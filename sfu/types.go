@@ -93,4 +93,16 @@ type Counters struct {
 type Stats struct {
 	MediaSessions, Publishers, Viewers, Taps int
 	Counters                                 // of all media sessions that ever were
+	Socket                                   SocketStats
+}
+
+// SocketStats are the counters of the media port.
+type SocketStats struct {
+	Received, Sent       uint64 // datagrams
+	ReadCalls, SendCalls uint64 // system calls
+	Refused              uint64 // datagrams that the system did not take
+	Rejected             uint64 // RTP and RTCP of known addresses that was not authentic, or was replayed
+	Overflowed           uint64 // handshake datagrams that came faster than they could be handled
+	Faults               uint64 // reads that failed
+	Offload              bool   // the kernel splits messages into datagrams
 }

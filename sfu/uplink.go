@@ -68,11 +68,14 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 	if isRTCP(b) {
 		if plain, ok := sess.uplink.receiver.RTCP(b); ok {
 			sess.readReports(plain, now)
+		} else {
+			s.socket.rejected.Add(1)
 		}
 		return
 	}
 	plain, ok := sess.uplink.receiver.RTP(b)
 	if !ok {
+		s.socket.rejected.Add(1)
 		return
 	}
 	sess.noteCongestion(plain, now)

@@ -197,18 +197,46 @@ func (s *SFU) admitViewer(ctx context.Context, sess *session, m *media) error {
 			return ErrNoPublisher
 		}
 	}
+	s.makeRoom(m, sess.viewer)
 	m.viewers[sess] = struct{}{}
 	s.open(sess, m)
 	return nil
 }
 
+// maxSessions bounds the WHEP sessions of one viewer of a media session, so that nobody takes all seats of the node:
+// players reconnect, and what they left behind takes seconds to be noticed.
+const maxSessions = 8
+
+// makeRoom ends the oldest session of a viewer that has too many. Caller holds mu.
+func (s *SFU) makeRoom(m *media, viewer string) {
+	var oldest *session
+	n := 0
+	for v := range m.viewers {
+		if v.viewer != viewer {
+			continue
+		}
+		n++
+		if oldest == nil || v.number < oldest.number {
+			oldest = v
+		}
+	}
+	if n >= maxSessions {
+		s.closeSession(oldest, "replaced")
+	}
+}
+
 // startViewer puts a connected viewer's tracks on a shard: one of its own if it can only be reached in a way that may
-// block. Caller holds mu.
+// block, and apart from the others if it costs more than they do. Caller holds mu.
 func (s *SFU) startViewer(sess *session) {
-	sh := s.place(sess.media)
-	if !sess.link.RemoteAddr().IsValid() {
+	var sh *shard
+	switch {
+	case !sess.link.RemoteAddr().IsValid():
 		sess.lane = s.newLane()
 		sh = sess.lane
+	case sess.costly:
+		sh = s.costly
+	default:
+		sh = s.place(sess.media)
 	}
 	sess.egress.shard = sh
 	for _, t := range sess.tracks {
