@@ -119,7 +119,7 @@ const (
 	paceWindow = 100 * time.Millisecond
 	// idleShare and busyShare are the shares of a core below which a shard sends at once, and above which it waits
 	// as long as it may.
-	idleShare, busyShare = 0.25, 0.75
+	idleShare, busyShare = 0.03, 0.25
 )
 
 // pace decides how long a shard waits for the rest of a frame. An idle one sends every packet at once; the busier it

@@ -30,6 +30,8 @@ type Config struct {
 
 	// MaxViewers bounds the WHEP sessions, MaxMediaSessions the media sessions of this process.
 	MaxViewers, MaxMediaSessions int
+	// MaxViewerSessions bounds the WHEP sessions of one viewer of a media session; its oldest makes room for a new one.
+	MaxViewerSessions int
 
 	// ConnectTimeout bounds ICE and DTLS set-up of a session.
 	ConnectTimeout time.Duration
@@ -47,6 +49,7 @@ const (
 	defaultRingSize         = 1024
 	defaultMaxViewers       = 2000
 	defaultMaxMediaSessions = 500
+	defaultViewerSessions   = 8
 	defaultConnectTimeout   = 15 * time.Second
 	defaultPublisherTimeout = 10 * time.Second
 	defaultPublisherWait    = 3 * time.Second
@@ -73,6 +76,7 @@ func (c Config) withDefaults() Config {
 	c.RingSize = orInt(c.RingSize, defaultRingSize)
 	c.MaxViewers = orInt(c.MaxViewers, defaultMaxViewers)
 	c.MaxMediaSessions = orInt(c.MaxMediaSessions, defaultMaxMediaSessions)
+	c.MaxViewerSessions = orInt(c.MaxViewerSessions, defaultViewerSessions)
 	c.ConnectTimeout = orDuration(c.ConnectTimeout, defaultConnectTimeout)
 	c.PublisherTimeout = orDuration(c.PublisherTimeout, defaultPublisherTimeout)
 	c.PublisherWait = orDuration(c.PublisherWait, defaultPublisherWait)

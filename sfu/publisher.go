@@ -53,7 +53,7 @@ func (s *SFU) admitPublisher(mediaSession string) error {
 // receive answers a section with what is taken from a camera.
 func (sec section) receive(sp spec) transport.Section {
 	s := sec.reject()
-	s.Receive = true
+	s.Rejected, s.Receive = false, true
 	_, s.ReducedSize = sec.media.Attribute("rtcp-rsize")
 	s.Codec = sp.codec()
 	s.Codec.Feedback = sec.feedback(sp.payloadType)

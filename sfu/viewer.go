@@ -120,7 +120,7 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
 func (sec section) reject() transport.Section {
 	mid, _ := sec.media.Attribute("mid")
 	return transport.Section{
-		Kind: sec.kind.String(), MID: mid, Proto: strings.Join(sec.media.MediaName.Protos, "/"),
+		Rejected: true, Kind: sec.kind.String(), MID: mid, Proto: strings.Join(sec.media.MediaName.Protos, "/"),
 		Codec: sec.specs[0].codec(),
 	}
 }
@@ -128,6 +128,7 @@ func (sec section) reject() transport.Section {
 // accept answers a section with what a viewer is sent.
 func (sec section) accept(v *viewerTrack) transport.Section {
 	s := sec.reject()
+	s.Rejected = false
 	_, s.ReducedSize = sec.media.Attribute("rtcp-rsize")
 	s.Codec = v.spec.codec()
 	s.Codec.Feedback = sec.feedback(v.spec.payloadType)
@@ -203,11 +204,8 @@ func (s *SFU) admitViewer(ctx context.Context, sess *session, m *media) error {
 	return nil
 }
 
-// maxSessions bounds the WHEP sessions of one viewer of a media session, so that nobody takes all seats of the node:
-// players reconnect, and what they left behind takes seconds to be noticed.
-const maxSessions = 8
-
-// makeRoom ends the oldest session of a viewer that has too many. Caller holds mu.
+// makeRoom ends the oldest session of a viewer that has too many, so that nobody takes all seats of the node. Players
+// reconnect, and what they left behind takes seconds to be noticed. Caller holds mu.
 func (s *SFU) makeRoom(m *media, viewer string) {
 	var oldest *session
 	n := 0
@@ -220,7 +218,7 @@ func (s *SFU) makeRoom(m *media, viewer string) {
 			oldest = v
 		}
 	}
-	if n >= maxSessions {
+	if n >= s.cfg.MaxViewerSessions {
 		s.closeSession(oldest, "replaced")
 	}
 }

@@ -11,7 +11,8 @@ import (
 // TestSeats holds that one viewer cannot take all seats of the node: its oldest sessions make room for its new ones.
 func TestSeats(t *testing.T) {
 	t.Parallel()
-	s := newSFU(t, func(c *Config) { c.MaxViewers = 2 * maxSessions })
+	const maxSessions = 4
+	s := newSFU(t, func(c *Config) { c.MaxViewers, c.MaxViewerSessions = 2*maxSessions, maxSessions })
 	publishCamera(t, s, "m", vp8)
 	pc := offerPlay(t, []kind{video}, vp8)
 	offer := makeOffer(t, pc)

@@ -20,15 +20,17 @@ type Answer struct {
 	Sections []Section
 }
 
-// Section answers one media section: accepted, sending one codec, if it has an SSRC, receiving one
-// if it says so, otherwise rejected.
+// Section answers one media section: we send one codec, or receive one, or nothing.
 type Section struct {
 	Kind string // of the m= line: "audio", "video", ...
 	MID  string
+	// Rejected: only Kind, MID, Proto and Codec are used, the latter being any that was offered, as an m= line cannot
+	// do without, and Pion wants to know its name.
+	Rejected bool
 	// Proto is that of the m= line offered; empty means UDP/TLS/RTP/SAVPF.
 	Proto string
 	Codec Codec
-	// Receive says that the section is received, not sent: it needs no SSRC and no names.
+	// Receive says that the codec is received, not sent: such a section needs no SSRC and no names.
 	Receive bool
 	// Extensions are the header extensions taken from the offer, with its numbers (RFC 8285, section 6).
 	Extensions []Extension
@@ -59,23 +61,20 @@ type Codec struct {
 }
 
 // accepted is the feedback that is acted on, or sent: there is no congestion control per viewer whose transport-wide
-// sequence numbers or REMB anybody would read, but a publisher's sender wants to know how its packets arrive.
+// sequence numbers or REMB anybody would read, but a publisher wants to know how its packets arrive.
 func (s Section) accepted() []string {
-	c := s.Codec
 	known := []string{"nack", "nack pli", "ccm fir"}
 	if s.Receive {
 		known = append(known, "transport-cc")
 	}
 	var out []string
 	for _, f := range known {
-		if slices.Contains(c.Feedback, f) {
+		if slices.Contains(s.Codec.Feedback, f) {
 			out = append(out, f)
 		}
 	}
 	return out
 }
-
-func (s Section) rejected() bool { return s.SSRC == 0 && !s.Receive }
 
 // BuildAnswer writes the answer (RFC 8829, section 5.3; RFC 9725, section 4.4). Its values are written as they are:
 // they come from a parsed offer, in which no value spans lines, or are our own.
@@ -88,7 +87,7 @@ func BuildAnswer(a Answer) []byte {
 	if a.Bundle {
 		group := "a=group:BUNDLE"
 		for _, s := range a.Sections {
-			if !s.rejected() {
+			if !s.Rejected {
 				group += " " + s.MID
 			}
 		}
@@ -98,7 +97,7 @@ func BuildAnswer(a Answer) []byte {
 	b.line("a=msid-semantic: WMS *")
 	first := true
 	for _, s := range a.Sections {
-		if s.rejected() {
+		if s.Rejected {
 			b.reject(s)
 			continue
 		}
@@ -127,11 +126,13 @@ func (b *sdpWriter) head(s Section, port int, formats string) {
 	b.line("a=mid:%s", s.MID)
 }
 
-// reject answers with port 0 (RFC 3264, section 6). It names the format all the same, which pion insists on.
+// reject answers with port 0 (RFC 3264, section 6).
 func (b *sdpWriter) reject(s Section) {
 	b.head(s, 0, strconv.Itoa(int(s.Codec.PayloadType)))
+	if s.Codec.Name != "" {
+		b.rtpmap(s.Codec)
+	}
 	b.line("a=inactive")
-	b.rtpmap(s.Codec)
 }
 
 func (b *sdpWriter) section(s Section, local Local) {
@@ -165,11 +166,11 @@ func (b *sdpWriter) section(s Section, local Local) {
 }
 
 func (b *sdpWriter) rtpmap(c Codec) {
-	format := fmt.Sprintf("%s/%d", c.Name, c.ClockRate)
+	rtpmap := fmt.Sprintf("%s/%d", c.Name, c.ClockRate)
 	if c.Channels > 0 {
-		format += "/" + strconv.Itoa(int(c.Channels))
+		rtpmap += "/" + strconv.Itoa(int(c.Channels))
 	}
-	b.line("a=rtpmap:%d %s", c.PayloadType, format)
+	b.line("a=rtpmap:%d %s", c.PayloadType, rtpmap)
 }
 
 func (b *sdpWriter) codec(s Section) {

@@ -27,8 +27,8 @@ func (t *Transport) options() []dtls.Option {
 	}
 }
 
-// handshake runs DTLS as server. No HelloVerifyRequest is sent: ICE has verified the peer's address
-// (RFC 8842, section 6 leaves that to us; RFC 6347, section 4.2.1).
+// handshake runs DTLS as server. It sends no HelloVerifyRequest (RFC 6347, section 4.2.1), whose purpose ICE has
+// served already: the peer is at its address.
 func (t *Transport) handshake(ctx context.Context) (Session, error) {
 	t.record.Lock()
 	p := t.record.pipe
@@ -68,12 +68,12 @@ func keys(conn *dtls.Conn) (Session, error) {
 	if !ok {
 		return Session{}, errors.New("dtls: no common SRTP profile")
 	}
-	key, salt := 0, 12
+	var key, salt int
 	switch profile { //nolint:exhaustive // the others are not offered
 	case dtls.SRTP_AEAD_AES_128_GCM: // RFC 7714, section 12
-		key = 16
+		key, salt = 16, 12
 	case dtls.SRTP_AEAD_AES_256_GCM:
-		key = 32
+		key, salt = 32, 12
 	case dtls.SRTP_AES128_CM_HMAC_SHA1_80: // RFC 5764, section 4.1.2
 		key, salt = 16, 14
 	default:

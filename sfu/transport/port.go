@@ -160,8 +160,8 @@ func (t *Transport) Local() Local {
 }
 
 // Restart begins a new ICE session with the peer's new credentials (RFC 8445, section 9) and returns our new ones.
-// The DTLS association, the SRTP keys and RemoteAddr stay as they are; the peer's candidates of this session follow
-// by AddCandidate.
+// The DTLS association, the SRTP keys and RemoteAddr stay as they are, and so must mids and SSRCs in the answer; the
+// peer's candidates of this session follow by AddCandidate.
 func (t *Transport) Restart(ufrag, pwd string) (Local, error) {
 	if err := checkCredentials(ufrag, pwd); err != nil {
 		return Local{}, err

@@ -184,9 +184,8 @@ func (t *Transport) end(reason string) {
 	})
 }
 
-// Close says goodbye to the peer (close_notify, RFC 8446's and RFC 5246's only sign of leaving) if it may still hear
-// it, frees everything, and returns when no callback runs any more. The reason is only kept if the transport has not
-// ended before.
+// Close says goodbye to the peer (close_notify: RFC 5246, section 7.2.1) if it may still hear it, frees everything,
+// and returns when no callback runs any more. The reason is only kept if the transport has not ended before.
 func (t *Transport) Close(reason string) error {
 	var err error
 	t.closing.Do(func() {

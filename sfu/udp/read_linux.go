@@ -3,6 +3,7 @@ package udp
 import (
 	"encoding/binary"
 	"net/netip"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,12 @@ const (
 // linuxReader reads with recvmmsg. A message may be several datagrams that the
 // kernel joined, all of one length but the last.
 type linuxReader struct {
-	conn   *Conn
-	socket *linuxSocket
+	conn    *Conn
+	socket  *linuxSocket
+	ready   syscall.RawConn // tells when there is something to read
+	receive func(uintptr) bool
+	fault   error // why there is no ready
+	errno   unix.Errno
 
 	msgs    [readMessages]mmsghdr
 	iovecs  [readMessages]unix.Iovec
@@ -34,6 +39,8 @@ type linuxReader struct {
 
 func (s *linuxSocket) newReader(c *Conn) Reader {
 	r := &linuxReader{conn: c, socket: s, buffers: make([][]byte, readMessages)}
+	r.ready, r.fault = s.watch()
+	r.receive = r.take
 	memory := make([]byte, readMessages*groBuffer)
 	for i := range r.msgs {
 		r.buffers[i] = memory[i*groBuffer : (i+1)*groBuffer]
@@ -69,6 +76,9 @@ func (r *linuxReader) Next() ([]byte, netip.AddrPort, error) {
 
 // fill waits for a first message and takes what else is there.
 func (r *linuxReader) fill() error {
+	if r.fault != nil {
+		return r.fault
+	}
 	if !r.socket.enter() {
 		return ErrClosed
 	}
@@ -77,25 +87,36 @@ func (r *linuxReader) fill() error {
 		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 		r.msgs[i].hdr.SetControllen(controlLength)
 	}
+	r.count, r.at, r.errno = 0, 0, 0
+	if err := r.ready.Read(r.receive); err != nil || r.socket.closed.Load() {
+		return ErrClosed
+	}
+	if r.errno != 0 {
+		return r.errno
+	}
+	return nil
+}
+
+// take is one recvmmsg. It reports false when there is nothing to read yet.
+func (r *linuxReader) take(uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.socket.fd), uintptr(unsafe.Pointer(&r.msgs[0])),
-			readMessages, unix.MSG_WAITFORONE, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(r.socket.fd), uintptr(unsafe.Pointer(&r.msgs[0])),
+			readMessages, unix.MSG_DONTWAIT, 0, 0)
 		r.conn.count.readCalls.Add(1)
-		switch {
-		case r.socket.closed.Load():
-			return ErrClosed
-		case errno == unix.EINTR || errno == 0 && n == 0:
-			continue
-		case errno != 0:
-			// ICMP errors for what we sent are reported here on some kernels;
-			// they concern one peer, not the socket.
-			if errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH || errno == unix.ENETUNREACH {
-				continue
+		switch errno {
+		case 0:
+			if n > 0 {
+				r.count = int(n)
+				return true
 			}
-			return errno
+		case unix.EAGAIN:
+			return false
+		case unix.EINTR, unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH:
+			// ICMP errors for what we sent are reported here on some kernels; they concern one peer, not the socket.
+		default:
+			r.errno = errno
+			return true
 		}
-		r.count, r.at = int(n), 0
-		return nil
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -33,14 +36,43 @@ type mmsghdr struct {
 	len uint32
 }
 
-// linuxSocket is a blocking socket outside the network poller: the poller
-// registers for EPOLLOUT edges, of which the kernel sends one for every
-// datagram that leaves while a reader is parked.
+// linuxSocket is a socket outside Go's network poller, which registers for EPOLLOUT edges, too: the kernel sends one
+// for every datagram that leaves while a reader waits, and each wakes a thread. A reader waits on an epoll instance of
+// its own instead, which knows of EPOLLIN only and is itself what the poller watches. (A reader that blocks in the
+// kernel would do without, but then the scheduler looks after it at every turn.)
 type linuxSocket struct {
 	fd     int
 	family uint16
 	closed atomic.Bool
-	users  atomic.Int64 // readers in recvmmsg; the last one closes fd
+	users  atomic.Int64 // readers and writers in system calls; the last one closes fd
+
+	mu      sync.Mutex // guards watches
+	watches []*os.File
+}
+
+// watch returns what tells a reader that there is something to read.
+func (s *linuxSocket) watch() (syscall.RawConn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return nil, ErrClosed
+	}
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	in := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}
+	err = errors.Join(unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, s.fd, &in), unix.SetNonblock(fd, true))
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	f := os.NewFile(uintptr(fd), "udp")
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	s.watches = append(s.watches, f)
+	return raw, nil
 }
 
 func openSystem(addr netip.AddrPort, cfg Config) (socket, netip.AddrPort, bool, error) {
@@ -182,8 +214,12 @@ func (s *linuxSocket) close() error {
 	if s.closed.Swap(true) {
 		return ErrClosed
 	}
-	// Wakes readers; "not connected" is what Linux says while it does so.
-	_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
+	s.mu.Lock()
+	var err error
+	for _, f := range s.watches { // wakes readers
+		err = errors.Join(err, f.Close())
+	}
+	s.mu.Unlock()
 	s.leave()
-	return nil
+	return err
 }
