@@ -4,8 +4,10 @@ CREATE TABLE media_sessions (
 	id               TEXT    NOT NULL PRIMARY KEY,
 	owner_user_id    TEXT    NOT NULL,
 	camera_device_id TEXT    NOT NULL,
+	node_id          TEXT    NOT NULL,
 	continuous       BOOLEAN NOT NULL,
 	end_reason       TEXT    NOT NULL,
+	renewed_at       BIGINT  NOT NULL,
 	created_at       BIGINT  NOT NULL,
 	ended_at         BIGINT,
 	UNIQUE (camera_device_id, id),
@@ -13,6 +15,7 @@ CREATE TABLE media_sessions (
 );
 -- A camera publishes once, however many clients watch it.
 CREATE UNIQUE INDEX media_sessions_open ON media_sessions (camera_device_id) WHERE ended_at IS NULL;
+CREATE INDEX media_sessions_node ON media_sessions (node_id) WHERE ended_at IS NULL;
 
 CREATE TABLE stream_sessions (
 	id                  TEXT   NOT NULL PRIMARY KEY,
@@ -23,6 +26,7 @@ CREATE TABLE stream_sessions (
 	reason              TEXT   NOT NULL,
 	media_provider      TEXT   NOT NULL,
 	media_session_id    TEXT,
+	command_id          TEXT   REFERENCES device_commands (id), -- wakes the camera, fails with the stream
 	stream_key          TEXT   NOT NULL,
 	created_at          BIGINT NOT NULL,
 	updated_at          BIGINT NOT NULL,

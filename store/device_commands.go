@@ -48,10 +48,18 @@ func scanCommand(r row) (c Command, err error) {
 	return c, err
 }
 
-// CreateCommand adds a command. It returns ErrNotFound when a device is not
-// the owner's.
+// CreateCommand adds a command from a client to a camera. It returns
+// ErrNotFound unless the two devices are the owner's and linked.
 func (db *DB) CreateCommand(ctx context.Context, c Command, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error { return insertCommand(ctx, tx, c, by) })
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockCamera(ctx, tx, c.OwnerUserID, c.TargetDeviceID); err != nil {
+			return err
+		}
+		if _, err := activeLink(ctx, tx, c.TargetDeviceID, c.SourceDeviceID); err != nil {
+			return err
+		}
+		return insertCommand(ctx, tx, c, by)
+	})
 }
 
 func insertCommand(ctx context.Context, tx *sql.Tx, c Command, by Actor) error {
@@ -83,11 +91,13 @@ func (db *DB) Commands(ctx context.Context, userID, deviceID string, p Page) ([]
 	return all(ctx, db.r, scanCommand, "SELECT "+commandColumns+" FROM device_commands"+clauses, args...)
 }
 
-// PendingCommands returns the commands that the device has not answered,
-// oldest first.
+// PendingCommands returns commands that the device has not answered, oldest
+// first. When there are more than limit, those come that were never sent, or
+// not for longest: a device that never answers does not block its new commands.
 func (db *DB) PendingCommands(ctx context.Context, targetDeviceID string, limit int) ([]Command, error) {
-	const query = "SELECT " + commandColumns + ` FROM device_commands
-		WHERE target_device_id = $1 AND status IN ('queued', 'sent') ORDER BY created_at, id LIMIT $2`
+	const query = "SELECT " + commandColumns + " FROM (SELECT " + commandColumns + ` FROM device_commands
+		WHERE target_device_id = $1 AND status IN ('queued', 'sent')
+		ORDER BY COALESCE(sent_at, 0), created_at, id LIMIT $2) AS due ORDER BY created_at, id`
 	return all(ctx, db.r, scanCommand, query, targetDeviceID, limit)
 }
 

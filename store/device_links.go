@@ -139,15 +139,15 @@ func relink(ctx context.Context, tx *sql.Tx, d Device) error {
 	if _, err := change(ctx, tx, revoke, d.ID, ms(d.UpdatedAt)); err != nil {
 		return err
 	}
+	if err := failPending(ctx, tx, ReasonLinkRevoked, d.UpdatedAt, eitherSide, d.ID); err != nil {
+		return err
+	}
 	_, err := linkOpposites(ctx, tx, d, d.UpdatedAt)
 	return err
 }
 
-// reasonLinkRevoked is why the streams over a revoked link end.
-const reasonLinkRevoked = "link_revoked"
-
-// RevokeLink revokes the user's link and ends the open streams over it. It
-// returns ErrConflict when the link is revoked already.
+// RevokeLink revokes the user's link, ends the open streams over it and fails
+// its pending commands. It returns ErrConflict when the link is revoked already.
 func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		const query = "SELECT " + linkColumns + " FROM device_links WHERE id = $1 AND owner_user_id = $2"
@@ -173,9 +173,14 @@ func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error
 			return err
 		}
 		for _, s := range streams {
-			if _, _, err := endStream(ctx, tx, s, StreamCompleted, reasonLinkRevoked, at, by); err != nil {
+			if _, _, err := endStream(ctx, tx, s, StreamCompleted, ReasonLinkRevoked, at, by); err != nil {
 				return err
 			}
+		}
+		const between = `target_device_id = $3 AND source_device_id = $4`
+		err = failPending(ctx, tx, ReasonLinkRevoked, at, between, l.CameraDeviceID, l.ClientDeviceID)
+		if err != nil {
+			return err
 		}
 		return auditLink(ctx, tx, by, l, "revoke")
 	})
@@ -190,12 +195,4 @@ func activeLink(ctx context.Context, q querier, cameraID, clientID string) (Link
 	const query = "SELECT " + linkColumns + ` FROM device_links
 		WHERE camera_device_id = $1 AND client_device_id = $2 AND status = 'active'`
 	return one(ctx, q, scanLink, query, cameraID, clientID)
-}
-
-// LinkedDevices returns the ids of the devices that the device may talk to.
-func (db *DB) LinkedDevices(ctx context.Context, deviceID string) ([]string, error) {
-	const query = `SELECT client_device_id FROM device_links WHERE camera_device_id = $1 AND status = 'active'
-		UNION SELECT camera_device_id FROM device_links WHERE client_device_id = $1 AND status = 'active'
-		ORDER BY 1`
-	return all(ctx, db.r, scanText, query, deviceID)
 }

@@ -61,11 +61,11 @@ func TestRevokeLinkEndsItsStreams(t *testing.T) {
 		wantErr(t, err, nil)
 		wantErr(t, db.RevokeLink(ctx, w.user.ID, l.ID, w.by), nil)
 
-		s, err = db.StreamByID(ctx, s.ID)
+		s, err = db.Stream(ctx, w.user.ID, s.ID)
 		wantErr(t, err, nil)
 		want(t, "status", s.Status, store.StreamCompleted)
 		want(t, "reason", s.Reason, "link_revoked")
-		stays, err = db.StreamByID(ctx, stays.ID)
+		stays, err = db.Stream(ctx, w.user.ID, stays.ID)
 		wantErr(t, err, nil)
 		want(t, "the other client's stream", stays.Status, store.StreamStreaming)
 		m, err = db.MediaSession(ctx, m.ID)

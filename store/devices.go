@@ -195,12 +195,9 @@ func (db *DB) SetDeviceKey(ctx context.Context, userID, id, keyID string, by Act
 	})
 }
 
-// reasonDeviceDeleted is why a deleted device's streams end.
-const reasonDeviceDeleted = "device_deleted"
-
 // DeleteDevice deletes the user's device, its links and its tokens' key, ends
-// its open streams and its media session, and fails its pending commands. Its
-// history stays.
+// its open streams and its media session, and fails the pending commands from
+// it and to it. Its history stays.
 func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
@@ -213,9 +210,7 @@ func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) err
 		if err := endDevice(ctx, tx, id, at, by); err != nil {
 			return err
 		}
-		const fail = `UPDATE device_commands SET status = 'failed', error = $2, updated_at = $3
-			WHERE target_device_id = $1 AND status IN ('queued', 'sent')`
-		if _, err := change(ctx, tx, fail, id, reasonDeviceDeleted, ms(at)); err != nil {
+		if err := failPending(ctx, tx, ReasonDeviceDeleted, at, eitherSide, id); err != nil {
 			return err
 		}
 		const unlink = `DELETE FROM device_links WHERE camera_device_id = $1 OR client_device_id = $1`

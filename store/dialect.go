@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -69,6 +71,29 @@ func dialectOf(rawURL string) (dialect, error) {
 	default:
 		return nil, errors.New("store: the database URL must begin with sqlite or postgres")
 	}
+}
+
+// unavailable reports whether an error of either engine says that the database
+// does not answer now, rather than what it thinks of the question.
+func unavailable(err error) bool {
+	for _, lost := range []error{driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed} {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Connection exceptions, insufficient resources, and a server that
+		// shuts down, has crashed or is starting.
+		class := e.Code[:min(2, len(e.Code))]
+		return class == "08" || class == "53" || e.Code == "57P01" || e.Code == "57P02" || e.Code == "57P03"
+	}
+	return sqliteDialect{}.retryable(err)
 }
 
 // sqliteDialect is one file, one writer and many readers.

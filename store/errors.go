@@ -8,3 +8,8 @@ var ErrNotFound = errors.New("store: not found")
 // ErrConflict reports that a row is not in a state that allows the change, or
 // that a unique value is taken.
 var ErrConflict = errors.New("store: conflict")
+
+// ErrUnavailable reports that the database does not answer, or not now: the
+// same call may succeed later. What it wraps says why. A change that returns
+// it may have happened, when the connection broke during its commit.
+var ErrUnavailable = errors.New("store: unavailable")

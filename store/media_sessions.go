@@ -13,17 +13,13 @@ type MediaSession struct {
 	ID             string
 	OwnerUserID    string
 	CameraDeviceID string
-	Continuous     bool // outlives the last stream session that watches it
+	NodeID         string // the node that has it in its SFU
+	Continuous     bool   // outlives the last stream session that watches it
 	EndReason      string
+	RenewedAt      time.Time // when its node last said that it still runs
 	CreatedAt      time.Time
 	EndedAt        time.Time // zero while open
 }
-
-// The reasons for which a media session ends badly: its streams fail.
-const (
-	ReasonCameraLost        = "camera_lost"
-	ReasonCameraUnavailable = "camera_unavailable"
-)
 
 // endStatus is what becomes of the streams of a media session that ends.
 func endStatus(reason string) StreamStatus {
@@ -33,11 +29,11 @@ func endStatus(reason string) StreamStatus {
 	return StreamCompleted
 }
 
-const mediaColumns = "id, owner_user_id, camera_device_id, continuous, end_reason, created_at, ended_at"
+const mediaColumns = "id, owner_user_id, camera_device_id, node_id, continuous, end_reason, renewed_at, created_at, ended_at"
 
 func scanMediaSession(r row) (m MediaSession, err error) {
-	err = r.Scan(&m.ID, &m.OwnerUserID, &m.CameraDeviceID, &m.Continuous, &m.EndReason,
-		timeColumn{&m.CreatedAt}, timeColumn{&m.EndedAt})
+	err = r.Scan(&m.ID, &m.OwnerUserID, &m.CameraDeviceID, &m.NodeID, &m.Continuous, &m.EndReason,
+		timeColumn{&m.RenewedAt}, timeColumn{&m.CreatedAt}, timeColumn{&m.EndedAt})
 	return m, err
 }
 
@@ -56,9 +52,28 @@ func (db *DB) OpenMediaSessions(ctx context.Context) ([]MediaSession, error) {
 	return all(ctx, db.r, scanMediaSession, query)
 }
 
-// OpenMediaSession returns the camera's open media session, or makes m that.
-// An open one becomes continuous if m is. It returns ErrNotFound when the
-// device is not the owner's camera.
+// RenewMediaSessions notes that the node still runs, and with it every open
+// media session of its SFU. Their cameras are online: one that only speaks
+// WHIP has no other way to say so.
+func (db *DB) RenewMediaSessions(ctx context.Context, nodeID string, at time.Time) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		const query = `UPDATE media_sessions SET renewed_at = $2 WHERE node_id = $1 AND ended_at IS NULL`
+		if _, err := change(ctx, tx, query, nodeID, ms(at)); err != nil {
+			return err
+		}
+		const publishing = `id IN (SELECT camera_device_id FROM media_sessions WHERE node_id = $2 AND ended_at IS NULL)`
+		_, err := change(ctx, tx, setOnline+publishing, ms(at), nodeID)
+		return err
+	})
+}
+
+// setOnline is followed by which devices.
+const setOnline = `UPDATE devices SET status = 'online', last_seen_at = $1 WHERE `
+
+// OpenMediaSession returns the camera's open media session, whichever node has
+// it, or makes m that, renewed at m.CreatedAt. An open one becomes
+// continuous if m is. It returns ErrNotFound when the device is not the owner's
+// camera.
 func (db *DB) OpenMediaSession(ctx context.Context, m MediaSession, by Actor) (open MediaSession, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
 		if err := lockCamera(ctx, tx, m.OwnerUserID, m.CameraDeviceID); err != nil {
@@ -93,9 +108,12 @@ func openMedia(ctx context.Context, tx *sql.Tx, m MediaSession, by Actor) (Media
 	case !errors.Is(err, ErrNotFound):
 		return MediaSession{}, err
 	}
-	m.EndReason, m.EndedAt = "", time.Time{}
-	err = insert(ctx, tx, "media_sessions", mediaColumns, m.ID, m.OwnerUserID, m.CameraDeviceID, m.Continuous,
-		m.EndReason, ms(m.CreatedAt), ms(m.EndedAt))
+	if err := changeOne(ctx, tx, setOnline+`id = $2`, ms(m.CreatedAt), m.CameraDeviceID); err != nil {
+		return MediaSession{}, err
+	}
+	m.EndReason, m.RenewedAt, m.EndedAt = "", m.CreatedAt, time.Time{}
+	err = insert(ctx, tx, "media_sessions", mediaColumns, m.ID, m.OwnerUserID, m.CameraDeviceID, m.NodeID,
+		m.Continuous, m.EndReason, ms(m.RenewedAt), ms(m.CreatedAt), ms(m.EndedAt))
 	if err != nil {
 		return MediaSession{}, err
 	}

@@ -21,7 +21,7 @@ func TestOwnership(t *testing.T) {
 		cmd, r := w.command(), w.recording()
 		wantErr(t, db.CreateCommand(ctx, cmd, w.by), nil)
 		wantErr(t, db.CreateRecording(ctx, r, w.by), nil)
-		wantErr(t, db.FinishRecording(ctx, r.ID, 0, 0, storetest.Now()), nil)
+		wantErr(t, db.FinishRecording(ctx, r.ID, "", 0, 0, storetest.Now()), nil)
 		link, err := db.ActiveLink(ctx, w.camera.ID, w.client.ID)
 		wantErr(t, err, nil)
 		session := store.Session{

@@ -29,7 +29,7 @@ func one[T any](ctx context.Context, q querier, scan func(row) (T, error), query
 		if err == sql.ErrNoRows { //nolint:errorlint // Scan returns it bare
 			err = ErrNotFound
 		}
-		return zero, err
+		return zero, outage(ctx, err)
 	}
 	return v, nil
 }
@@ -38,7 +38,7 @@ func one[T any](ctx context.Context, q querier, scan func(row) (T, error), query
 func all[T any](ctx context.Context, q querier, scan func(row) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return nil, outage(ctx, err)
 	}
 	defer rows.Close() //nolint:errcheck // Err below reports what matters
 	var list []T
@@ -49,7 +49,7 @@ func all[T any](ctx context.Context, q querier, scan func(row) (T, error), query
 		}
 		list = append(list, v)
 	}
-	return list, rows.Err()
+	return list, outage(ctx, rows.Err())
 }
 
 // scanText reads a single text column.

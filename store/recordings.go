@@ -82,23 +82,28 @@ func (db *DB) CreateRecording(ctx context.Context, r Recording, by Actor) error 
 
 // FinishRecording makes a running recording ready. It returns ErrConflict when
 // the recording has ended before.
-func (db *DB) FinishRecording(ctx context.Context, id string, duration time.Duration, size int64, at time.Time) error {
-	return db.endRecording(ctx, id, RecordingReady, duration, size, "", at)
+//
+// An empty contentType leaves the one that it has.
+func (db *DB) FinishRecording(
+	ctx context.Context, id, contentType string, duration time.Duration, size int64, at time.Time,
+) error {
+	return db.endRecording(ctx, id, RecordingReady, contentType, duration, size, "", at)
 }
 
 // FailRecording makes a running recording failed. It returns ErrConflict when
 // the recording has ended before.
 func (db *DB) FailRecording(ctx context.Context, id, reason string, at time.Time) error {
-	return db.endRecording(ctx, id, RecordingFailed, 0, 0, reason, at)
+	return db.endRecording(ctx, id, RecordingFailed, "", 0, 0, reason, at)
 }
 
-func (db *DB) endRecording(ctx context.Context, id string, to RecordingStatus, duration time.Duration, size int64,
-	errText string, at time.Time,
+func (db *DB) endRecording(ctx context.Context, id string, to RecordingStatus, contentType string, duration time.Duration,
+	size int64, errText string, at time.Time,
 ) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		const query = `UPDATE recordings SET status = $2, duration_ms = $3, size = $4, error = $5, ended_at = $6,
-			updated_at = $6 WHERE id = $1 AND status = 'recording' RETURNING owner_user_id`
-		owner, err := one(ctx, tx, scanText, query, id, to, duration.Milliseconds(), size, errText, ms(at))
+			updated_at = $6, content_type = CASE WHEN $7 = '' THEN content_type ELSE $7 END
+			WHERE id = $1 AND status = 'recording' RETURNING owner_user_id`
+		owner, err := one(ctx, tx, scanText, query, id, to, duration.Milliseconds(), size, errText, ms(at), contentType)
 		if errors.Is(err, ErrNotFound) {
 			return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1`, id)
 		}

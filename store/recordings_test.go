@@ -33,11 +33,12 @@ func TestRecordings(t *testing.T) {
 		_, err = db.DeleteRecording(ctx, w.user.ID, r.ID, w.by)
 		wantErr(t, err, store.ErrConflict)
 
-		wantErr(t, db.FinishRecording(ctx, r.ID, 1234*time.Millisecond, 1<<40, at), nil)
-		wantErr(t, db.FinishRecording(ctx, r.ID, 0, 0, at), store.ErrConflict)
+		wantErr(t, db.FinishRecording(ctx, r.ID, "video/x-matroska", 1234*time.Millisecond, 1<<40, at), nil)
+		wantErr(t, db.FinishRecording(ctx, r.ID, "", 0, 0, at), store.ErrConflict)
 		wantErr(t, db.FailRecording(ctx, lost.ID, "no_media", at), nil)
 		wantErr(t, db.FailRecording(ctx, lost.ID, "again", at), store.ErrConflict)
 		wantErr(t, db.FailRecording(ctx, "unknown", "", at), store.ErrNotFound)
+		r.ContentType = "video/x-matroska"
 		r.Status, r.Duration, r.Size, r.EndedAt, r.UpdatedAt = store.RecordingReady, 1234*time.Millisecond, 1<<40, at, at
 		lost.Status, lost.Error, lost.EndedAt, lost.UpdatedAt = store.RecordingFailed, "no_media", at, at
 		got, err := db.Recording(ctx, w.user.ID, r.ID)

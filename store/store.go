@@ -1,3 +1,4 @@
+// Package store is the database: one type per row, one method per question.
 package store
 
 import (
@@ -86,7 +87,7 @@ func (db *DB) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := db.once(ctx, f)
 		if err == nil || attempt == maxAttempts || !db.dialect.retryable(err) {
-			return db.sentinel(err)
+			return db.sentinel(ctx, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -112,8 +113,9 @@ func (db *DB) once(ctx context.Context, f func(tx *sql.Tx) error) error {
 }
 
 // sentinel turns what the driver reports about a row into ErrNotFound or
-// ErrConflict, and leaves every other error alone.
-func (db *DB) sentinel(err error) error {
+// ErrConflict, about its connection into ErrUnavailable, and leaves every other
+// error alone.
+func (db *DB) sentinel(ctx context.Context, err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
 		return err
@@ -124,8 +126,17 @@ func (db *DB) sentinel(err error) error {
 	case db.dialect.violation(err) == violatesForeignKey:
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	default:
+		return outage(ctx, err)
+	}
+}
+
+// outage makes an error an ErrUnavailable if that is what it means. When the
+// caller itself has given up, that is not the database's fault.
+func outage(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrUnavailable) || !unavailable(err) {
 		return err
 	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -10,6 +10,15 @@ import (
 // StreamStatus is the state of a stream session.
 type StreamStatus string
 
+// The reasons that the store itself gives, or judges by: a media session that
+// ends for one of the first two has failed its streams. They are API.
+const (
+	ReasonCameraLost        = "camera_lost"
+	ReasonCameraUnavailable = "camera_unavailable"
+	ReasonLinkRevoked       = "link_revoked"
+	ReasonDeviceDeleted     = "device_deleted"
+)
+
 // The stream states: requested -> streaming -> completed, cancelled or failed.
 const (
 	StreamRequested StreamStatus = "requested"
@@ -71,18 +80,21 @@ func (db *DB) RequestStream(ctx context.Context, s Stream, cmd Command, by Actor
 		if publishing {
 			made.Status, made.MediaSessionID, made.StartedAt = StreamStreaming, m.ID, s.CreatedAt
 		}
-		if err := insertStream(ctx, tx, made, by); err != nil || publishing {
+		if publishing {
+			return insertStream(ctx, tx, made, "", by)
+		}
+		if err := insertCommand(ctx, tx, cmd, by); err != nil {
 			return err
 		}
-		return insertCommand(ctx, tx, cmd, by)
+		return insertStream(ctx, tx, made, cmd.ID, by)
 	})
 	return made, err
 }
 
-func insertStream(ctx context.Context, tx *sql.Tx, s Stream, by Actor) error {
-	err := insert(ctx, tx, "stream_sessions", streamColumns, s.ID, s.OwnerUserID, s.CameraDeviceID,
+func insertStream(ctx context.Context, tx *sql.Tx, s Stream, commandID string, by Actor) error {
+	err := insert(ctx, tx, "stream_sessions", streamColumns+", command_id", s.ID, s.OwnerUserID, s.CameraDeviceID,
 		s.RequesterDeviceID, s.Status, s.Reason, s.MediaProvider, text(s.MediaSessionID), s.StreamKey,
-		ms(s.CreatedAt), ms(s.UpdatedAt), ms(s.StartedAt), ms(s.EndedAt))
+		ms(s.CreatedAt), ms(s.UpdatedAt), ms(s.StartedAt), ms(s.EndedAt), text(commandID))
 	if err != nil {
 		return err
 	}
@@ -113,6 +125,12 @@ func (db *DB) AcceptStream(ctx context.Context, cameraID, id string, m MediaSess
 		if s, err = one(ctx, tx, scanStream, accept, id, open.ID, ms(m.CreatedAt)); err != nil {
 			return err
 		}
+		// Accepting is the answer, whether or not the camera also acknowledges.
+		const answered = `UPDATE device_commands SET status = 'acknowledged', ack_at = $2, updated_at = $2
+			WHERE id = (SELECT command_id FROM stream_sessions WHERE id = $1) AND status IN ('queued', 'sent')`
+		if _, err := change(ctx, tx, answered, id, ms(m.CreatedAt)); err != nil {
+			return err
+		}
 		return audit(ctx, tx, by, s.OwnerUserID, "stream", "accept", id, details{"mediaSessionId": open.ID})
 	})
 	return s, open, err
@@ -136,7 +154,8 @@ func lockStream(ctx context.Context, tx *sql.Tx, where string, args ...any) (Str
 // watches and it is not continuous: that one is returned then, the zero
 // MediaSession otherwise. Status is StreamFailed, or anything else for an
 // orderly end: completed if the stream was streaming, cancelled if it was only
-// requested. An empty reason keeps the one that the request gave. It returns
+// requested. The command that asked the camera for it fails with it, unless it
+// was answered. An empty reason keeps the one that the request gave. It returns
 // ErrConflict when the stream has ended before.
 func (db *DB) EndStream(ctx context.Context, userID, id string, status StreamStatus, reason string, at time.Time,
 	by Actor,
@@ -186,6 +205,10 @@ func closeStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus,
 	if err != nil {
 		return Stream{}, err
 	}
+	const asked = `id = (SELECT command_id FROM stream_sessions WHERE id = $3)`
+	if err := failPending(ctx, tx, errStreamEnded, at, asked, s.ID); err != nil {
+		return Stream{}, err
+	}
 	return ended, audit(ctx, tx, by, s.OwnerUserID, "stream", "end", s.ID, details{"status": status, "reason": reason})
 }
 
@@ -194,7 +217,7 @@ func closeStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus,
 func endDevice(ctx context.Context, tx *sql.Tx, id string, at time.Time, by Actor) error {
 	m, err := runningMedia(ctx, tx, id)
 	if err == nil {
-		_, err = endMedia(ctx, tx, m.ID, reasonDeviceDeleted, at, by)
+		_, err = endMedia(ctx, tx, m.ID, ReasonDeviceDeleted, at, by)
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
@@ -206,7 +229,7 @@ func endDevice(ctx context.Context, tx *sql.Tx, id string, at time.Time, by Acto
 		return err
 	}
 	for _, s := range streams {
-		if _, _, err := endStream(ctx, tx, s, StreamCompleted, reasonDeviceDeleted, at, by); err != nil {
+		if _, _, err := endStream(ctx, tx, s, StreamCompleted, ReasonDeviceDeleted, at, by); err != nil {
 			return err
 		}
 	}
@@ -219,10 +242,12 @@ func (db *DB) Stream(ctx context.Context, userID, id string) (Stream, error) {
 	return one(ctx, db.r, scanStream, query, id, userID)
 }
 
-// StreamByID returns a stream whoever owns it: it is for checking a media
-// token that names it.
-func (db *DB) StreamByID(ctx context.Context, id string) (Stream, error) {
-	return one(ctx, db.r, scanStream, "SELECT "+streamColumns+" FROM stream_sessions WHERE id = $1", id)
+// FirstWatcher returns the oldest stream that watches a media session, whoever
+// owns it, or ErrNotFound when nobody watches.
+func (db *DB) FirstWatcher(ctx context.Context, mediaSessionID string) (Stream, error) {
+	const query = "SELECT " + streamColumns + ` FROM stream_sessions
+		WHERE media_session_id = $1 AND status = 'streaming' ORDER BY created_at, id LIMIT 1`
+	return one(ctx, db.r, scanStream, query, mediaSessionID)
 }
 
 // Streams lists the user's streams, those of one device unless deviceID is

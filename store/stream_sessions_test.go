@@ -182,3 +182,54 @@ func TestChangesAreAudited(t *testing.T) {
 		want(t, "open streams", open, nil)
 	})
 }
+
+func TestFirstWatcher(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		other := w
+		other.client = storetest.Client(t, db, w.user.ID)
+		first, second := w.request(t), other.request(t)
+		_, m := w.accept(t, second.ID)
+		got, err := db.FirstWatcher(t.Context(), m.ID)
+		wantErr(t, err, nil)
+		want(t, "watcher while the older one is not accepted", got.ID, second.ID)
+		w.accept(t, first.ID)
+		got, err = db.FirstWatcher(t.Context(), m.ID)
+		wantErr(t, err, nil)
+		want(t, "watcher", got.ID, first.ID)
+		w.end(t, first.ID)
+		got, err = db.FirstWatcher(t.Context(), m.ID)
+		wantErr(t, err, nil)
+		want(t, "watcher that is left", got.ID, second.ID)
+		w.end(t, second.ID)
+		_, err = db.FirstWatcher(t.Context(), m.ID)
+		wantErr(t, err, store.ErrNotFound)
+	})
+}
+
+func TestRenewMediaSessions(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		mine, other := newWorld(t, db), newWorld(t, db)
+		m, foreign := mine.media(), other.media()
+		foreign.NodeID = "another node"
+		for _, row := range []store.MediaSession{m, foreign} {
+			open, err := db.OpenMediaSession(ctx, row, store.Actor{})
+			wantErr(t, err, nil)
+			want(t, "media session", open, row)
+		}
+		again := m
+		again.NodeID = foreign.NodeID
+		open, err := db.OpenMediaSession(ctx, again, mine.by)
+		wantErr(t, err, nil)
+		want(t, "media session that another node has", open, m)
+
+		m.RenewedAt = m.RenewedAt.Add(time.Minute)
+		wantErr(t, db.RenewMediaSessions(ctx, m.NodeID, m.RenewedAt), nil)
+		list, err := db.OpenMediaSessions(ctx)
+		wantErr(t, err, nil)
+		want(t, "media sessions", list, []store.MediaSession{m, foreign})
+	})
+}

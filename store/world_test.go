@@ -44,8 +44,9 @@ func (w world) stream() store.Stream {
 }
 
 func (w world) media() store.MediaSession {
+	at := storetest.Now()
 	return store.MediaSession{
-		ID: storetest.ID(), OwnerUserID: w.user.ID, CameraDeviceID: w.camera.ID, CreatedAt: storetest.Now(),
+		ID: storetest.ID(), OwnerUserID: w.user.ID, CameraDeviceID: w.camera.ID, NodeID: "node", RenewedAt: at, CreatedAt: at,
 	}
 }
 

@@ -45,6 +45,13 @@ func From(ctx context.Context) (Principal, bool) {
 	return p, ok
 }
 
+// Caller is From for operations behind the middleware, which lets nobody
+// through without a Principal.
+func Caller(ctx context.Context) Principal {
+	p, _ := From(ctx)
+	return p
+}
+
 // Authenticator checks credentials; *Service is the product's.
 type Authenticator interface {
 	// Session returns who the session cookie among cookies stands for, and

@@ -47,7 +47,12 @@ type env struct {
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	e := &env{T: t, db: storetest.SQLite(t)}
+	return newEnvOn(t, storetest.SQLite(t))
+}
+
+func newEnvOn(t *testing.T, db *store.DB) *env {
+	t.Helper()
+	e := &env{T: t, db: db}
 	logger := slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	service, err := auth.New(auth.Config{
 		Store: e.db, Secret: []byte(testSecret), TrustedOrigins: []string{"https://app.example"}, Logger: logger,

@@ -2,11 +2,13 @@
 // and their answers back.
 //
 // A command is a row first; the gateway then delivers it, at once or when the
-// camera connects, at least once until the camera has answered.
+// camera connects, and again until the camera has answered. One that is not
+// answered in the end has failed.
 package commands
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,17 +23,33 @@ import (
 	"github.com/securecam/securecam/store"
 )
 
-// Store is what commands needs from the database.
-type Store interface {
-	Device(ctx context.Context, userID, id string) (store.Device, error)
-	ActiveLink(ctx context.Context, cameraID, clientID string) (store.Link, error)
+// Rows are the commands in the database.
+type Rows interface {
 	CreateCommand(ctx context.Context, c store.Command, by store.Actor) error
 	Command(ctx context.Context, userID, id string) (store.Command, error)
 	Commands(ctx context.Context, userID, deviceID string, p store.Page) ([]store.Command, error)
-	PendingCommands(ctx context.Context, targetDeviceID string, limit int) ([]store.Command, error)
-	MarkCommandSent(ctx context.Context, id string, at time.Time) error
 	AckCommand(ctx context.Context, targetDeviceID, id string, to store.CommandStatus, result json.RawMessage,
 		errText string, at time.Time, by store.Actor) (store.Command, error)
+}
+
+// Queue is the commands that are not answered.
+type Queue interface {
+	PendingCommands(ctx context.Context, targetDeviceID string, limit int) ([]store.Command, error)
+	MarkCommandSent(ctx context.Context, id string, at time.Time) error
+	ClaimCommands(ctx context.Context, c store.CommandClaim) ([]store.Command, error)
+	ExpireCommands(ctx context.Context, e store.CommandExpiry) ([]store.Command, error)
+}
+
+// Devices reads devices.
+type Devices interface {
+	Device(ctx context.Context, userID, id string) (store.Device, error)
+}
+
+// Store is what commands needs from the database.
+type Store interface {
+	Rows
+	Queue
+	Devices
 }
 
 // Gateway carries events to and from devices.
@@ -41,24 +59,53 @@ type Gateway interface {
 	OnConnect(hook func(ctx context.Context, deviceID string))
 }
 
-// Config holds what commands needs.
+// Config holds what commands needs. Every period has a default.
 type Config struct {
 	Store   Store
 	Gateway Gateway
 	Logger  *slog.Logger     // may be nil
 	Now     func() time.Time // time.Now if nil
+
+	// AckTimeout is how long a camera may take to answer before it gets a
+	// command again. Default 10 s.
+	AckTimeout time.Duration
+	// Retries is how often it gets it again before the command fails. Default 3.
+	Retries int
+	// Deadline fails a command that is not answered, whether it was sent or
+	// not. Default 10 min.
+	Deadline time.Duration
+	// Interval is how often Run looks for such commands. Default 5 s.
+	Interval time.Duration
+	// CommandsPerTick bounds how many it then sends, and fails. Default 256.
+	CommandsPerTick int
 }
 
-// Service is the feature.
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.AckTimeout = cmp.Or(c.AckTimeout, 10*time.Second)
+	c.Retries = cmp.Or(c.Retries, 3)
+	c.Deadline = cmp.Or(c.Deadline, 10*time.Minute)
+	c.Interval = cmp.Or(c.Interval, 5*time.Second)
+	c.CommandsPerTick = cmp.Or(c.CommandsPerTick, 256)
+	return c
+}
+
+// Service is the feature. It is safe for concurrent use.
 type Service struct {
-	cfg Config
-	log *slog.Logger
+	cfg     Config
+	log     *slog.Logger
+	failing bool // belongs to Run
 }
 
 const (
 	maxJSON = 8 << 10 // payload and result each
-	// maxBacklog bounds what one connection gets at once, oldest first; it
-	// fits into the gateway's queue. More is left for the next connection.
+	// maxBacklog bounds what one device gets at once; it fits into the
+	// gateway's queue. Run sends the rest.
 	maxBacklog = 50
 )
 
@@ -77,14 +124,10 @@ var (
 	ErrEnded = fault.New(fault.Conflict, "command_ended", "That command has been answered already.")
 )
 
-// New returns the feature and registers what it does on the gateway.
+// New returns the feature and registers what it does on the gateway; the
+// caller runs its Run.
 func New(cfg Config) *Service {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
+	cfg = cfg.withDefaults()
 	s := &Service{cfg: cfg, log: cfg.Logger}
 	cfg.Gateway.Handle(eventAck, s.handleAckEvent)
 	cfg.Gateway.OnConnect(s.deliverPending)
@@ -120,7 +163,11 @@ func (s *Service) Send(ctx context.Context, p auth.Principal, r Request) (store.
 		CommandType: r.CommandType, Payload: payload,
 		Status: store.CommandQueued, CreatedAt: now, UpdatedAt: now,
 	}
-	if err := s.cfg.Store.CreateCommand(ctx, c, p.Actor()); err != nil {
+	err = s.cfg.Store.CreateCommand(ctx, c, p.Actor())
+	if errors.Is(err, store.ErrNotFound) { // both devices exist, so it is the link that does not
+		return store.Command{}, ErrNotLinked.With(err)
+	}
+	if err != nil {
 		return store.Command{}, err
 	}
 	return s.dispatch(ctx, c), nil
@@ -140,7 +187,8 @@ func (s *Service) source(p auth.Principal, wanted string) (string, error) {
 	}
 }
 
-// permit allows linked clients to command cameras.
+// permit allows clients to command cameras; that the two are linked is for the
+// store to see, in the transaction that makes the command.
 func (s *Service) permit(ctx context.Context, p auth.Principal, sourceID, targetID string) error {
 	source, err := s.cfg.Store.Device(ctx, p.UserID, sourceID)
 	if err != nil {
@@ -153,11 +201,7 @@ func (s *Service) permit(ctx context.Context, p auth.Principal, sourceID, target
 	if source.Role != store.RoleClient || target.Role != store.RoleCamera {
 		return ErrWrongRole
 	}
-	_, err = s.cfg.Store.ActiveLink(ctx, targetID, sourceID)
-	if errors.Is(err, store.ErrNotFound) {
-		return ErrNotLinked.With(err)
-	}
-	return err
+	return nil
 }
 
 // Command returns a command of p's user; to a device only its own.
@@ -209,60 +253,17 @@ func (s *Service) Ack(ctx context.Context, p auth.Principal, id string, a Answer
 	return c, nil
 }
 
-// Dispatch delivers a command whose row is committed, when its camera is
-// connected to any node. Otherwise the row waits for the camera.
-func (s *Service) Dispatch(ctx context.Context, c store.Command) { s.dispatch(ctx, c) }
-
-// dispatch returns the command as it is afterwards.
-func (s *Service) dispatch(ctx context.Context, c store.Command) store.Command {
-	delivered, err := s.cfg.Gateway.Send(ctx, c.TargetDeviceID, eventReceived, toCommand(c))
-	if err != nil {
-		s.log.Warn("command not delivered", slog.String("command", c.ID), slog.Any("err", err))
-	}
-	if !delivered {
-		return c
-	}
-	at := s.now()
-	switch err := s.cfg.Store.MarkCommandSent(ctx, c.ID, at); {
-	case err == nil:
-		if c.Status == store.CommandSent {
-			c.RetryCount++
-		}
-		c.Status, c.SentAt = store.CommandSent, at
-	case errors.Is(err, store.ErrConflict): // the camera was faster
-		if answered, err := s.cfg.Store.Command(ctx, c.OwnerUserID, c.ID); err == nil {
-			return answered
-		}
-	default:
-		s.log.Warn("command not marked as sent", slog.String("command", c.ID), slog.Any("err", err))
-	}
-	return c
-}
-
-// deliverPending gives a device that has connected what it has not answered.
-func (s *Service) deliverPending(ctx context.Context, deviceID string) {
-	pending, err := s.cfg.Store.PendingCommands(ctx, deviceID, maxBacklog)
-	if err != nil {
-		s.log.Error("pending commands not read", slog.String("device", deviceID), slog.Any("err", err))
-		return
-	}
-	for _, c := range pending {
-		after := s.dispatch(ctx, c)
-		if after.Status == c.Status && after.RetryCount == c.RetryCount {
-			return // gone again
-		}
-		if c.Status == store.CommandQueued && after.Status == store.CommandSent {
-			s.tellSource(ctx, after)
-		}
-	}
-}
-
 // tellSource reports a command's new status to the device that sent it. When
 // that is away, it reads the status when it is back.
 func (s *Service) tellSource(ctx context.Context, c store.Command) {
-	if _, err := s.cfg.Gateway.Send(ctx, c.SourceDeviceID, eventStatus, toCommand(c)); err != nil {
+	if err := s.tell(ctx, c); err != nil {
 		s.log.Warn("command status not sent", slog.String("command", c.ID), slog.Any("err", err))
 	}
+}
+
+func (s *Service) tell(ctx context.Context, c store.Command) error {
+	_, err := s.cfg.Gateway.Send(ctx, c.SourceDeviceID, eventStatus, toCommand(c))
+	return err
 }
 
 // compact returns v without blanks, {} for nothing.

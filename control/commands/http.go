@@ -72,9 +72,7 @@ type listOutput struct{ Body rest.List[Command] }
 
 // Mount adds the routes of this package.
 func (s *Service) Mount(_ fiber.Router, api huma.API) {
-	op := func(method, path, summary string, security []map[string][]string) huma.Operation {
-		return huma.Operation{Method: method, Path: path, Summary: summary, Tags: []string{"commands"}, Security: security}
-	}
+	op := rest.Operations("commands")
 	send := op(http.MethodPost, "/commands", "Send a command to a camera", auth.Either)
 	send.DefaultStatus = http.StatusCreated
 	rest.Register(api, send, s.handleSend)
@@ -84,7 +82,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 }
 
 func (s *Service) handleSend(ctx context.Context, in *sendInput) (*commandOutput, error) {
-	return answer(s.Send(ctx, principal(ctx), Request{
+	return answer(s.Send(ctx, auth.Caller(ctx), Request{
 		SourceDeviceID: in.Body.SourceDeviceID, TargetDeviceID: in.Body.TargetDeviceID,
 		CommandType: in.Body.CommandType, Payload: in.Body.Payload,
 	}))
@@ -95,7 +93,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Commands(ctx, principal(ctx), page)
+	rows, err := s.Commands(ctx, auth.Caller(ctx), page)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +103,11 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 }
 
 func (s *Service) handleGet(ctx context.Context, in *commandInput) (*commandOutput, error) {
-	return answer(s.Command(ctx, principal(ctx), in.ID))
+	return answer(s.Command(ctx, auth.Caller(ctx), in.ID))
 }
 
 func (s *Service) handleAck(ctx context.Context, in *ackInput) (*commandOutput, error) {
-	return answer(s.Ack(ctx, principal(ctx), in.ID, Answer{
+	return answer(s.Ack(ctx, auth.Caller(ctx), in.ID, Answer{
 		Status: store.CommandStatus(in.Body.Status), Result: in.Body.Result, Error: in.Body.Error,
 	}))
 }
@@ -119,10 +117,4 @@ func answer(c store.Command, err error) (*commandOutput, error) {
 		return nil, err
 	}
 	return &commandOutput{Body: toCommand(c)}, nil
-}
-
-// principal is who the middleware let through.
-func principal(ctx context.Context) auth.Principal {
-	p, _ := auth.From(ctx)
-	return p
 }

@@ -3,6 +3,7 @@
 package devices
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -99,12 +100,7 @@ func (s *Service) Register(ctx context.Context, p auth.Principal, d store.Device
 	now := s.now()
 	d.ID, d.UserID, d.TokenKeyID = newID(), p.UserID, newID()
 	d.Status, d.LastSeenAt, d.CreatedAt, d.UpdatedAt = store.DeviceOnline, now, now, now
-	switch {
-	case d.Role == store.RoleClient:
-		d.RecordingPolicy = store.RecordOff
-	case d.RecordingPolicy == "":
-		d.RecordingPolicy = store.RecordSession
-	}
+	d.RecordingPolicy = policy(d.Role, d.RecordingPolicy)
 	links, err := s.cfg.Store.RegisterDevice(ctx, d, p.Actor())
 	if err != nil {
 		return store.Device{}, Token{}, nil, err
@@ -115,6 +111,14 @@ func (s *Service) Register(ctx context.Context, p auth.Principal, d store.Device
 	}
 	s.log.Info("device registered", slog.String("device", d.ID), slog.String("role", string(d.Role)))
 	return d, token, links, nil
+}
+
+// policy returns how a device that gets a role is recorded.
+func policy(role store.DeviceRole, wanted store.RecordingPolicy) store.RecordingPolicy {
+	if role == store.RoleClient {
+		return store.RecordOff
+	}
+	return cmp.Or(wanted, store.RecordSession)
 }
 
 // Device returns a device of p's user.
@@ -133,11 +137,20 @@ func (s *Service) Devices(ctx context.Context, p auth.Principal, page store.Page
 }
 
 // Update changes a device. A device whose role changes needs a new token, and
-// is disconnected: its old one no longer holds.
+// is disconnected: its old one no longer holds. It is recorded as if it had been
+// registered in its new role.
 func (s *Service) Update(ctx context.Context, p auth.Principal, id string, c store.DeviceChange) (store.Device, error) {
 	before, err := s.cfg.Store.Device(ctx, p.UserID, id)
 	if err != nil || c == (store.DeviceChange{}) {
 		return s.seen(before), err
+	}
+	if c.Role != nil && *c.Role != before.Role {
+		var wanted store.RecordingPolicy
+		if c.RecordingPolicy != nil {
+			wanted = *c.RecordingPolicy
+		}
+		wanted = policy(*c.Role, wanted)
+		c.RecordingPolicy = &wanted
 	}
 	d, err := s.cfg.Store.UpdateDevice(ctx, p.UserID, id, c, p.Actor())
 	if errors.Is(err, store.ErrConflict) {

@@ -283,6 +283,26 @@ func TestUpdate(t *testing.T) {
 	w.call("token:"+r.Token, "POST", path+"/heartbeat", "", 401, nil)
 }
 
+func TestPolicyFollowsTheRole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := "/devices/" + w.register(`{"name":"Phone","role":"client"}`).Device.ID
+	for _, step := range []struct{ body, want string }{
+		{`{"role":"camera"}`, "session"},
+		{`{"role":"camera","recordingPolicy":"off"}`, "off"},
+		{`{"role":"client","recordingPolicy":"continuous"}`, "off"},
+		{`{"role":"camera","recordingPolicy":"continuous"}`, "continuous"},
+		{`{"role":"camera"}`, "continuous"},
+		{`{"role":"client"}`, "off"},
+	} {
+		var d devices.Device
+		w.call("user:"+w.user, "PATCH", path, step.body, 200, &d)
+		if d.RecordingPolicy != step.want {
+			t.Errorf("after %s it is recorded %s, want %s", step.body, d.RecordingPolicy, step.want)
+		}
+	}
+}
+
 func TestRoleOfABusyDevice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -115,9 +115,7 @@ type listOutput struct{ Body rest.List[Device] }
 
 // Mount adds the routes of this package.
 func (s *Service) Mount(_ fiber.Router, api huma.API) {
-	op := func(method, path, summary string, security []map[string][]string) huma.Operation {
-		return huma.Operation{Method: method, Path: path, Summary: summary, Tags: []string{"devices"}, Security: security}
-	}
+	op := rest.Operations("devices")
 	register := op(http.MethodPost, "/devices/register", "Register a device", auth.Session)
 	register.DefaultStatus = http.StatusCreated
 	rest.Register(api, register, s.handleRegister)
@@ -130,7 +128,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 }
 
 func (s *Service) handleRegister(ctx context.Context, in *registerInput) (*registerOutput, error) {
-	d, token, links, err := s.Register(ctx, principal(ctx), store.Device{
+	d, token, links, err := s.Register(ctx, auth.Caller(ctx), store.Device{
 		Name: in.Body.Name, Role: store.DeviceRole(in.Body.Role), Platform: in.Body.Platform,
 		AppVersion: in.Body.AppVersion, PushToken: in.Body.PushToken,
 		RecordingPolicy: store.RecordingPolicy(in.Body.RecordingPolicy),
@@ -149,7 +147,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Devices(ctx, principal(ctx), page)
+	rows, err := s.Devices(ctx, auth.Caller(ctx), page)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +157,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 }
 
 func (s *Service) handleGet(ctx context.Context, in *idInput) (*deviceOutput, error) {
-	d, err := s.Device(ctx, principal(ctx), in.ID)
+	d, err := s.Device(ctx, auth.Caller(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +165,7 @@ func (s *Service) handleGet(ctx context.Context, in *idInput) (*deviceOutput, er
 }
 
 func (s *Service) handleUpdate(ctx context.Context, in *updateInput) (*deviceOutput, error) {
-	d, err := s.Update(ctx, principal(ctx), in.ID, store.DeviceChange{
+	d, err := s.Update(ctx, auth.Caller(ctx), in.ID, store.DeviceChange{
 		Name: in.Body.Name, Platform: in.Body.Platform, AppVersion: in.Body.AppVersion, PushToken: in.Body.PushToken,
 		Role: as[store.DeviceRole](in.Body.Role), RecordingPolicy: as[store.RecordingPolicy](in.Body.RecordingPolicy),
 	})
@@ -178,11 +176,11 @@ func (s *Service) handleUpdate(ctx context.Context, in *updateInput) (*deviceOut
 }
 
 func (s *Service) handleDelete(ctx context.Context, in *idInput) (*struct{}, error) {
-	return nil, s.Delete(ctx, principal(ctx), in.ID)
+	return nil, s.Delete(ctx, auth.Caller(ctx), in.ID)
 }
 
 func (s *Service) handleRotate(ctx context.Context, in *idInput) (*tokenOutput, error) {
-	d, token, err := s.Rotate(ctx, principal(ctx), in.ID)
+	d, token, err := s.Rotate(ctx, auth.Caller(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +190,7 @@ func (s *Service) handleRotate(ctx context.Context, in *idInput) (*tokenOutput, 
 }
 
 func (s *Service) handleHeartbeat(ctx context.Context, in *idInput) (*heartbeatOutput, error) {
-	d, err := s.Heartbeat(ctx, principal(ctx), in.ID)
+	d, err := s.Heartbeat(ctx, auth.Caller(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -208,10 +206,4 @@ func as[T ~string](v *string) *T {
 	}
 	t := T(*v)
 	return &t
-}
-
-// principal is who the middleware let through.
-func principal(ctx context.Context) auth.Principal {
-	p, _ := auth.From(ctx)
-	return p
 }

@@ -51,18 +51,16 @@ type deleteInput struct {
 
 // Mount adds the routes of this package.
 func (s *Service) Mount(_ fiber.Router, api huma.API) {
-	op := func(method, path, summary string) huma.Operation {
-		return huma.Operation{Method: method, Path: path, Summary: summary, Tags: []string{"device-links"}, Security: auth.Session}
-	}
-	create := op(http.MethodPost, "/device-links", "Link a camera and a client")
+	op := rest.Operations("device-links")
+	create := op(http.MethodPost, "/device-links", "Link a camera and a client", auth.Session)
 	create.DefaultStatus = http.StatusCreated
 	rest.Register(api, create, s.handleCreate)
-	rest.Register(api, op(http.MethodGet, "/device-links", "List device links, newest first"), s.handleList)
-	rest.Register(api, op(http.MethodDelete, "/device-links/{id}", "Revoke a device link"), s.handleDelete)
+	rest.Register(api, op(http.MethodGet, "/device-links", "List device links, newest first", auth.Session), s.handleList)
+	rest.Register(api, op(http.MethodDelete, "/device-links/{id}", "Revoke a device link", auth.Session), s.handleDelete)
 }
 
 func (s *Service) handleCreate(ctx context.Context, in *createInput) (*linkOutput, error) {
-	l, err := s.Create(ctx, principal(ctx), in.Body.CameraDeviceID, in.Body.ClientDeviceID)
+	l, err := s.Create(ctx, auth.Caller(ctx), in.Body.CameraDeviceID, in.Body.ClientDeviceID)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +72,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Links(ctx, principal(ctx), in.DeviceID, page)
+	rows, err := s.Links(ctx, auth.Caller(ctx), in.DeviceID, page)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +82,5 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 }
 
 func (s *Service) handleDelete(ctx context.Context, in *deleteInput) (*struct{}, error) {
-	return nil, s.Revoke(ctx, principal(ctx), in.ID)
-}
-
-// principal is who the middleware let through.
-func principal(ctx context.Context) auth.Principal {
-	p, _ := auth.From(ctx)
-	return p
+	return nil, s.Revoke(ctx, auth.Caller(ctx), in.ID)
 }

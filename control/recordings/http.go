@@ -70,11 +70,7 @@ type downloadOutput struct{ Body DownloadURL }
 
 // Mount adds the routes of this package.
 func (s *Service) Mount(_ fiber.Router, api huma.API) {
-	op := func(method, path, summary string, security []map[string][]string) huma.Operation {
-		return huma.Operation{
-			Method: method, Path: path, Summary: summary, Tags: []string{"recordings"}, Security: security,
-		}
-	}
+	op := rest.Operations("recordings")
 	const one = "/recordings/{id}"
 	remove := op(http.MethodDelete, one, "Delete a recording and its file", auth.Session)
 	remove.DefaultStatus = http.StatusNoContent
@@ -89,7 +85,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.List(ctx, principal(ctx), store.RecordingFilter{
+	rows, err := s.List(ctx, auth.Caller(ctx), store.RecordingFilter{
 		CameraDeviceID: in.CameraDeviceID, StreamID: in.StreamID, Status: store.RecordingStatus(in.Status),
 	}, page)
 	if err != nil {
@@ -101,7 +97,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 }
 
 func (s *Service) handleGet(ctx context.Context, in *recordingInput) (*recordingOutput, error) {
-	r, err := s.Recording(ctx, principal(ctx), in.ID)
+	r, err := s.Recording(ctx, auth.Caller(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +105,7 @@ func (s *Service) handleGet(ctx context.Context, in *recordingInput) (*recording
 }
 
 func (s *Service) handleDownload(ctx context.Context, in *downloadInput) (*downloadOutput, error) {
-	d, err := s.Download(ctx, principal(ctx), in.ID, in.Attachment)
+	d, err := s.Download(ctx, auth.Caller(ctx), in.ID, in.Attachment)
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +116,7 @@ func (s *Service) handleDownload(ctx context.Context, in *downloadInput) (*downl
 }
 
 func (s *Service) handleDelete(ctx context.Context, in *recordingInput) (*struct{}, error) {
-	return nil, s.Delete(ctx, principal(ctx), in.ID)
+	return nil, s.Delete(ctx, auth.Caller(ctx), in.ID)
 }
 
 // principal returns who asks. Every operation here demands one.
-func principal(ctx context.Context) auth.Principal {
-	p, _ := auth.From(ctx)
-	return p
-}

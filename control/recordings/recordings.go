@@ -15,7 +15,7 @@ import (
 // Rows are the recordings in the database while they are made.
 type Rows interface {
 	CreateRecording(ctx context.Context, r store.Recording, by store.Actor) error
-	FinishRecording(ctx context.Context, id string, duration time.Duration, size int64, at time.Time) error
+	FinishRecording(ctx context.Context, id, contentType string, duration time.Duration, size int64, at time.Time) error
 	FailRecording(ctx context.Context, id, reason string, at time.Time) error
 	UnfinishedRecordings(ctx context.Context, nodeID string) ([]store.Recording, error)
 }
@@ -31,7 +31,7 @@ type Library interface {
 type Sources interface {
 	MediaSession(ctx context.Context, id string) (store.MediaSession, error)
 	DeviceByID(ctx context.Context, id string) (store.Device, error)
-	Streams(ctx context.Context, userID, deviceID string, p store.Page) ([]store.Stream, error)
+	FirstWatcher(ctx context.Context, mediaSessionID string) (store.Stream, error)
 	ActiveLink(ctx context.Context, cameraID, clientID string) (store.Link, error)
 }
 

@@ -78,6 +78,29 @@ func TestPolicy(t *testing.T) {
 	})
 }
 
+// TestWatchedForLong has one client that keeps watching while another comes and
+// goes.
+func TestWatchedForLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordSession, nil)
+	first := w.watch()
+	w.PublisherUp(first.MediaSessionID)
+	w.await(1, store.RecordingRunning)
+	other := *w
+	other.client.DeviceID = storetest.Client(t, w.db, w.user.UserID).ID
+	for range 60 {
+		short := other.watch()
+		_, _, err := w.db.EndStream(t.Context(), w.user.UserID, short.ID, store.StreamCompleted, "done", storetest.Now(), w.user.Actor())
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.looks()
+	if rows := w.rows(); len(rows) != 1 || rows[0].Status != store.RecordingRunning || rows[0].StreamID != first.ID {
+		t.Errorf("recordings %+v, want the first one to go on", rows)
+	}
+}
+
 func TestRollsOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, store.RecordContinuous, func(c *Config) { c.SegmentLength = 30 * time.Millisecond })
@@ -93,8 +116,8 @@ func TestRollsOver(t *testing.T) {
 			t.Errorf("left %+v", r)
 		}
 	}
-	if w.recorder.most != 2 {
-		t.Errorf("%d recordings at once, want 2: the old one until the new one runs", w.recorder.most)
+	if w.recorder.most < 2 { // more when Stop is slow
+		t.Errorf("%d recordings at once, want the old one until the new one runs", w.recorder.most)
 	}
 }
 
@@ -297,11 +320,11 @@ func (f flaky) MediaSession(ctx context.Context, id string) (store.MediaSession,
 	return f.DB.MediaSession(ctx, id)
 }
 
-func (f flaky) FinishRecording(ctx context.Context, id string, d time.Duration, size int64, at time.Time) error {
+func (f flaky) FinishRecording(ctx context.Context, id, contentType string, d time.Duration, size int64, at time.Time) error {
 	if err := f.next(); err != nil {
 		return err
 	}
-	return f.DB.FinishRecording(ctx, id, d, size, at)
+	return f.DB.FinishRecording(ctx, id, contentType, d, size, at)
 }
 
 func TestDatabaseAway(t *testing.T) {

@@ -15,8 +15,6 @@ const (
 	// contentType is what a row says before there is media; the object's own
 	// type is what counts.
 	contentType = "video/webm"
-	// maxWatchers bounds how far back the stream that watches is looked for.
-	maxWatchers = 50
 	// lookTimeout bounds the questions to a database that does not answer, so
 	// that they do not hold up the end of a recording.
 	lookTimeout = 5 * time.Second
@@ -127,8 +125,9 @@ func (m *session) wanted(ctx context.Context) (store.Recording, bool, error) {
 	if camera.RecordingPolicy == store.RecordOff || !media.EndedAt.IsZero() {
 		return store.Recording{}, false, nil
 	}
-	watcher, watched, err := m.watcher(ctx, media)
-	if err != nil {
+	watcher, err := m.Store.FirstWatcher(ctx, media.ID)
+	watched := err == nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return store.Recording{}, false, err
 	}
 	at := now()
@@ -140,17 +139,6 @@ func (m *session) wanted(ctx context.Context) (store.Recording, bool, error) {
 		ObjectKey: "recordings/" + camera.ID + "/" + id + ".webm",
 		StartedAt: at, CreatedAt: at, UpdatedAt: at,
 	}, watched || camera.RecordingPolicy == store.RecordContinuous, nil
-}
-
-// watcher returns the stream that has watched a media session for longest.
-func (m *session) watcher(ctx context.Context, media store.MediaSession) (first store.Stream, ok bool, err error) {
-	streams, err := m.Store.Streams(ctx, media.OwnerUserID, media.CameraDeviceID, store.Page{Limit: maxWatchers})
-	for _, stream := range streams { // newest first
-		if stream.MediaSessionID == media.ID && stream.Status == store.StreamStreaming {
-			first, ok = stream, true
-		}
-	}
-	return first, ok, err
 }
 
 // start makes the row and then records, so that no object is without a row.

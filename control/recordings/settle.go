@@ -69,8 +69,14 @@ func (s *Service) settle(ctx context.Context, row store.Recording, result Result
 }
 
 func (s *Service) ready(ctx context.Context, row store.Recording, r Result) {
-	err := s.write(ctx, func(ctx context.Context) error {
-		return s.Store.FinishRecording(ctx, row.ID, r.Duration, r.Size, now())
+	// Which type it is was decided by the codecs that came. A store that is away
+	// leaves the one that was expected: whoever downloads it is told the real one.
+	info, err := s.Objects.Stat(ctx, row.ObjectKey)
+	if err != nil {
+		info.ContentType = ""
+	}
+	err = s.write(ctx, func(ctx context.Context) error {
+		return s.Store.FinishRecording(ctx, row.ID, info.ContentType, r.Duration, r.Size, now())
 	})
 	if err != nil {
 		s.Logger.Error("ready recording not written down", attrs(row, slog.Any("err", err))...)

@@ -100,6 +100,8 @@ func documentOf(err error) *Document {
 		return ofStatus(http.StatusNotFound, err)
 	case errors.Is(err, store.ErrConflict):
 		return newDocument(http.StatusConflict, "conflict", "That is not possible in the current state.", err)
+	case errors.Is(err, store.ErrUnavailable):
+		return newDocument(http.StatusServiceUnavailable, "unavailable", "The server cannot do that now. Try again.", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return newDocument(http.StatusServiceUnavailable, "timeout", "The server took too long.", err)
 	}

@@ -13,6 +13,14 @@ import (
 // and whatever else it asks. Slower than this is an outage, not patience.
 const handlerTimeout = 30 * time.Second
 
+// Operations returns what makes the operations of a feature. Their security
+// says who may call them.
+func Operations(tag string) func(method, path, summary string, security []map[string][]string) huma.Operation {
+	return func(method, path, summary string, security []map[string][]string) huma.Operation {
+		return huma.Operation{Method: method, Path: path, Summary: summary, Tags: []string{tag}, Security: security}
+	}
+}
+
 // Register adds an operation whose handler simply returns errors: faults and
 // the store's sentinels become their problem documents, anything else a 500
 // whose cause is only logged. The handler's context ends when it returns, or

@@ -56,6 +56,7 @@ func newApp(t *testing.T, cfg rest.RecordConfig) (*fiber.App, *bytes.Buffer) {
 		"missing":  fmt.Errorf("%s: %w", secret, store.ErrNotFound),
 		"conflict": fmt.Errorf("%s: %w", secret, store.ErrConflict),
 		"unknown":  errors.New(secret),
+		"away":     fmt.Errorf("%s: %w: %w", secret, store.ErrUnavailable, context.DeadlineExceeded),
 		"late":     fmt.Errorf("%s: %w", secret, context.DeadlineExceeded),
 		"anonym":   fault.New(fault.Unauthenticated, "unauthenticated", "Who are you?"),
 	}
@@ -136,6 +137,7 @@ func TestEveryErrorIsAProblemDocument(t *testing.T) {
 		{"not found", put("/books/1", js, `{"title":"missing"}`), 404, "not_found"},
 		{"conflict", put("/books/1", js, `{"title":"conflict"}`), 409, "conflict"},
 		{"unknown error", put("/books/1", js, `{"title":"unknown"}`), 500, "internal"},
+		{"no database", put("/books/1", js, `{"title":"away"}`), 503, "unavailable"},
 		{"deadline", put("/books/1", js, `{"title":"late"}`), 503, "timeout"},
 		{"unauthenticated", put("/books/1", js, `{"title":"anonym"}`), 401, "unauthenticated"},
 		{"panic in an operation", put("/books/1", js, `{"title":"panic"}`), 500, "internal"},
@@ -186,6 +188,9 @@ func TestEveryErrorIsAProblemDocument(t *testing.T) {
 			}
 			if challenge := got.header.Get("WWW-Authenticate"); (challenge != "") != (test.status == 401) {
 				t.Errorf("got WWW-Authenticate %q with %d", challenge, test.status)
+			}
+			if retry := got.header.Get("Retry-After"); (retry != "") != (test.status == 503) {
+				t.Errorf("got Retry-After %q with %d", retry, test.status)
 			}
 			if test.status == 405 && !strings.Contains(got.header.Get("Allow"), "PUT") {
 				t.Errorf("got Allow %q", got.header.Get("Allow"))

@@ -10,21 +10,21 @@ import (
 )
 
 // The reasons for an end that this package gives, beside the store's; they are
-// API.
+// API. Whoever ends a stream may say instead that it has been ReasonStopped or
+// why its program had to.
 const (
 	ReasonCamera     = "ended_by_camera"
 	ReasonViewer     = "ended_by_viewer"
 	ReasonUser       = "ended_by_user"
 	ReasonViewerLeft = "viewer_left"
 
+	ReasonStopped     = "stopped"
+	ReasonAppClosed   = "app_closed"
+	ReasonLowBattery  = "low_battery"
+	ReasonDeviceError = "device_error"
+
 	// reasonOrphaned is told to the SFU alone.
 	reasonOrphaned = "ended"
-)
-
-// The reasons of the store for ends that came with another change.
-const (
-	reasonLinkRevoked   = "link_revoked"
-	reasonDeviceDeleted = "device_deleted"
 )
 
 // orderly asks the store for the good end: completed if the stream was
@@ -32,7 +32,8 @@ const (
 const orderly = store.StreamCompleted
 
 // End ends the stream id on behalf of p: a requested one is cancelled, a
-// streaming one completed. The SFU is told before End returns.
+// streaming one completed. Without a reason the stream says who ended it. The
+// SFU is told before End returns.
 func (s *Service) End(ctx context.Context, p auth.Principal, id, reason string) (store.Stream, error) {
 	st, err := s.Stream(ctx, p, id)
 	if err != nil {
@@ -91,7 +92,8 @@ func (s *Service) OpenMedia(ctx context.Context, p auth.Principal) (store.MediaS
 		return store.MediaSession{}, auth.ErrForbidden
 	}
 	m := store.MediaSession{
-		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, Continuous: true, CreatedAt: s.now(),
+		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, NodeID: s.cfg.NodeID,
+		Continuous: true, CreatedAt: s.now(),
 	}
 	m, err := s.store.OpenMediaSession(ctx, m, p.Actor())
 	if err != nil {

@@ -35,6 +35,7 @@ type hearing struct{ device, event, stream, status string }
 type fakeGateway struct {
 	t    failer
 	db   *store.DB
+	user string
 	mu   sync.Mutex
 	sent []hearing
 }
@@ -44,7 +45,7 @@ func (g *fakeGateway) Send(ctx context.Context, device, event string, data any) 
 	if !ok {
 		g.t.Errorf("%s carries %T, want a Stream", event, data)
 	}
-	if row, err := g.db.StreamByID(ctx, s.ID); err != nil || string(row.Status) != s.Status {
+	if row, err := g.db.Stream(ctx, g.user, s.ID); err != nil || string(row.Status) != s.Status {
 		g.t.Errorf("%s told %s of status %s before the row had it (%s, %v)", event, device, s.Status, row.Status, err)
 	}
 	g.mu.Lock()
@@ -189,6 +190,7 @@ func newWorldOn(t *testing.T, f failer, db *store.DB) *world {
 		clock:    &clock{at: storetest.Now()},
 		user:     storetest.User(t, db),
 	}
+	w.gateway.user = w.user.ID
 	w.camera = device(storetest.Camera(t, db, w.user.ID))
 	w.client = device(storetest.Client(t, db, w.user.ID))
 	w.second = device(storetest.Client(t, db, w.user.ID))
@@ -197,10 +199,13 @@ func newWorldOn(t *testing.T, f failer, db *store.DB) *world {
 	return w
 }
 
-// process is one more process on the same database.
-func (w *world) process(s Store) *Service {
+// process is one more process on the same database, after a restart.
+func (w *world) process(s Store) *Service { return w.node(s, "", w.media) }
+
+// node is a process with an SFU of its own.
+func (w *world) node(s Store, id string, m Media) *Service {
 	return New(Config{
-		Store: s, Gateway: w.gateway, Commands: w.commands, Media: w.media,
+		Store: s, Gateway: w.gateway, Commands: w.commands, Media: m, NodeID: id,
 		Logger: slog.New(slog.DiscardHandler), Now: w.clock.now,
 	})
 }
@@ -232,7 +237,7 @@ func (w *world) streaming(t *testing.T, p auth.Principal) store.Stream {
 
 func (w *world) wantStatus(t *testing.T, id string, status store.StreamStatus, reason string) {
 	t.Helper()
-	s := must[store.Stream](t)(w.db.StreamByID(t.Context(), id))
+	s := must[store.Stream](t)(w.db.Stream(t.Context(), w.user.ID, id))
 	if s.Status != status || s.Reason != reason {
 		t.Errorf("the stream is %s for %q, want %s for %q", s.Status, s.Reason, status, reason)
 	}

@@ -57,17 +57,13 @@ type requestInput struct {
 type endInput struct {
 	ID   string `path:"id" maxLength:"64"`
 	Body *struct {
-		Reason string `json:"reason,omitempty" maxLength:"200"`
+		Reason string `json:"reason,omitempty" enum:"stopped,app_closed,low_battery,device_error" doc:"Left out: who ended it"`
 	}
 }
 
 // Mount adds the routes of this package.
 func (s *Service) Mount(_ fiber.Router, api huma.API) {
-	op := func(method, path, summary string, security []map[string][]string) huma.Operation {
-		return huma.Operation{
-			Method: method, Path: path, Summary: summary, Tags: []string{"streams"}, Security: security,
-		}
-	}
+	op := rest.Operations("streams")
 	request := op(http.MethodPost, "/streams/request", "Ask a camera for a stream", auth.Device)
 	request.DefaultStatus = http.StatusCreated
 	rest.Register(api, request, s.handleRequest)
@@ -78,7 +74,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 }
 
 func (s *Service) handleRequest(ctx context.Context, in *requestInput) (*streamOutput, error) {
-	return answer(s.Request(ctx, principal(ctx), in.Body.CameraDeviceID, in.Body.Reason))
+	return answer(s.Request(ctx, auth.Caller(ctx), in.Body.CameraDeviceID, in.Body.Reason))
 }
 
 func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, error) {
@@ -86,7 +82,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.List(ctx, principal(ctx), page)
+	rows, err := s.List(ctx, auth.Caller(ctx), page)
 	if err != nil {
 		return nil, err
 	}
@@ -96,11 +92,11 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 }
 
 func (s *Service) handleGet(ctx context.Context, in *streamInput) (*streamOutput, error) {
-	return answer(s.Stream(ctx, principal(ctx), in.ID))
+	return answer(s.Stream(ctx, auth.Caller(ctx), in.ID))
 }
 
 func (s *Service) handleAccept(ctx context.Context, in *streamInput) (*streamOutput, error) {
-	return answer(s.Accept(ctx, principal(ctx), in.ID))
+	return answer(s.Accept(ctx, auth.Caller(ctx), in.ID))
 }
 
 func (s *Service) handleEnd(ctx context.Context, in *endInput) (*streamOutput, error) {
@@ -108,7 +104,7 @@ func (s *Service) handleEnd(ctx context.Context, in *endInput) (*streamOutput, e
 	if in.Body != nil {
 		reason = in.Body.Reason
 	}
-	return answer(s.End(ctx, principal(ctx), in.ID, reason))
+	return answer(s.End(ctx, auth.Caller(ctx), in.ID, reason))
 }
 
 func answer(st store.Stream, err error) (*streamOutput, error) {
@@ -116,10 +112,4 @@ func answer(st store.Stream, err error) (*streamOutput, error) {
 		return nil, err
 	}
 	return &streamOutput{Body: toStream(st)}, nil
-}
-
-// principal is who the middleware let through.
-func principal(ctx context.Context) auth.Principal {
-	p, _ := auth.From(ctx)
-	return p
 }

@@ -97,7 +97,8 @@ func TestRoutes(t *testing.T) {
 		{"accept again", a.camera, "POST", "/streams/" + s.ID + "/accept", "", 409, `"stream_not_requested"`},
 		{"join", a.second, "POST", "/streams/request", ask, 201, `"status":"streaming"`},
 		{"first page", a.camera, "GET", "/streams?limit=1", "", 200, `"nextCursor":"`},
-		{"end with a reason", a.client, "POST", "/streams/" + s.ID + "/end", `{"reason":"bye"}`, 200, `"reason":"bye"`},
+		{"end for a reason of the server", a.client, "POST", "/streams/" + s.ID + "/end", `{"reason":"link_revoked"}`, 422, "reason"},
+		{"end with a reason", a.client, "POST", "/streams/" + s.ID + "/end", `{"reason":"low_battery"}`, 200, `"reason":"low_battery"`},
 		{"end again", a.client, "POST", "/streams/" + s.ID + "/end", "", 409, `"stream_ended"`},
 	} {
 		status, body := a.do(t, tt.by, tt.method, tt.path, tt.body)

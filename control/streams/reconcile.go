@@ -51,6 +51,13 @@ func (s *Service) Nudge() {
 // Run compares the open rows with the SFU until ctx ends, and ends what is
 // over. It survives errors of the store; several processes may run it, since
 // every change is a compare-and-set.
+//
+// A media session, and who watches it, is judged only by the node that opened
+// it (NodeID), which still does so after a restart; what is only requested is
+// judged by all. When a node does not come back, the others end its media
+// sessions after LeaseTimeout. Left to whoever runs several nodes is to bring a
+// media session's publisher and viewers to its node: another one's SFU does not
+// know of it.
 func (s *Service) Run(ctx context.Context) error {
 	ticker := time.NewTicker(s.cfg.Interval)
 	defer ticker.Stop()
@@ -75,6 +82,9 @@ func (s *Service) tick(ctx context.Context) {
 	tickCtx, cancel := context.WithTimeout(ctx, tickTimeout)
 	defer cancel()
 	err := s.reconcile(tickCtx)
+	if err != nil {
+		s.leases = nil // after an outage, other nodes get their time again
+	}
 	switch {
 	case err != nil && ctx.Err() != nil: // stopping
 	case err != nil && !s.failing:
@@ -92,6 +102,7 @@ type view struct {
 	now      time.Time
 	live     map[string]MediaStatus
 	sessions []store.MediaSession
+	own      map[string]bool // the sessions that this node judges
 	streams  []store.Stream
 	seen     sightings
 	endings  int
@@ -100,17 +111,25 @@ type view struct {
 func (s *Service) reconcile(ctx context.Context) error {
 	// The SFU is asked before the store: the row of whatever it holds was
 	// committed first, so one that is not open below has ended.
-	v := &view{now: s.now(), live: s.live(), endings: s.cfg.EndingsPerTick}
-	var err error
+	v := &view{now: s.now(), live: s.live(), own: map[string]bool{}, endings: s.cfg.EndingsPerTick}
+	err := s.renew(ctx, v.now)
+	if err != nil {
+		return err
+	}
 	if v.sessions, err = s.store.OpenMediaSessions(ctx); err != nil {
 		return err
 	}
 	if v.streams, err = s.store.OpenStreams(ctx); err != nil {
 		return err
 	}
+	for _, m := range v.sessions {
+		if m.NodeID == s.cfg.NodeID {
+			v.own[m.ID] = true
+		}
+	}
 	s.look(v)
 	s.closeOrphans(ctx, v)
-	for _, step := range []func(context.Context, *view) error{s.tellEnded, s.endLost, s.endIdle} {
+	for _, step := range []func(context.Context, *view) error{s.tellEnded, s.endLost, s.endAbandoned, s.endIdle} {
 		if err := step(ctx, v); err != nil {
 			return err
 		}
@@ -182,23 +201,30 @@ func (s *Service) closeOrphans(ctx context.Context, v *view) {
 // tellEnded announces the streams that ended with another change, such as the
 // revocation of a link: the store ends them in that change's transaction, which
 // is not this package's. Several processes may all tell it.
-func (s *Service) tellEnded(ctx context.Context, v *view) error {
+func (s *Service) tellEnded(ctx context.Context, v *view) (err error) {
 	missing := s.open
 	s.open = make(map[string]store.Stream, len(v.streams))
 	for _, st := range v.streams {
 		s.open[st.ID] = st
 		delete(missing, st.ID)
 	}
-	for _, st := range missing {
-		ended, err := s.store.Stream(ctx, st.OwnerUserID, st.ID)
-		if err != nil {
-			return err
+	for id, st := range missing {
+		if err == nil {
+			err = s.tellIfUntold(ctx, st)
 		}
-		if ended.Reason == reasonLinkRevoked || ended.Reason == reasonDeviceDeleted {
-			s.announceEnd(ctx, ended)
+		if err != nil {
+			s.open[id] = st // for the next comparison
 		}
 	}
-	return nil
+	return err
+}
+
+func (s *Service) tellIfUntold(ctx context.Context, st store.Stream) error {
+	ended, err := s.store.Stream(ctx, st.OwnerUserID, st.ID)
+	if err == nil && (ended.Reason == store.ReasonLinkRevoked || ended.Reason == store.ReasonDeviceDeleted) {
+		s.announceEnd(ctx, ended)
+	}
+	return lost(err)
 }
 
 // endLost ends media sessions whose camera does not publish, with the streams
@@ -206,7 +232,7 @@ func (s *Service) tellEnded(ctx context.Context, v *view) error {
 func (s *Service) endLost(ctx context.Context, v *view) error {
 	for _, m := range v.sessions {
 		since := latest(s.startedAt, m.CreatedAt, v.seen.publisher[m.ID])
-		if v.now.Sub(since) < s.cfg.PublisherTimeout {
+		if !v.own[m.ID] || v.now.Sub(since) < s.cfg.PublisherTimeout {
 			continue
 		}
 		if v.endings == 0 {
@@ -246,7 +272,7 @@ func (s *Service) overdue(v *view, st store.Stream) (store.StreamStatus, string)
 		return "", ""
 	}
 	since := latest(s.startedAt, st.StartedAt, v.seen.viewer[st.ID])
-	if v.now.Sub(since) >= s.cfg.ViewerTimeout {
+	if v.own[st.MediaSessionID] && v.now.Sub(since) >= s.cfg.ViewerTimeout {
 		return store.StreamCompleted, ReasonViewerLeft
 	}
 	return "", ""

@@ -179,7 +179,7 @@ func TestEndsOfTheStoreAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settle(t)
-	w.wantStatus(t, first.ID, store.StreamCompleted, reasonLinkRevoked)
+	w.wantStatus(t, first.ID, store.StreamCompleted, store.ReasonLinkRevoked)
 	want := []hearing{
 		{w.camera.DeviceID, EventEnded, first.ID, "completed"},
 		{w.client.DeviceID, EventEnded, first.ID, "completed"},
@@ -196,7 +196,7 @@ func TestEndsOfTheStoreAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settle(t)
-	w.wantStatus(t, second.ID, store.StreamCompleted, reasonDeviceDeleted)
+	w.wantStatus(t, second.ID, store.StreamCompleted, store.ReasonDeviceDeleted)
 	if got := w.gateway.take(); len(got) != 2 || got[1].device != w.second.DeviceID {
 		t.Errorf("told %v, want the end to both", got)
 	}
@@ -268,6 +268,8 @@ func (s *failingStore) OpenMediaSessions(context.Context) ([]store.MediaSession,
 	return nil, nil
 }
 
+func (s *failingStore) RenewMediaSessions(context.Context, string, time.Time) error { return nil }
+
 func (s *failingStore) OpenStreams(context.Context) ([]store.Stream, error) { return nil, nil }
 
 func TestRun(t *testing.T) {
@@ -327,6 +329,8 @@ func TestRunStopsWhileTheStoreHangs(t *testing.T) {
 }
 
 type hangingStore struct{ Store }
+
+func (hangingStore) RenewMediaSessions(context.Context, string, time.Time) error { return nil }
 
 func (hangingStore) OpenMediaSessions(ctx context.Context) ([]store.MediaSession, error) {
 	<-ctx.Done()

@@ -64,6 +64,11 @@ type MediaSessions interface {
 	OpenMediaSessions(ctx context.Context) ([]store.MediaSession, error)
 }
 
+// Leases keep a node's media sessions from being ended by other nodes.
+type Leases interface {
+	RenewMediaSessions(ctx context.Context, nodeID string, at time.Time) error
+}
+
 // Devices reads devices.
 type Devices interface {
 	Device(ctx context.Context, userID, id string) (store.Device, error)
@@ -74,6 +79,7 @@ type Store interface {
 	Transitions
 	Streams
 	MediaSessions
+	Leases
 	Devices
 }
 
@@ -108,6 +114,10 @@ type Config struct {
 	Media    Media
 	Logger   *slog.Logger
 
+	// NodeID names this process among those on one database, the same after a
+	// restart: a media session is judged by the node whose SFU has it. It may be
+	// empty when there is one process only.
+	NodeID string
 	// Now is the clock that rows and periods are measured with; nil is time.Now.
 	Now func() time.Time
 	// AcceptTimeout fails a request that its camera did not accept. Default 60 s.
@@ -118,6 +128,11 @@ type Config struct {
 	ViewerTimeout time.Duration
 	// Interval is how often Run compares the rows with the SFU. Default 2 s.
 	Interval time.Duration
+	// RenewInterval is how often Run says that this node still runs. Default 1 min.
+	RenewInterval time.Duration
+	// LeaseTimeout ends the media sessions of another node that has not said so
+	// for that long; several times RenewInterval. Default 5 min.
+	LeaseTimeout time.Duration
 	// EndingsPerTick bounds how many rows one comparison may end. Default 256.
 	EndingsPerTick int
 }
@@ -136,7 +151,9 @@ type Service struct {
 	mu        sync.Mutex // guards seen
 	seen      sightings
 	// What follows belongs to Run.
-	open    map[string]store.Stream // by the last comparison
+	open    map[string]store.Stream // by the last comparison, and whose end is not told yet
+	renewed time.Time               // when this node last said that it runs
+	leases  map[string]lease        // of other nodes, by node
 	failing bool
 }
 
@@ -149,6 +166,8 @@ func New(c Config) *Service {
 	orDefault(&c.PublisherTimeout, 30*time.Second)
 	orDefault(&c.ViewerTimeout, time.Minute)
 	orDefault(&c.Interval, 2*time.Second)
+	orDefault(&c.RenewInterval, time.Minute)
+	orDefault(&c.LeaseTimeout, 5*time.Minute)
 	if c.EndingsPerTick <= 0 {
 		c.EndingsPerTick = 256
 	}
@@ -260,7 +279,9 @@ func (s *Service) Accept(ctx context.Context, p auth.Principal, id string) (stor
 	if p.Role != store.RoleCamera {
 		return store.Stream{}, auth.ErrForbidden
 	}
-	m := store.MediaSession{ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, CreatedAt: s.now()}
+	m := store.MediaSession{
+		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, NodeID: s.cfg.NodeID, CreatedAt: s.now(),
+	}
 	st, m, err := s.store.AcceptStream(ctx, p.DeviceID, id, m, p.Actor())
 	if errors.Is(err, store.ErrConflict) {
 		return store.Stream{}, ErrNotRequested.With(err)

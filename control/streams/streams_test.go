@@ -223,8 +223,8 @@ func TestLastViewerEndsTheMediaSession(t *testing.T) {
 	id := first.MediaSessionID
 	w.gateway.take()
 
-	must[store.Stream](t)(w.End(t.Context(), w.client, first.ID, "bye"))
-	want := []string{"close " + id + " " + first.ID + " bye"}
+	must[store.Stream](t)(w.End(t.Context(), w.client, first.ID, ReasonStopped))
+	want := []string{"close " + id + " " + first.ID + " " + ReasonStopped}
 	if got := w.media.take(); !reflect.DeepEqual(got, want) {
 		t.Errorf("after the first one the SFU heard %v, want %v", got, want)
 	}

@@ -33,7 +33,7 @@ type DiskConfig struct {
 // whatever the key and whatever symbolic links lie there.
 type Disk struct {
 	root   *os.Root
-	signer diskSigner
+	signer urlSigner
 	claims claims
 }
 
@@ -41,7 +41,7 @@ var _ Store = (*Disk)(nil)
 
 // OpenDisk opens the folder c.Dir.
 func OpenDisk(c DiskConfig) (*Disk, error) {
-	signer, err := newDiskSigner(c)
+	signer, err := newURLSigner(c.Secret, c.Base, c.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -22,19 +22,19 @@ const (
 	paramSignature = "sig"
 )
 
-// diskSigner makes and checks the URLs of a Disk. The signature covers the
+// urlSigner makes and checks URLs of this server. The signature covers the
 // method, the key, the expiry and every other query parameter.
-type diskSigner struct {
+type urlSigner struct {
 	secret []byte
 	base   string
 	now    func() time.Time
 }
 
-func newDiskSigner(c DiskConfig) (diskSigner, error) {
-	if len(c.Secret) < minSecretLength {
-		return diskSigner{}, errors.New("blob: the signing secret is shorter than 16 bytes")
+func newURLSigner(secret []byte, base string, now func() time.Time) (urlSigner, error) {
+	if len(secret) < minSecretLength {
+		return urlSigner{}, errors.New("blob: the signing secret is shorter than 16 bytes")
 	}
-	s := diskSigner{secret: c.Secret, base: c.Base, now: c.Now}
+	s := urlSigner{secret: secret, base: base, now: now}
 	if s.base == "" {
 		s.base = defaultBase
 	}
@@ -47,16 +47,54 @@ func newDiskSigner(c DiskConfig) (diskSigner, error) {
 // SignGet implements Store. The URL is DiskConfig.Base, the key and a query;
 // control/objects serves it.
 func (d *Disk) SignGet(_ context.Context, key string, o SignOptions) (string, time.Time, error) {
+	return d.signer.signGet(key, o)
+}
+
+// Verify checks the query of a URL that SignGet made, for GET and HEAD, and
+// returns the file name that was signed into it. It returns ErrSignature when
+// the URL expired or anything in it was changed.
+func (d *Disk) Verify(method, key string, query url.Values) (filename string, err error) {
+	return d.signer.verify(method, key, query)
+}
+
+// Signed is a Store whose signed URLs are this server's and not its own, for
+// stores that browsers do not reach.
+type Signed struct {
+	Store
+	signer urlSigner
+}
+
+// NewSigned returns s with URLs below /objects/, signed with a secret of at
+// least 16 bytes; control/objects serves them.
+func NewSigned(s Store, secret []byte) (*Signed, error) {
+	signer, err := newURLSigner(secret, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Signed{Store: s, signer: signer}, nil
+}
+
+// SignGet implements Store.
+func (s *Signed) SignGet(_ context.Context, key string, o SignOptions) (string, time.Time, error) {
+	return s.signer.signGet(key, o)
+}
+
+// Verify is as Disk.Verify.
+func (s *Signed) Verify(method, key string, query url.Values) (filename string, err error) {
+	return s.signer.verify(method, key, query)
+}
+
+func (s urlSigner) signGet(key string, o SignOptions) (string, time.Time, error) {
 	if err := checkSign(key, o); err != nil {
 		return "", time.Time{}, err
 	}
-	expires := d.signer.now().Add(o.TTL).Truncate(time.Second).UTC()
+	expires := s.now().Add(o.TTL).Truncate(time.Second).UTC()
 	query := url.Values{paramExpires: {strconv.FormatInt(expires.Unix(), 10)}}
 	if o.Filename != "" {
 		query.Set(paramFilename, o.Filename)
 	}
-	query.Set(paramSignature, base64.RawURLEncoding.EncodeToString(d.signer.mac(http.MethodGet, key, query)))
-	return d.signer.base + key + "?" + query.Encode(), expires, nil
+	query.Set(paramSignature, base64.RawURLEncoding.EncodeToString(s.mac(http.MethodGet, key, query)))
+	return s.base + key + "?" + query.Encode(), expires, nil
 }
 
 func checkSign(key string, o SignOptions) error {
@@ -69,10 +107,7 @@ func checkSign(key string, o SignOptions) error {
 	return nil
 }
 
-// Verify checks the query of a URL that SignGet made, for GET and HEAD, and
-// returns the file name that was signed into it. It returns ErrSignature when
-// the URL expired or anything in it was changed.
-func (d *Disk) Verify(method, key string, query url.Values) (filename string, err error) {
+func (s urlSigner) verify(method, key string, query url.Values) (filename string, err error) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
@@ -85,11 +120,11 @@ func (d *Disk) Verify(method, key string, query url.Values) (filename string, er
 		}
 	}
 	got, err := base64.RawURLEncoding.Strict().DecodeString(query.Get(paramSignature))
-	if err != nil || !hmac.Equal(got, d.signer.mac(method, key, query)) {
+	if err != nil || !hmac.Equal(got, s.mac(method, key, query)) {
 		return "", ErrSignature
 	}
 	expires, err := strconv.ParseInt(query.Get(paramExpires), 10, 64)
-	if err != nil || d.signer.now().Unix() >= expires {
+	if err != nil || s.now().Unix() >= expires {
 		return "", ErrSignature
 	}
 	return query.Get(paramFilename), nil
@@ -97,7 +132,7 @@ func (d *Disk) Verify(method, key string, query url.Values) (filename string, er
 
 // mac signs a request. The key has no line end and the encoded query is
 // sorted, so that two requests never have the same text.
-func (s diskSigner) mac(method, key string, query url.Values) []byte {
+func (s urlSigner) mac(method, key string, query url.Values) []byte {
 	signed := url.Values{}
 	for name, values := range query {
 		if name != paramSignature {

@@ -1,0 +1,139 @@
+package commands
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/securecam/securecam/store"
+)
+
+// tickTimeout bounds one round of Run, however slow store and bus are.
+const tickTimeout = 10 * time.Second
+
+// Dispatch delivers a command whose row is committed, when its camera is
+// connected to any node. Otherwise the row waits for the camera.
+func (s *Service) Dispatch(ctx context.Context, c store.Command) { s.dispatch(ctx, c) }
+
+// dispatch returns the command as it is afterwards.
+func (s *Service) dispatch(ctx context.Context, c store.Command) store.Command {
+	after, err := s.deliver(ctx, c)
+	if err != nil {
+		s.log.Warn("command not delivered", slog.String("command", c.ID), slog.Any("err", err))
+	}
+	return after
+}
+
+// deliver sends a command and notes that it did. It returns the command as it
+// is afterwards, also with an error: then the command comes once more.
+func (s *Service) deliver(ctx context.Context, c store.Command) (store.Command, error) {
+	delivered, err := s.cfg.Gateway.Send(ctx, c.TargetDeviceID, eventReceived, toCommand(c))
+	if err != nil || !delivered {
+		return c, err
+	}
+	at := s.now()
+	err = s.cfg.Store.MarkCommandSent(ctx, c.ID, at)
+	switch {
+	case errors.Is(err, store.ErrConflict): // the camera was faster
+		if answered, err := s.cfg.Store.Command(ctx, c.OwnerUserID, c.ID); err == nil {
+			return answered, nil
+		}
+		return c, nil
+	case err != nil:
+		return c, err
+	}
+	if c.Status == store.CommandSent {
+		c.RetryCount++
+	}
+	c.Status, c.SentAt = store.CommandSent, at
+	return c, nil
+}
+
+// deliverPending gives a device that has connected what it has not answered.
+func (s *Service) deliverPending(ctx context.Context, deviceID string) {
+	pending, err := s.cfg.Store.PendingCommands(ctx, deviceID, maxBacklog)
+	if err != nil {
+		s.log.Error("pending commands not read", slog.String("device", deviceID), slog.Any("err", err))
+		return
+	}
+	for _, c := range pending {
+		after := s.dispatch(ctx, c)
+		if after.Status == c.Status && after.RetryCount == c.RetryCount {
+			return // gone again
+		}
+		if newlySent(c, after) {
+			s.tellSource(ctx, after)
+		}
+	}
+}
+
+func newlySent(before, after store.Command) bool {
+	return before.Status == store.CommandQueued && after.Status == store.CommandSent
+}
+
+// Run sends commands again that their cameras did not answer, and those that
+// did not get through, and fails the ones that nobody answers, until ctx ends.
+// It survives errors of the store and the bus; several processes may run it,
+// since each command is claimed by one.
+func (s *Service) Run(ctx context.Context) error {
+	ticker := time.NewTicker(s.cfg.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			s.tick(ctx)
+		}
+	}
+}
+
+// tick runs one round and logs an outage once, not each time.
+func (s *Service) tick(ctx context.Context) {
+	tickCtx, cancel := context.WithTimeout(ctx, tickTimeout)
+	defer cancel()
+	err := s.round(tickCtx)
+	switch {
+	case err != nil && ctx.Err() != nil: // stopping
+	case err != nil && !s.failing:
+		s.failing = true
+		s.log.WarnContext(ctx, "commands not redelivered", slog.Any("err", err))
+	case err == nil && s.failing:
+		s.failing = false
+		s.log.InfoContext(ctx, "commands redelivered again")
+	}
+}
+
+func (s *Service) round(ctx context.Context) error {
+	now := s.now()
+	expired, err := s.cfg.Store.ExpireCommands(ctx, store.CommandExpiry{
+		At: now, SentBefore: now.Add(-s.cfg.AckTimeout), Retries: s.cfg.Retries,
+		CreatedBefore: now.Add(-s.cfg.Deadline), Limit: s.cfg.CommandsPerTick,
+	})
+	if err != nil {
+		return err
+	}
+	var failed error // the others may be reached all the same
+	for _, c := range expired {
+		s.log.InfoContext(ctx, "command failed", slog.String("command", c.ID),
+			slog.String("device", c.TargetDeviceID), slog.String("reason", c.Error))
+		failed = cmp.Or(failed, s.tell(ctx, c))
+	}
+	claimed, err := s.cfg.Store.ClaimCommands(ctx, store.CommandClaim{
+		At: now, Before: now.Add(-s.cfg.AckTimeout), Retries: s.cfg.Retries,
+		PerDevice: maxBacklog, Limit: s.cfg.CommandsPerTick,
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range claimed {
+		after, err := s.deliver(ctx, c)
+		if err == nil && newlySent(c, after) {
+			err = s.tell(ctx, after)
+		}
+		failed = cmp.Or(failed, err)
+	}
+	return failed
+}

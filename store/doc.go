@@ -1,2 +1,0 @@
-// Package store is the database: one type per row, one method per question.
-package store

@@ -1,0 +1,100 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+)
+
+// Why a command failed; part of the API.
+const (
+	errStreamEnded = "stream_ended" // the stream that it asked for
+	errUnanswered  = "unanswered"   // sent often enough
+	errExpired     = "expired"      // too old, whether it was sent or not
+)
+
+// CommandClaim says which commands ClaimCommands takes.
+type CommandClaim struct {
+	At        time.Time // now
+	Before    time.Time // only commands that nobody has touched since
+	Retries   int       // only sent commands that were sent again less often
+	PerDevice int       // how many of each target
+	Limit     int       // how many in all
+}
+
+// ClaimCommands returns commands that are to be sent to devices that are
+// online, oldest first: again, for want of an answer, or for the first time. It
+// touches them, so that no other process takes them too and that the next claim
+// begins with others.
+func (db *DB) ClaimCommands(ctx context.Context, c CommandClaim) (claimed []Command, err error) {
+	const query = `UPDATE device_commands SET updated_at = $1 WHERE id IN (
+			SELECT id FROM (
+				SELECT id, updated_at, ROW_NUMBER() OVER (PARTITION BY target_device_id ORDER BY updated_at, id) AS nth
+				FROM device_commands WHERE status IN ('queued', 'sent') AND updated_at <= $2
+				AND (status = 'queued' OR retry_count < $3)
+				AND EXISTS (SELECT 1 FROM devices d WHERE d.id = target_device_id AND d.status = 'online')
+			) AS due WHERE nth <= $4 ORDER BY updated_at, id LIMIT $5)
+		AND status IN ('queued', 'sent') AND updated_at <= $2 RETURNING ` + commandColumns
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		claimed, err = all(ctx, tx, scanCommand, query, ms(c.At), ms(c.Before), c.Retries, c.PerDevice, c.Limit)
+		return err
+	})
+	sortCommands(claimed)
+	return claimed, err
+}
+
+// CommandExpiry says which commands ExpireCommands fails.
+type CommandExpiry struct {
+	At            time.Time // now
+	SentBefore    time.Time // sent often enough, and not since
+	Retries       int       // what is often enough
+	CreatedBefore time.Time // too old
+	Limit         int       // how many at once
+}
+
+// ExpireCommands fails commands that nobody answers and returns them, oldest
+// first.
+func (db *DB) ExpireCommands(ctx context.Context, e CommandExpiry) (expired []Command, err error) {
+	const over = `status IN ('queued', 'sent')
+		AND (created_at <= $2 OR (status = 'sent' AND retry_count >= $3 AND sent_at <= $4))`
+	const query = `UPDATE device_commands SET status = 'failed', updated_at = $1,
+			error = CASE WHEN created_at <= $2 THEN '` + errExpired + `' ELSE '` + errUnanswered + `' END
+		WHERE id IN (SELECT id FROM device_commands WHERE ` + over + ` ORDER BY created_at, id LIMIT $5)
+		AND ` + over + ` RETURNING ` + commandColumns
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		expired, err = all(ctx, tx, scanCommand, query, ms(e.At), ms(e.CreatedBefore), e.Retries, ms(e.SentBefore), e.Limit)
+		if err != nil {
+			return err
+		}
+		for _, c := range expired {
+			err := audit(ctx, tx, Actor{}, c.OwnerUserID, "command", "fail", c.ID, details{"error": c.Error})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	sortCommands(expired)
+	return expired, err
+}
+
+// sortCommands brings what an update returned into order, oldest first.
+func sortCommands(list []Command) {
+	slices.SortFunc(list, func(a, b Command) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// eitherSide is a condition for failPending: from or to the device $3.
+const eitherSide = `(source_device_id = $3 OR target_device_id = $3)`
+
+// failPending fails the unanswered commands that a condition selects, whose
+// arguments begin at $3. It is part of a change that is audited itself.
+func failPending(ctx context.Context, tx *sql.Tx, errText string, at time.Time, where string, args ...any) error {
+	query := `UPDATE device_commands SET status = 'failed', error = $1, updated_at = $2
+		WHERE status IN ('queued', 'sent') AND ` + where
+	_, err := change(ctx, tx, query, append([]any{errText, ms(at)}, args...)...)
+	return err
+}
