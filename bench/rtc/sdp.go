@@ -1,0 +1,231 @@
+package rtc
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// Codec is one format of a media section.
+type Codec struct {
+	Name        string // of a=rtpmap: "VP8", "H264", "opus"
+	ClockRate   int
+	Channels    int
+	Format      string // of a=fmtp
+	PayloadType uint8
+	RTX         uint8 // payload type of retransmissions, 0 for none
+}
+
+// Section is one media section of an offer.
+type Section struct {
+	Kind   string // "audio" or "video"
+	Send   bool   // sendonly, else recvonly
+	Codecs []Codec
+	SSRC   uint32   // when sending, without simulcast
+	RIDs   []string // simulcast, the best first
+}
+
+// Header extension ids of offers with simulcast.
+const (
+	MidExtension = 1
+	RIDExtension = 2
+)
+
+// Offer writes the offer of these sections.
+func (t *Transport) Offer(sections []Section) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
+	line("v=0")
+	line("o=- %d 1 IN IP4 127.0.0.1", 1+t.socket.LocalAddr().Port())
+	line("s=-")
+	line("t=0 0")
+	mids := make([]string, len(sections))
+	for i := range sections {
+		mids[i] = strconv.Itoa(i)
+	}
+	line("a=group:BUNDLE %s", strings.Join(mids, " "))
+	line("a=msid-semantic: WMS *")
+	for i, s := range sections {
+		t.writeSection(line, s, mids[i])
+	}
+	return b.String()
+}
+
+func (t *Transport) writeSection(line func(string, ...any), s Section, mid string) {
+	var formats []string
+	for _, c := range s.Codecs {
+		formats = append(formats, strconv.Itoa(int(c.PayloadType)))
+		if c.RTX != 0 {
+			formats = append(formats, strconv.Itoa(int(c.RTX)))
+		}
+	}
+	line("m=%s 9 UDP/TLS/RTP/SAVPF %s", s.Kind, strings.Join(formats, " "))
+	line("c=IN IP4 0.0.0.0")
+	line("a=rtcp:9 IN IP4 0.0.0.0")
+	line("a=ice-ufrag:%s", t.ice.ufrag)
+	line("a=ice-pwd:%s", t.ice.pwd)
+	line("a=fingerprint:sha-256 %s", fingerprintOf(t.cfg.Certificate))
+	line("a=setup:actpass")
+	line("a=mid:%s", mid)
+	line("a=rtcp-mux")
+	line("a=rtcp-rsize")
+	if s.Send {
+		line("a=sendonly")
+		line("a=msid:bench %s", s.Kind)
+	} else {
+		line("a=recvonly")
+	}
+	for _, c := range s.Codecs {
+		c.write(line, s.Kind)
+	}
+	if len(s.RIDs) > 0 {
+		line("a=extmap:%d urn:ietf:params:rtp-hdrext:sdes:mid", MidExtension)
+		line("a=extmap:%d urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", RIDExtension)
+		for _, rid := range s.RIDs {
+			line("a=rid:%s send", rid)
+		}
+		line("a=simulcast:send %s", strings.Join(s.RIDs, ";"))
+	} else if s.Send {
+		line("a=ssrc:%d cname:bench", s.SSRC)
+		line("a=ssrc:%d msid:bench %s", s.SSRC, s.Kind)
+	}
+	line("a=candidate:1 1 udp %d %s %d typ host", hostPriority, t.cfg.Advertise, t.socket.LocalAddr().Port())
+	line("a=end-of-candidates")
+}
+
+func (c Codec) write(line func(string, ...any), kind string) {
+	channels := ""
+	if c.Channels > 1 {
+		channels = fmt.Sprintf("/%d", c.Channels)
+	}
+	line("a=rtpmap:%d %s/%d%s", c.PayloadType, c.Name, c.ClockRate, channels)
+	if c.Format != "" {
+		line("a=fmtp:%d %s", c.PayloadType, c.Format)
+	}
+	if kind == "video" {
+		line("a=rtcp-fb:%d nack", c.PayloadType)
+		line("a=rtcp-fb:%d nack pli", c.PayloadType)
+		line("a=rtcp-fb:%d ccm fir", c.PayloadType)
+	}
+	if c.RTX != 0 {
+		line("a=rtpmap:%d rtx/%d", c.RTX, c.ClockRate)
+		line("a=fmtp:%d apt=%d", c.RTX, c.PayloadType)
+	}
+}
+
+// Answer is what a server's answer says of the one transport and its tracks.
+type Answer struct {
+	Ufrag, Pwd  string
+	Fingerprint string
+	Setup       string
+	Candidates  []netip.AddrPort // UDP only
+	Tracks      []Track
+}
+
+// Track is one media section of an answer; Codec is empty if rejected.
+type Track struct {
+	Kind      string
+	Codec     string
+	Payload   uint8
+	RTX       uint8
+	Simulcast bool // the server takes the layers
+}
+
+// ParseAnswer reads an answer with bundled sections.
+func ParseAnswer(raw string) (*Answer, error) {
+	var d sdp.SessionDescription
+	if err := d.UnmarshalString(raw); err != nil {
+		return nil, fmt.Errorf("rtc: answer: %w", err)
+	}
+	a := &Answer{}
+	for _, m := range d.MediaDescriptions {
+		get := func(key string) string {
+			if v, ok := m.Attribute(key); ok {
+				return v
+			}
+			v, _ := d.Attribute(key)
+			return v
+		}
+		if m.MediaName.Port.Value == 0 {
+			a.Tracks = append(a.Tracks, Track{Kind: m.MediaName.Media})
+			continue
+		}
+		if a.Ufrag == "" {
+			a.Ufrag, a.Pwd = get("ice-ufrag"), get("ice-pwd")
+			a.Fingerprint, a.Setup = get("fingerprint"), get("setup")
+		}
+		for _, attribute := range slices.Concat(m.Attributes, d.Attributes) {
+			if attribute.Key == "candidate" {
+				a.addCandidate(attribute.Value)
+			}
+		}
+		a.Tracks = append(a.Tracks, trackOf(m))
+	}
+	if a.Ufrag == "" || a.Pwd == "" || a.Fingerprint == "" {
+		return nil, errors.New("rtc: answer without ICE credentials or fingerprint")
+	}
+	return a, nil
+}
+
+// addCandidate keeps a UDP candidate of component 1 with an IPv4 address.
+func (a *Answer) addCandidate(line string) {
+	f := strings.Fields(line)
+	if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") {
+		return
+	}
+	addr, err := netip.ParseAddr(f[4])
+	port, portErr := strconv.ParseUint(f[5], 10, 16)
+	if err != nil || portErr != nil || !addr.Unmap().Is4() {
+		return
+	}
+	if c := netip.AddrPortFrom(addr.Unmap(), uint16(port)); !slices.Contains(a.Candidates, c) {
+		a.Candidates = append(a.Candidates, c)
+	}
+}
+
+// usable orders the candidates: the preferred address first.
+func (a *Answer) usable(prefer netip.Addr) ([]netip.AddrPort, error) {
+	if len(a.Candidates) == 0 {
+		return nil, errors.New("rtc: the answer has no UDP candidate with an IPv4 address")
+	}
+	ordered := slices.Clone(a.Candidates)
+	slices.SortStableFunc(ordered, func(x, y netip.AddrPort) int {
+		switch {
+		case x.Addr() == y.Addr():
+			return 0
+		case x.Addr() == prefer:
+			return -1
+		case y.Addr() == prefer:
+			return 1
+		}
+		return 0
+	})
+	return ordered, nil
+}
+
+func trackOf(m *sdp.MediaDescription) Track {
+	t := Track{Kind: m.MediaName.Media}
+	for _, a := range m.Attributes {
+		pt, value, _ := strings.Cut(a.Value, " ")
+		n, err := strconv.ParseUint(pt, 10, 7)
+		switch {
+		case a.Key == "simulcast":
+			t.Simulcast = true
+		case a.Key != "rtpmap" || err != nil:
+		case strings.HasPrefix(strings.ToLower(value), "rtx/"):
+			t.RTX = uint8(n)
+		case t.Codec == "":
+			t.Codec, _, _ = strings.Cut(value, "/")
+			t.Payload = uint8(n)
+		}
+	}
+	if slices.ContainsFunc(m.Attributes, func(a sdp.Attribute) bool { return a.Key == "inactive" }) {
+		t.Codec = ""
+	}
+	return t
+}

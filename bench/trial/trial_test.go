@@ -1,0 +1,191 @@
+package trial_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+	"go.uber.org/goleak"
+
+	"github.com/securecam/securecam/bench/load"
+	"github.com/securecam/securecam/bench/report"
+	"github.com/securecam/securecam/bench/trial"
+	"github.com/securecam/securecam/bench/whip"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// config is a load that a slow machine with the race detector bears.
+func config(s *server) trial.Config {
+	return trial.Config{
+		WHIP:    whip.Endpoint{URL: s.URL + "/whip/{n}", Token: s.token},
+		WHEP:    whip.Endpoint{URL: s.URL + "/whep/{n}", Token: s.token},
+		Cameras: 2, Viewers: 4, Duration: time.Second, WarmUp: 200 * time.Millisecond,
+		Picture: load.Picture{Codec: load.VP8, Bitrate: 400_000, FPS: 25, GOP: 50}, Pace: load.PaceFrame,
+		Verify: 2, Sample: 7, RTCPRate: 5, Poll: time.Millisecond, PID: os.Getpid(),
+	}
+}
+
+func run(t *testing.T, c trial.Config) report.Result {
+	t.Helper()
+	r, err := trial.Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func untouched(p *rtp.Packet) []*rtp.Packet { return []*rtp.Packet{p} }
+
+func TestFaithfulServer(t *testing.T) {
+	t.Parallel()
+	for _, codec := range []load.Codec{load.VP8, load.H264} {
+		t.Run(string(codec), func(t *testing.T) {
+			t.Parallel()
+			c := config(newServer(t, untouched))
+			c.Picture.Codec, c.Audio = codec, true
+			r := run(t, c)
+			d := r.Delivery
+			if d.Ratio != 1 || d.WorstViewer != 1 || d.Expected < 100 || d.BySequence {
+				t.Errorf("delivery is %+v, want everything of more than 100 packets", d)
+			}
+			if d.Opened == 0 || d.Forged+d.Corrupt+d.Foreign+d.Unstamped+d.Duplicates > 0 {
+				t.Errorf("packets were judged %+v, want all good", d)
+			}
+			if l := r.Latency; l.Samples == 0 || l.P50 <= 0 || l.P99 < l.P50 || l.Max < l.P999 {
+				t.Errorf("latency is %+v", l)
+			}
+			s := r.Setup
+			if s.Connected != 4 || s.Failed+s.NeverAnyPacket+s.EndedByTheServer > 0 || s.FirstPacketP50 <= 0 {
+				t.Errorf("set-up is %+v, want 4 viewers with packets", s)
+			}
+			if r.Server == nil || r.Server.Micros <= 0 || r.Server.RSSAfter <= 0 {
+				t.Errorf("the server's usage is %+v", r.Server)
+			}
+		})
+	}
+}
+
+func TestLosses(t *testing.T) {
+	t.Parallel()
+	var n atomic.Uint64
+	r := run(t, config(newServer(t, func(p *rtp.Packet) []*rtp.Packet {
+		if n.Add(1)%10 == 0 {
+			return nil
+		}
+		return untouched(p)
+	})))
+	if d := r.Delivery; d.Ratio < 0.85 || d.Ratio > 0.95 || d.Corrupt+d.Forged+d.Foreign > 0 {
+		t.Errorf("with one packet in ten lost the delivery is %+v", d)
+	}
+}
+
+func TestRepetitionsAndCorruption(t *testing.T) {
+	t.Parallel()
+	var n atomic.Uint64
+	c := config(newServer(t, func(p *rtp.Packet) []*rtp.Packet {
+		switch n.Add(1) % 10 {
+		case 3:
+			return []*rtp.Packet{p, p}
+		case 6:
+			broken := p.Clone()
+			broken.Payload[len(broken.Payload)-1] ^= 1
+			return []*rtp.Packet{broken}
+		}
+		return untouched(p)
+	}))
+	c.Verify = c.Viewers
+	r := run(t, c)
+	if d := r.Delivery; d.Duplicates == 0 || d.Corrupt == 0 || d.Ratio < 0.8 || d.Ratio > 0.95 {
+		t.Errorf("with repeated and broken packets the delivery is %+v", d)
+	}
+}
+
+// TestMixedUpCameras has the server send another camera's packets.
+func TestMixedUpCameras(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, untouched)
+	c := config(s)
+	c.WHEP.URL = s.URL + "/whep/0"
+	r := run(t, c)
+	if r.Delivery.Foreign == 0 {
+		t.Errorf("the viewers of camera 1 got camera 0, and the delivery is %+v", r.Delivery)
+	}
+}
+
+// TestRepacketized has a server whose packets are not the camera's.
+func TestRepacketized(t *testing.T) {
+	t.Parallel()
+	c := config(newServer(t, func(p *rtp.Packet) []*rtp.Packet {
+		other := p.Clone()
+		other.Payload = append(other.Payload[:1:1], bytes.Repeat([]byte{7}, 99)...)
+		return untouched(other)
+	}))
+	d := run(t, c).Delivery
+	if !d.BySequence || d.Unstamped == 0 || d.Ratio != 1 || d.Expected < 100 {
+		t.Errorf("with packets of the server's own the delivery is %+v, want everything by sequence numbers", d)
+	}
+}
+
+func TestFindMax(t *testing.T) {
+	t.Parallel()
+	c := config(newServer(t, untouched))
+	c.Cameras, c.FindMax, c.Step, c.MaxP99, c.MinRatio = 1, true, 500*time.Millisecond, time.Minute, 0.99
+	r := run(t, c)
+	if r.Search == nil || r.Search.Held != 4 || len(r.Search.Steps) != 1 {
+		t.Errorf("the search found %+v, want the 4 viewers asked for", r.Search)
+	}
+	c.MaxP99 = 1 // nanosecond
+	r = run(t, c)
+	if r.Search == nil || r.Search.Held != 0 || r.Search.Limit != "the server" {
+		t.Errorf("the search found %+v, want that nothing holds", r.Search)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	c := config(newServer(t, untouched))
+	c.WHIP.Token = "wrong"
+	if _, err := trial.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("with a wrong token: %v, want 401", err)
+	}
+	c = config(newServer(t, untouched))
+	c.WHEP.Token = "wrong"
+	if _, err := trial.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "no viewer connected") {
+		t.Errorf("with a wrong token of viewers: %v, want that no viewer connected", err)
+	}
+	for name, change := range map[string]func(*trial.Config){
+		"no server":        func(c *trial.Config) { c.WHIP.URL = "" },
+		"no camera":        func(c *trial.Config) { c.Cameras = 0 },
+		"one room for two": func(c *trial.Config) { c.WHIP.URL = "http://127.0.0.1/whip" },
+		"no pictures":      func(c *trial.Config) { c.Picture.FPS = 0 },
+		"synthetic AV1":    func(c *trial.Config) { c.Picture.Codec = load.AV1 },
+		"four layers":      func(c *trial.Config) { c.Layers = 4 },
+	} {
+		c := config(newServer(t, untouched))
+		change(&c)
+		if _, err := trial.Run(t.Context(), c); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	c := config(newServer(t, untouched))
+	c.Duration = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	c.Progress = func(line string) {
+		if strings.Contains(line, "packets/s") {
+			cancel()
+		}
+	}
+	if _, err := trial.Run(ctx, c); err == nil {
+		t.Error("a cancelled run has no error")
+	}
+}
