@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/securecam/securecam/control"
 )
 
 func dial(t *testing.T, s *server, request string) net.Conn {
@@ -123,6 +125,74 @@ func TestShutdownGivesUp(t *testing.T) {
 	}
 	answer, err := io.ReadAll(conn)
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503") {
+		t.Errorf("got %q, %v", answer, err)
+	}
+}
+
+// TestShutdownCuts holds that clients that neither read nor finish what they
+// say do not keep the server, once its patience has ended.
+func TestShutdownCuts(t *testing.T) {
+	t.Parallel()
+	for name, request := range map[string]string{
+		"stalled download":  "GET /objects/big HTTP/1.1\r\nHost: a\r\n\r\n",
+		"stalled pipeline":  strings.Repeat("GET /objects/big HTTP/1.1\r\nHost: a\r\n\r\n", 20),
+		"half-sent request": "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{",
+		"deaf request":      "GET /deaf HTTP/1.1\r\nHost: a\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &probe{entered: make(chan struct{}), release: make(chan struct{})}
+			cfg := newConfig(p, io.Discard)
+			cfg.ReadTimeout = time.Hour
+			srv, err := control.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(ln) }()
+			conn := dial(t, &server{addr: ln.Addr().String()}, request)
+			if name == "deaf request" {
+				<-p.entered
+				defer close(p.release)
+			}
+			if strings.HasPrefix(name, "stalled") {
+				if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Whoever comes later is answered: by then, the first is known.
+			(&server{url: "http://" + ln.Addr().String()}).do(t, "GET", "/sim", "")
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if err := srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+			if n, err := io.Copy(io.Discard, conn); err == nil && n >= bigSize {
+				t.Errorf("%d bytes came after the cut", n)
+			}
+		})
+	}
+}
+
+// TestDrain holds that nobody new is let in while a request is answered yet.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	conn := dial(t, s, "GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	<-s.entered
+	if err := s.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	untilRefused(t, s)
+	close(s.release)
+	if answer, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(answer), "done") {
 		t.Errorf("got %q, %v", answer, err)
 	}
 }

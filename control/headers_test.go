@@ -1,9 +1,14 @@
 package control_test
 
 import (
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/securecam/securecam/control"
 )
 
 func TestHeaders(t *testing.T) {
@@ -57,9 +62,10 @@ func TestCORS(t *testing.T) {
 		{"OPTIONS", "/echo", app, "", 405, "", false},
 		{"POST", "/whip/x", evil, "", 204, "*", false},
 		{"POST", "/whip/x", app, "", 204, "*", false},
-		{"OPTIONS", "/whip/x", evil, "POST", 204, "", false}, // the route's
-		{"OPTIONS", "/whip/x", evil, "", 204, "", false},     // the route's
-		{"GET", "/whep/nowhere", evil, "", 404, "*", false},
+		{"OPTIONS", "/whip/x", evil, "POST", 204, "*", false}, // the route's
+		{"OPTIONS", "/whip/x", evil, "", 204, "*", false},     // the route's
+		{"OPTIONS", "/objects/none", evil, "GET", 204, "*", false},
+		{"GET", "/whep/no/where", evil, "", 404, "*", false},
 		{"GET", "/objects/none", evil, "", 404, "*", false},
 	}
 	for _, test := range tests {
@@ -78,6 +84,62 @@ func TestCORS(t *testing.T) {
 			if allow == "*" && !strings.Contains(exposed, name) {
 				t.Errorf("%s %s: %s is not exposed", test.method, test.path, name)
 			}
+		}
+	}
+}
+
+// TestOpenPreflight asks as a browser does before it sends an offer.
+func TestOpenPreflight(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	res, _ := s.do(t, "OPTIONS", "/whep/x", "", "Origin", "https://player.example", "Access-Control-Request-Method", "PATCH",
+		"Access-Control-Request-Headers", "authorization,content-type,if-match")
+	for header, want := range map[string]string{
+		"Access-Control-Allow-Methods": "PATCH", "Access-Control-Allow-Headers": "If-Match", "Access-Control-Max-Age": "7200",
+	} {
+		if got := res.Header.Get(header); !strings.Contains(got, want) {
+			t.Errorf("%s is %q, want %s", header, got, want)
+		}
+	}
+}
+
+// TestRefusedOffersSayWhy holds that a page of another origin can read why its
+// offer was refused before any route saw it.
+func TestRefusedOffersSayWhy(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for path, want := range map[string]string{"/whip/x": "*", "/whep/x": "*", "/echo": ""} {
+		res, body := s.do(t, "POST", path, strings.Repeat("x", 64<<10+1), "Origin", "https://player.example")
+		if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != http.StatusRequestEntityTooLarge || got != want {
+			t.Errorf("%s: got %d, Access-Control-Allow-Origin %q: %s", path, res.StatusCode, got, body)
+		}
+	}
+}
+
+func TestSignUpClosed(t *testing.T) {
+	t.Parallel()
+	for closed, want := range map[bool]int{true: http.StatusForbidden, false: http.StatusNoContent} {
+		p := &probe{}
+		cfg := newConfig(p, io.Discard)
+		cfg.SignUpClosed = closed
+		s, err := control.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ln) }()
+		for _, path := range []string{"/api/auth/sign-up/email", "/api/auth/sign-up/email/"} {
+			res, body := (&server{url: "http://" + ln.Addr().String()}).do(t, "POST", path, "{}", "Content-Type", "application/json")
+			if res.StatusCode != want || closed != strings.Contains(body, `"sign_up_closed"`) {
+				t.Errorf("closed %v, %s: got %d %s", closed, path, res.StatusCode, body)
+			}
+		}
+		if err := errors.Join(s.Shutdown(t.Context()), <-served); err != nil {
+			t.Error(err)
 		}
 	}
 }

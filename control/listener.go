@@ -22,11 +22,18 @@ const (
 	lingerBytes = 4 << 20
 )
 
-// paced is a listener whose connections time out by write. It may be closed
-// more than once.
+// paced is a listener whose connections time out by write, and can be cut. It
+// may be closed more than once.
 type paced struct {
 	net.Listener
 	closing sync.Once
+
+	mu    sync.Mutex // guards conns
+	conns map[*pacedConn]struct{}
+}
+
+func newPaced(ln net.Listener) *paced {
+	return &paced{Listener: ln, conns: make(map[*pacedConn]struct{})}
 }
 
 func (l *paced) Close() (err error) {
@@ -40,21 +47,54 @@ func (l *paced) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if secure, ok := conn.(*tls.Conn); ok {
-		return &pacedTLSConn{pacedConn{Conn: conn}, secure}, nil
+		c := &pacedTLSConn{pacedConn{Conn: conn, from: l}, secure}
+		l.remember(&c.pacedConn)
+		return c, nil
 	}
-	return &pacedConn{Conn: conn}, nil
+	c := &pacedConn{Conn: conn, from: l}
+	l.remember(c)
+	return c, nil
+}
+
+func (l *paced) remember(c *pacedConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
+}
+
+func (l *paced) forget(c *pacedConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+}
+
+// cut ends every open connection, whatever it is doing, and returns how many
+// there were.
+func (l *paced) cut() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		conn := c.Conn
+		if secure, ok := conn.(*tls.Conn); ok {
+			conn = secure.NetConn() // TLS would say goodbye first, for up to 5 s
+		}
+		_ = conn.Close() // how it ends does not matter
+	}
+	return len(l.conns)
 }
 
 // pacedConn moves the write deadline along with each write, until somebody
 // else sets one: a connection that became a WebSocket is its owner's.
 type pacedConn struct {
 	net.Conn
+	from   *paced
 	owned  atomic.Bool
 	linger atomic.Bool
 }
 
 // Close hangs up, for a lingering connection after the client is heard out.
 func (c *pacedConn) Close() error {
+	defer c.from.forget(c)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger.Load() && half.CloseWrite() == nil {
 		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 		_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // how it ends does not matter

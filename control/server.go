@@ -16,6 +16,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
 )
 
@@ -39,6 +40,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// ObjectOrigin is the origin of presigned URLs if it is not our own.
 	ObjectOrigin string
+	// SignUpClosed refuses new accounts by HTTP.
+	SignUpClosed bool
 	// ReadTimeout bounds the arrival of a whole request; 20 s if zero.
 	ReadTimeout time.Duration
 
@@ -49,9 +52,14 @@ const (
 	bodyLimit   = 64 << 10 // bytes; SDP and JSON are far smaller
 	headerLimit = 8 << 10  // bytes of request line and header
 	idleTimeout = 75 * time.Second
+	cutGrace    = 500 * time.Millisecond // for requests to end with their contexts
 
 	defaultReadTimeout = 20 * time.Second
 )
+
+const signUpPath = "/api/auth/sign-up/email"
+
+var errSignUpClosed = fault.New(fault.Forbidden, "sign_up_closed", "This server takes no new accounts. Ask its owner for one.")
 
 // Server answers HTTP. It is made by New, and serves once.
 type Server struct {
@@ -61,9 +69,13 @@ type Server struct {
 	stop context.CancelFunc
 
 	mu       sync.Mutex // guards what follows
-	listener net.Listener
+	listener *paced
 	stopping bool
-	stopped  chan struct{} // closed when Shutdown is through
+	giveUp   context.CancelFunc // ends the wait for open connections; nil before Drain
+
+	drained chan struct{} // closed when no connection is open, or giveUp was called
+	stopped chan struct{} // closed when Shutdown is through
+	through sync.Once     // closes stopped
 }
 
 // New builds the server. It fails if the static files cannot be read or an
@@ -87,7 +99,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: cfg.Logger, stopped: make(chan struct{})}
+	s := &Server{log: cfg.Logger, drained: make(chan struct{}), stopped: make(chan struct{})}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.app = fiber.New(s.appConfig(cfg, headers))
 
@@ -103,6 +115,9 @@ func New(cfg Config) (*Server, error) {
 
 	api := rest.New(s.app, rest.Config{Version: cfg.Version})
 	api.UseMiddleware(auth.Middleware(api, cfg.Auth))
+	if cfg.SignUpClosed { // routes are asked in the order of their making
+		s.app.Post(signUpPath, func(c *fiber.Ctx) error { return rest.Problem(c, errSignUpClosed) })
+	}
 	for _, feature := range cfg.Features {
 		feature.Mount(s.app, api)
 	}
@@ -141,6 +156,9 @@ func (s *Server) appConfig(cfg Config, headers *headers) fiber.Config {
 // refuse answers what fasthttp refused before any handler saw it.
 func (s *Server) refuse(c *fiber.Ctx, headers *headers, err error) error {
 	headers.set(c)
+	if isOpen(c) {
+		openToAll(c)
+	}
 	if conn, ok := c.Context().Conn().(interface{ hearOut() }); ok {
 		conn.hearOut()
 	}
@@ -161,7 +179,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		s.mu.Unlock()
 		return errors.Join(errors.New("control: the server serves already"), ln.Close())
 	}
-	s.listener = &paced{Listener: ln}
+	s.listener = newPaced(ln)
 	s.mu.Unlock()
 
 	err := s.app.Listener(s.listener)
@@ -174,30 +192,73 @@ func (s *Server) Serve(ln net.Listener) error {
 	return err
 }
 
-// Shutdown closes the listener and waits until the requests being answered are
-// through. When ctx ends first, their contexts end, too, and the error is
-// ctx's. Hijacked connections (WebSockets) are not HTTP's any more: the gateway
-// closes them before.
-func (s *Server) Shutdown(ctx context.Context) error {
+// Drain closes the listener and the idle connections. It does not wait:
+// requests go on until they are answered, each the last of its connection.
+func (s *Server) Drain() error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.stopping {
-		s.mu.Unlock()
-		select {
-		case <-s.stopped:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return nil
 	}
 	s.stopping = true
-	ln := s.listener
-	s.mu.Unlock()
-
-	defer close(s.stopped)
-	defer s.stop()
-	if ln == nil {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.giveUp = cancel
+	if s.listener == nil {
+		close(s.drained)
 		return nil
 	}
 	// fasthttp may not know the listener yet; closing it twice is no error.
-	return errors.Join(ln.Close(), s.app.ShutdownWithContext(ctx))
+	err := s.listener.Close()
+	go func() {
+		defer close(s.drained)
+		if err := s.app.ShutdownWithContext(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "connections not drained", slog.Any("err", err))
+		}
+	}()
+	return err
+}
+
+// Shutdown drains and waits until the requests being answered are through.
+// When ctx ends first, their contexts end, too; connections that are open a
+// moment later are cut, and the error is ctx's. WebSockets are not HTTP's any
+// more and are not waited for: the gateway closes them before.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.Drain()
+	select {
+	case <-s.drained:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+		s.cut()
+	}
+	s.stop()
+	s.through.Do(func() { close(s.stopped) })
+	return err
+}
+
+// cut ends what is still open: requests by their contexts, so that some are
+// answered yet, then every connection.
+func (s *Server) cut() {
+	s.stop()
+	if s.drainedWithin(cutGrace) {
+		return
+	}
+	s.mu.Lock()
+	listener, giveUp := s.listener, s.giveUp
+	s.mu.Unlock()
+	s.log.WarnContext(s.base, "connections cut", slog.Int("count", listener.cut()))
+	if !s.drainedWithin(cutGrace) {
+		giveUp() // on handlers that heed neither
+		<-s.drained
+	}
+}
+
+func (s *Server) drainedWithin(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.drained:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

@@ -74,9 +74,16 @@ func (p *probe) Mount(app fiber.Router, api huma.API) {
 			return c.UserContext().Err()
 		}
 	})
+	app.Get("/deaf", func(*fiber.Ctx) error {
+		p.entered <- struct{}{}
+		<-p.release
+		return nil
+	})
 	mountSocket(app)
 	app.Get("/panic", func(*fiber.Ctx) error { panic("with a secret") }) //nolint:forbidigo // what is tested
 	app.Get("/internal", func(*fiber.Ctx) error { return errors.New("with a secret") })
+	app.Post("/api/auth/sign-up/email", func(c *fiber.Ctx) error { return c.SendStatus(http.StatusNoContent) })
+	app.All("/whep/:id", func(c *fiber.Ctx) error { return c.SendStatus(http.StatusNoContent) })
 	app.All("/whip/:id", func(c *fiber.Ctx) error { return c.SendStatus(http.StatusNoContent) })
 	app.Get("/origin", func(c *fiber.Ctx) error { return c.SendString(rest.RequestOf(c.UserContext()).Origin) })
 	app.Get("/objects/big", func(c *fiber.Ctx) error {

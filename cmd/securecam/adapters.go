@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,8 @@ func (w whipSFU) Close(session, reason string) error {
 	return mediaFault(w.SFU.Close(session, reason))
 }
 
+// mediaFault tells the API's fault for what the SFU reports, with what the SFU
+// says of it: a publisher or player wants to know which of its wishes it was.
 func mediaFault(err error) error {
 	for _, m := range []struct {
 		from error
@@ -62,12 +65,22 @@ func mediaFault(err error) error {
 		{sfu.ErrLimit, errBusy},
 		{sfu.ErrClosed, errBusy},
 	} {
-		if errors.Is(err, m.from) {
+		if !errors.Is(err, m.from) {
+			continue
+		}
+		detail, found := strings.CutPrefix(err.Error(), m.from.Error()+": ")
+		if !found || len(detail) > maxDetail {
 			return m.to.With(err)
 		}
+		told := *m.to
+		told.Message = strings.TrimSuffix(m.to.Message, ".") + ": " + detail + "."
+		return told.With(err)
 	}
 	return err
 }
+
+// maxDetail bounds what of an error is told to a client.
+const maxDetail = 200
 
 // streamMedia is the SFU as the stream sessions see it.
 type streamMedia struct{ *sfu.SFU }
@@ -86,7 +99,8 @@ type mediaEvents struct {
 	recordings *recordings.Service
 }
 
-func (e *mediaEvents) PublisherUp(mediaSession string)      { e.recordings.PublisherUp(mediaSession) }
+func (e *mediaEvents) PublisherUp(mediaSession string) { e.recordings.PublisherUp(mediaSession) }
+
 func (e *mediaEvents) PublisherDown(mediaSession, _ string) { e.streams.PublisherDown(mediaSession) }
 func (e *mediaEvents) ViewerUp(string, string)              {}
 func (e *mediaEvents) ViewerDown(_, viewer, _ string)       { e.streams.ViewerDown(viewer) }
@@ -176,11 +190,11 @@ func (o recordedObjects) SignGet(ctx context.Context, key, filename string, ttl 
 	return o.Store.SignGet(ctx, key, blob.SignOptions{TTL: ttl, Filename: filename})
 }
 
-// signedFiles is the folder of objects as those see it who have a signed URL.
-type signedFiles struct{ *blob.Disk }
+// signedFiles is the object store as those see it who have a signed URL.
+type signedFiles struct{ signedStore }
 
 func (f signedFiles) Stat(ctx context.Context, key string) (objects.Info, error) {
-	info, err := f.Disk.Stat(ctx, key)
+	info, err := f.signedStore.Stat(ctx, key)
 	return objects.Info(info), err
 }
 

@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,9 +38,7 @@ func startApp(t *testing.T, settings ...string) *app {
 		t.Fatalf("start: %v\n%s", err, logs.String())
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		defer cancel()
-		if err := a.stop(ctx); err != nil {
+		if err := a.stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 		select {
@@ -84,10 +85,50 @@ func minioSettings(t *testing.T) []string {
 	}
 }
 
+// publicMinIOSettings let browsers fetch from the bucket itself.
+func publicMinIOSettings(t *testing.T) []string {
+	t.Helper()
+	return append(minioSettings(t), "--minio-public-url=http://"+os.Getenv("TEST_MINIO_ENDPOINT"))
+}
+
 // postgresSettings point at a schema of the test's own.
 func postgresSettings(t *testing.T) []string {
 	t.Helper()
 	return []string{"--database-url=" + storetest.PostgresURL(t)}
+}
+
+// TestStopGivesEachPartItsTime holds that a part that does not end takes
+// nothing from those that stop after it.
+func TestStopGivesEachPartItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &app{log: slog.New(slog.DiscardHandler)}
+		forever := make(chan struct{})
+		defer close(forever)
+		stopped := []string{}
+		a.onStop("store", time.Second, func(ctx context.Context) error {
+			stopped = append(stopped, "store")
+			return ctx.Err()
+		})
+		a.onStop("slow", time.Second, func(ctx context.Context) error {
+			<-ctx.Done()
+			stopped = append(stopped, "slow")
+			return ctx.Err()
+		})
+		a.onStop("deaf", time.Second, func(context.Context) error {
+			<-forever
+			return nil
+		})
+		err := a.stop()
+		if !slices.Equal(stopped, []string{"slow", "store"}) || err == nil {
+			t.Errorf("stopped %v, %v", stopped, err)
+		}
+		for part, named := range map[string]bool{"slow": true, "deaf": true, "store": false} {
+			if strings.Contains(err.Error(), "stop "+part) != named {
+				t.Errorf("the error is %q, names %s: want %v", err, part, named)
+			}
+		}
+	})
 }
 
 // TestStopsQuickly holds that a server with nothing to finish does not sit
@@ -102,9 +143,10 @@ func TestStopsQuickly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := a.stop(ctx); err != nil {
-		t.Errorf("stop within a third of the deadline: %v", err)
+	for i := range a.closers {
+		a.closers[i].within = time.Second
+	}
+	if err := a.stop(); err != nil {
+		t.Errorf("stop with a second for each part: %v", err)
 	}
 }

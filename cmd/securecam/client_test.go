@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -55,11 +54,6 @@ type (
 		Size        int64  `json:"size"`
 		Error       string `json:"error"`
 	}
-	problemJSON struct {
-		Status  int    `json:"status"`
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}
 	envelopeJSON struct {
 		Event string          `json:"event"`
 		ID    string          `json:"id,omitempty"`
@@ -107,18 +101,7 @@ func (c *apiClient) register(role string) (*apiClient, registered) {
 	return &apiClient{t: c.t, base: c.base, http: &http.Client{Transport: c.http.Transport, Timeout: 30 * time.Second}, token: r.Token}, r
 }
 
-// call sends a request and decodes the answer into out.
-func (c *apiClient) call(method, path string, in, out any) int {
-	c.t.Helper()
-	status, body := c.raw(method, path, in)
-	if out != nil {
-		if err := json.Unmarshal(body, out); err != nil {
-			c.t.Fatalf("%s %s: %v in %q", method, path, err, body)
-		}
-	}
-	return status
-}
-
+// raw sends a request and returns the answer.
 func (c *apiClient) raw(method, path string, in any) (int, []byte) {
 	c.t.Helper()
 	var body io.Reader
@@ -145,7 +128,7 @@ func (c *apiClient) raw(method, path string, in any) (int, []byte) {
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	got, err := io.ReadAll(res.Body)
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
@@ -195,7 +178,7 @@ func (c *apiClient) connect() *socket {
 	s := &socket{t: c.t, conn: conn, events: make(chan envelopeJSON, 64), done: make(chan struct{})}
 	go s.read()
 	c.t.Cleanup(func() {
-		conn.Close()
+		_ = conn.Close()
 		<-s.done
 	})
 	s.await("ready")
@@ -255,7 +238,7 @@ func eventually(t *testing.T, within time.Duration, check func() string) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal(fmt.Sprintf("after %v: %s", within, problem))
+			t.Fatalf("after %v: %s", within, problem)
 		}
 	}
 }

@@ -9,9 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/store"
@@ -25,7 +28,7 @@ func migrate(ctx context.Context, c *Config, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if err := db.Migrate(ctx); err != nil {
 		return fmt.Errorf("migrate the database: %w", err)
 	}
@@ -34,13 +37,12 @@ func migrate(ctx context.Context, c *Config, stdout io.Writer) error {
 }
 
 // createUser makes an account from the command line.
-func createUser(ctx context.Context, c *Config, args createUserArgs, stdin io.Reader, stdout io.Writer) error {
+func createUser(ctx context.Context, c *Config, args createUserArgs, stdin *os.File, stdout, stderr io.Writer) error {
 	if args.Password == "" {
-		line, err := bufio.NewReader(stdin).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
+		var err error
+		if args.Password, err = readPassword(stdin, stderr); err != nil {
 			return fmt.Errorf("read the password: %w", err)
 		}
-		args.Password = strings.TrimRight(line, "\r\n")
 	}
 	if args.Name == "" {
 		args.Name, _, _ = strings.Cut(args.Email, "@")
@@ -50,7 +52,7 @@ func createUser(ctx context.Context, c *Config, args createUserArgs, stdin io.Re
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if err := prepareSchema(ctx, c, db); err != nil {
 		return err
 	}
@@ -68,6 +70,21 @@ func createUser(ctx context.Context, c *Config, args createUserArgs, stdin io.Re
 	}
 	fmt.Fprintf(stdout, "Created %s (%s).\n", user.Email, user.ID)
 	return nil
+}
+
+// readPassword reads a line, from a terminal after a prompt and unseen.
+func readPassword(stdin *os.File, stderr io.Writer) (string, error) {
+	if fd := int(stdin.Fd()); term.IsTerminal(fd) {
+		fmt.Fprint(stderr, "Password: ")
+		defer fmt.Fprintln(stderr)
+		password, err := term.ReadPassword(fd)
+		return string(password), err
+	}
+	line, err := bufio.NewReader(stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimRight(line, "\r\n"), nil
 }
 
 // health asks the server of this configuration whether it is ready: what a
@@ -93,7 +110,7 @@ func health(ctx context.Context, c *Config) error {
 	if err != nil {
 		return fmt.Errorf("not ready: %w", err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("not ready: %s", res.Status)
 	}

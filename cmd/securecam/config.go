@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,51 +30,56 @@ type cli struct {
 	Version struct{} `cmd:"" help:"Print the version."`
 }
 
-// Config is everything that can be set. Only this package reads it; every
-// other package gets a Config of its own.
+// Config is everything that can be set; help.go says what it means. Only this
+// package reads it; every other package gets a Config of its own.
 type Config struct {
-	ListenHost string `group:"Server" env:"LISTEN_HOST" help:"Address to listen on; empty means all."`
-	Port       int    `group:"Server" env:"PORT" default:"8080" help:"TCP port of the web app and the API."`
-	DataDir    string `group:"Server" env:"DATA_DIR" default:"./data" help:"Folder for the database, objects, spool and secrets."`
-	LogLevel   string `group:"Server" env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: ${enum}."`
+	ListenHost string `group:"Server" env:"LISTEN_HOST"`
+	Port       int    `group:"Server" env:"PORT" default:"8080"`
+	DataDir    string `group:"Server" env:"DATA_DIR" default:"./data"`
+	LogLevel   string `group:"Server" env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 
-	TLSCertFile    string   `group:"Server" env:"TLS_CERT_FILE" help:"PEM certificate chain; switches HTTPS on."`
-	TLSKeyFile     string   `group:"Server" env:"TLS_KEY_FILE" help:"PEM key of the certificate."`
-	TLSSelfSigned  bool     `group:"Server" env:"TLS_SELF_SIGNED" help:"Serve HTTPS with a certificate made here, so that a phone may use its camera."`
-	TrustedProxies []string `group:"Server" env:"TRUSTED_PROXIES" help:"Addresses or networks of reverse proxies whose X-Forwarded headers count."`
+	TLSCertFile    string   `group:"Server" env:"TLS_CERT_FILE"`
+	TLSKeyFile     string   `group:"Server" env:"TLS_KEY_FILE"`
+	TLSSelfSigned  bool     `group:"Server" env:"TLS_SELF_SIGNED"`
+	TrustedProxies []string `group:"Server" env:"TRUSTED_PROXIES"`
 
-	DatabaseURL string `group:"State" env:"DATABASE_URL" help:"postgres://... or sqlite:PATH; empty means SQLite in DATA_DIR."`
-	AutoMigrate bool   `group:"State" env:"AUTO_MIGRATE" default:"true" negatable:"" help:"Migrate the database at start."`
-	NATSURL     string `group:"State" env:"NATS_URL" name:"nats-url" help:"NATS servers; empty means one inside the process."`
+	DatabaseURL string `group:"State" env:"DATABASE_URL"`
+	AutoMigrate bool   `group:"State" env:"AUTO_MIGRATE" default:"true" negatable:""`
+	NATSURL     string `group:"State" env:"NATS_URL" name:"nats-url"`
 
-	BetterAuthSecret         string   `group:"Auth" env:"BETTER_AUTH_SECRET" help:"Key of all tokens and cookies, 32 characters or more; made and kept in DATA_DIR when empty."`
-	BetterAuthBaseURL        string   `group:"Auth" env:"BETTER_AUTH_BASE_URL" name:"better-auth-base-url" help:"Public URL of this server; empty means what the request says."`
-	BetterAuthTrustedOrigins []string `group:"Auth" env:"BETTER_AUTH_TRUSTED_ORIGINS" help:"Other origins whose pages may use the API."`
-	DeviceOnlineStaleSeconds int      `group:"Auth" env:"DEVICE_ONLINE_STALE_SECONDS" default:"90" help:"A device not heard of for so long is shown offline."`
+	BetterAuthSecret         string   `group:"Auth" env:"BETTER_AUTH_SECRET"`
+	BetterAuthBaseURL        string   `group:"Auth" env:"BETTER_AUTH_BASE_URL" name:"better-auth-base-url"`
+	BetterAuthTrustedOrigins []string `group:"Auth" env:"BETTER_AUTH_TRUSTED_ORIGINS"`
+	SignUp                   bool     `group:"Auth" env:"SIGN_UP" default:"true" negatable:""`
+	DeviceOnlineStaleSeconds int      `group:"Auth" env:"DEVICE_ONLINE_STALE_SECONDS" default:"90"`
 
-	MinIOEndpoint               string `group:"Objects" env:"MINIO_ENDPOINT" name:"minio-endpoint" help:"Host of an S3-compatible store; empty means a folder in DATA_DIR."`
-	MinIOPort                   int    `group:"Objects" env:"MINIO_PORT" name:"minio-port" default:"9000" help:"Its port."`
-	MinIOUseSSL                 bool   `group:"Objects" env:"MINIO_USE_SSL" name:"minio-use-ssl" help:"Speak HTTPS to it."`
-	MinIOAccessKey              string `group:"Objects" env:"MINIO_ACCESS_KEY" name:"minio-access-key" help:"Its access key."`
-	MinIOSecretKey              string `group:"Objects" env:"MINIO_SECRET_KEY" name:"minio-secret-key" help:"Its secret key."`
-	MinIOBucket                 string `group:"Objects" env:"MINIO_BUCKET" name:"minio-bucket" default:"securecam" help:"Its bucket; made when absent."`
-	MinIOPublicURL              string `group:"Objects" env:"MINIO_PUBLIC_URL" name:"minio-public-url" help:"URL under which browsers reach it; empty means the endpoint itself."`
-	MinIOPresignedExpirySeconds int    `group:"Objects" env:"MINIO_PRESIGNED_EXPIRY_SECONDS" name:"minio-presigned-expiry-seconds" default:"3600" help:"Life of a download URL."`
+	MinIOEndpoint               string `group:"Objects" env:"MINIO_ENDPOINT" name:"minio-endpoint"`
+	MinIOPort                   int    `group:"Objects" env:"MINIO_PORT" name:"minio-port" default:"9000"`
+	MinIOUseSSL                 bool   `group:"Objects" env:"MINIO_USE_SSL" name:"minio-use-ssl"`
+	MinIOAccessKey              string `group:"Objects" env:"MINIO_ACCESS_KEY" name:"minio-access-key"`
+	MinIOSecretKey              string `group:"Objects" env:"MINIO_SECRET_KEY" name:"minio-secret-key"`
+	MinIOBucket                 string `group:"Objects" env:"MINIO_BUCKET" name:"minio-bucket" default:"securecam"`
+	MinIOPublicURL              string `group:"Objects" env:"MINIO_PUBLIC_URL" name:"minio-public-url"`
+	MinIOPresignedExpirySeconds int    `group:"Objects" env:"MINIO_PRESIGNED_EXPIRY_SECONDS" name:"minio-presigned-expiry-seconds" default:"3600"` //nolint:lll // a tag has no lines
 
-	MediaUDPPort         int      `group:"Media" env:"MEDIA_UDP_PORT" name:"media-udp-port" default:"8090" help:"UDP port of all media."`
-	PublicIPs            []string `group:"Media" env:"PUBLIC_IPS" name:"public-ips" help:"Addresses to announce to cameras and viewers; empty means those of the interfaces."`
-	MediaTokenTTLSeconds int      `group:"Media" env:"MEDIA_TOKEN_TTL_SECONDS" name:"media-token-ttl-seconds" default:"3600" help:"Life of a WHIP or WHEP token."`
+	MediaUDPPort         int      `group:"Media" env:"MEDIA_UDP_PORT" name:"media-udp-port" default:"8090"`
+	PublicIPs            []string `group:"Media" env:"PUBLIC_IPS" name:"public-ips"`
+	MediaTokenTTLSeconds int      `group:"Media" env:"MEDIA_TOKEN_TTL_SECONDS" name:"media-token-ttl-seconds" default:"3600"`
 
-	StreamRequestTimeoutSeconds int `group:"Media" env:"STREAM_REQUEST_TIMEOUT_SECONDS" default:"60" help:"A stream that no camera accepts for so long fails."`
-	PublisherTimeoutSeconds     int `group:"Media" env:"PUBLISHER_TIMEOUT_SECONDS" default:"30" help:"A camera that stops publishing has so long to come back."`
-	ViewerTimeoutSeconds        int `group:"Media" env:"VIEWER_TIMEOUT_SECONDS" default:"60" help:"A stream that nobody plays for so long ends."`
+	MaxViewers        int `group:"Media" env:"MAX_VIEWERS" default:"2000"`
+	MaxViewerSessions int `group:"Media" env:"MAX_VIEWER_SESSIONS" default:"8"`
+	BurstWindowMS     int `group:"Media" env:"BURST_WINDOW_MS" name:"burst-window-ms" default:"5"`
 
-	TURNPort         int      `group:"TURN" env:"TURN_PORT" name:"turn-port" default:"3478" help:"UDP and TCP port of the TURN server; -1 switches it off."`
-	TURNRelayPortMin uint16   `group:"TURN" env:"TURN_RELAY_PORT_MIN" name:"turn-relay-port-min" default:"49160" help:"First UDP port for relays."`
-	TURNRelayPortMax uint16   `group:"TURN" env:"TURN_RELAY_PORT_MAX" name:"turn-relay-port-max" default:"49359" help:"Last UDP port for relays."`
-	TURNURLs         []string `group:"TURN" env:"TURN_URLS" name:"turn-urls" help:"Other ICE servers to hand out too."`
-	TURNUsername     string   `group:"TURN" env:"TURN_USERNAME" name:"turn-username" help:"Their user name."`
-	TURNCredential   string   `group:"TURN" env:"TURN_CREDENTIAL" name:"turn-credential" help:"Their password."`
+	StreamRequestTimeoutSeconds int `group:"Media" env:"STREAM_REQUEST_TIMEOUT_SECONDS" default:"60"`
+	PublisherTimeoutSeconds     int `group:"Media" env:"PUBLISHER_TIMEOUT_SECONDS" default:"30"`
+	ViewerTimeoutSeconds        int `group:"Media" env:"VIEWER_TIMEOUT_SECONDS" default:"60"`
+
+	TURNPort         int      `group:"TURN" env:"TURN_PORT" name:"turn-port" default:"3478"`
+	TURNRelayPortMin uint16   `group:"TURN" env:"TURN_RELAY_PORT_MIN" name:"turn-relay-port-min" default:"49160"`
+	TURNRelayPortMax uint16   `group:"TURN" env:"TURN_RELAY_PORT_MAX" name:"turn-relay-port-max" default:"49359"`
+	TURNURLs         []string `group:"TURN" env:"TURN_URLS" name:"turn-urls"`
+	TURNUsername     string   `group:"TURN" env:"TURN_USERNAME" name:"turn-username"`
+	TURNCredential   string   `group:"TURN" env:"TURN_CREDENTIAL" name:"turn-credential"`
 }
 
 // createUserArgs are the arguments of "user create".
@@ -95,13 +101,16 @@ func parse(args []string, stdout, stderr io.Writer) (*cli, string, error) {
 		&c,
 		kong.Name("securecam"),
 		kong.Description("A WebRTC camera server: live view, recording and control in one binary."),
-		kong.UsageOnError(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { exited = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 	)
 	if err != nil {
 		return nil, "", fmt.Errorf("command line: %w", err)
+	}
+	explain(parser)
+	if err := forgetEmpty(parser); err != nil {
+		return nil, "", err
 	}
 	parsed, err := parser.Parse(args)
 	if exited {
@@ -116,6 +125,24 @@ func parse(args []string, stdout, stderr io.Writer) (*cli, string, error) {
 	return &c, parsed.Command(), nil
 }
 
+// forgetEmpty takes the settings that are empty out of the environment: empty
+// means default, also for numbers and switches, which an empty text is not.
+func forgetEmpty(parser *kong.Kong) error {
+	for _, flags := range parser.Model.AllFlags(false) {
+		for _, flag := range flags {
+			for _, name := range flag.Envs {
+				if strings.TrimSpace(os.Getenv(name)) != "" {
+					continue
+				}
+				if err := os.Unsetenv(name); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // Validate names the first setting whose value is not allowed, and what is.
 func (c *Config) Validate() error {
 	for _, p := range []struct {
@@ -126,6 +153,8 @@ func (c *Config) Validate() error {
 		{"MEDIA_UDP_PORT", 0, c.MediaUDPPort},
 		{"TURN_PORT", -1, c.TURNPort},
 		{"MINIO_PORT", 1, c.MinIOPort},
+		{"MAX_VIEWERS", 1, c.MaxViewers},
+		{"MAX_VIEWER_SESSIONS", 1, c.MaxViewerSessions},
 	} {
 		if p.got < p.min || p.got > 65535 {
 			return fmt.Errorf("%s is %d: use %d to 65535", p.name, p.got, p.min)
@@ -145,6 +174,9 @@ func (c *Config) Validate() error {
 		if n.got < n.min || n.got > n.max {
 			return fmt.Errorf("%s is %d: use %d to %d seconds", n.name, n.got, n.min, n.max)
 		}
+	}
+	if c.BurstWindowMS < 0 || c.BurstWindowMS > 100 {
+		return fmt.Errorf("BURST_WINDOW_MS is %d: use 0 to 100 milliseconds", c.BurstWindowMS)
 	}
 	if c.TURNRelayPortMin > c.TURNRelayPortMax || c.TURNRelayPortMin == 0 {
 		return fmt.Errorf("TURN_RELAY_PORT_MIN is %d and TURN_RELAY_PORT_MAX %d: use 1 to 65535, the smaller first",

@@ -24,7 +24,7 @@ var backends = []struct {
 	{"sqlite-disk", func(*testing.T) []string { return nil }},
 	{"sqlite-minio", minioSettings},
 	{"postgres-disk", postgresSettings},
-	{"postgres-minio", func(t *testing.T) []string { return append(postgresSettings(t), minioSettings(t)...) }},
+	{"postgres-minio", func(t *testing.T) []string { return append(postgresSettings(t), publicMinIOSettings(t)...) }},
 }
 
 func TestStory(t *testing.T) {
@@ -207,7 +207,7 @@ func fetch(t *testing.T, c *apiClient, url, byteRange string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != want {
 		t.Fatalf("GET %s: got %s, want %d", url, res.Status, want)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 )
 
@@ -36,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "migrate":
 		return migrate(ctx, &cli.Config, stdout)
 	case "user create <email>":
-		return createUser(ctx, &cli.Config, cli.User.Create, os.Stdin, stdout)
+		return createUser(ctx, &cli.Config, cli.User.Create, os.Stdin, stdout, stderr)
 	case "health":
 		return health(ctx, &cli.Config)
 	case "version":
@@ -47,16 +48,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 }
 
-// version returns the version of the module or the revision that the binary
-// was built from.
+// version returns the version of the module and the revision that the binary
+// was built from, as far as the build knew them.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "securecam (unknown version)"
 	}
+	return versionOf(info)
+}
+
+func versionOf(info *debug.BuildInfo) string {
 	v := info.Main.Version
 	if v == "" {
 		v = "(devel)"
 	}
+	var revision, modified string
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			revision = s.Value[:min(len(s.Value), revisionLength)]
+		case "vcs.modified":
+			if s.Value == "true" {
+				modified = "+dirty"
+			}
+		}
+	}
+	if revision != "" && !strings.Contains(v, revision) { // a pseudo-version has it
+		v += " " + revision + modified
+	}
 	return fmt.Sprintf("securecam %s %s", v, info.GoVersion)
 }
+
+const revisionLength = 12 // as in pseudo-versions

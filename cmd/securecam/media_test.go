@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ var makeMedia = sync.OnceValues(func() (peer.Media, error) {
 	if err != nil {
 		return peer.Media{}, err
 	}
+	mediaDir.Store(&dir)
 	m := peer.Media{Video: filepath.Join(dir, "video.ivf"), Audio: filepath.Join(dir, "audio.ogg")}
 	for _, args := range [][]string{
 		{
@@ -38,6 +40,16 @@ var makeMedia = sync.OnceValues(func() (peer.Media, error) {
 	}
 	return m, nil
 })
+
+// mediaDir is where makeMedia has put them, if it has.
+var mediaDir atomic.Pointer[string]
+
+func removeMedia() error {
+	if dir := mediaDir.Load(); dir != nil {
+		return os.RemoveAll(*dir)
+	}
+	return nil
+}
 
 type mediaError struct {
 	err error

@@ -7,15 +7,24 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
 type logger = *slog.Logger
 
+const openTimeout = 15 * time.Second
+
+// What the parts may take to stop, one after the other: more than half is the
+// recordings'. compose.yaml waits a little longer than their sum.
 const (
-	openTimeout = 15 * time.Second
-	stopTimeout = 30 * time.Second
+	stopGateway    = 4 * time.Second
+	stopRecordings = 20 * time.Second
+	stopRequests   = 4 * time.Second
+	stopPart       = 2 * time.Second // of any other
+	stopOverrun    = time.Second     // for a part to notice that its time is over
 )
 
 // serve runs the server until ctx ends or a part of it fails.
@@ -40,9 +49,7 @@ func serve(ctx context.Context, c *Config, stdout io.Writer) error {
 	case err = <-a.failed:
 		log.Error("stopping", slog.Any("err", err))
 	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	return errors.Join(err, a.stop(stopCtx))
+	return errors.Join(err, a.stop())
 }
 
 // app is the running product: what start has opened, and how to close it.
@@ -50,19 +57,21 @@ type app struct {
 	url       string   // for a browser on this machine
 	otherURLs []string // for other machines of the network
 	failed    chan error
+	serving   sync.WaitGroup // HTTP
 
 	log     logger
 	closers []closer // in the order of opening; stop goes backwards
 }
 
 type closer struct {
-	name  string
-	close func(context.Context) error
+	name   string
+	within time.Duration
+	close  func(context.Context) error
 }
 
-// onStop registers how to close what was just opened.
-func (a *app) onStop(name string, f func(context.Context) error) {
-	a.closers = append(a.closers, closer{name, f})
+// onStop registers how to close what was just opened, and what that may take.
+func (a *app) onStop(name string, within time.Duration, f func(context.Context) error) {
+	a.closers = append(a.closers, closer{name, within, f})
 }
 
 // run starts f, which goes on until its context ends, and has stop wait for
@@ -73,13 +82,10 @@ func (a *app) run(name string, f func(context.Context) error) {
 	go func() {
 		defer close(done)
 		if err := f(ctx); err != nil && ctx.Err() == nil {
-			select {
-			case a.failed <- fmt.Errorf("%s: %w", name, err):
-			default: // another failure stops the server already
-			}
+			a.fail(name, err)
 		}
 	}()
-	a.onStop(name, func(stop context.Context) error {
+	a.onStop(name, stopPart, func(stop context.Context) error {
 		cancel()
 		select {
 		case <-done:
@@ -90,12 +96,20 @@ func (a *app) run(name string, f func(context.Context) error) {
 	})
 }
 
-// stop closes everything in the reverse order of opening, within ctx.
-func (a *app) stop(ctx context.Context) error {
+// fail stops the server because a part of it failed by itself.
+func (a *app) fail(name string, err error) {
+	select {
+	case a.failed <- fmt.Errorf("%s: %w", name, err):
+	default: // another failure stops the server already
+	}
+}
+
+// stop closes everything in the reverse order of opening. Each part has its
+// own time: one that does not end takes nothing from those after it.
+func (a *app) stop() error {
 	var failed error
-	for i := len(a.closers) - 1; i >= 0; i-- {
-		c := a.closers[i]
-		if err := c.close(ctx); err != nil {
+	for _, c := range slices.Backward(a.closers) {
+		if err := c.stop(); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("stop %s: %w", c.name, err))
 		}
 		a.log.Debug("stopped", slog.String("part", c.name))
@@ -104,9 +118,24 @@ func (a *app) stop(ctx context.Context) error {
 	return failed
 }
 
+func (c closer) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.within)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- c.close(ctx) }()
+	overrun := time.NewTimer(c.within + stopOverrun)
+	defer overrun.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-overrun.C: // left behind: the process is about to end
+		return errors.New("it does not end")
+	}
+}
+
 func newLogger(c *Config, w io.Writer) logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.LogLevel)) //nolint:errcheck // parse allows only level names
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // parse allows only level names
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 

@@ -81,7 +81,7 @@ func writeSecrets(path string, values map[string]string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // it is there no more when all went well
 	_, err = f.WriteString(text + "\n")
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -46,6 +47,19 @@ func tlsConfig(c *Config, hosts []string) (*tls.Config, error) {
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"http/1.1"}, // fasthttp speaks no HTTP/2
 	}, nil
+}
+
+// certifiedHosts returns the names and addresses that clients may use: this
+// machine's own, and what the settings say that the outside uses.
+func (c *Config) certifiedHosts() []string {
+	hosts := append(localIPs(), "localhost", "127.0.0.1")
+	for _, ip := range c.PublicIPs {
+		hosts = append(hosts, strings.TrimSpace(ip))
+	}
+	if u, err := c.baseURL(); err == nil && u != nil {
+		hosts = append(hosts, u.Hostname())
+	}
+	return hosts
 }
 
 // usableFor says whether the kept certificate still serves all hosts.

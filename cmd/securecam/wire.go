@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/securecam/securecam/control"
 	"github.com/securecam/securecam/control/auth"
@@ -49,7 +50,7 @@ var (
 type state struct {
 	db      *store.DB
 	objects blob.Store
-	disk    *blob.Disk // nil when objects are in MinIO
+	signed  signedStore // objects again, or nil when their URLs lead to MinIO itself
 	bus     *bus.Bus
 }
 
@@ -72,9 +73,7 @@ func start(ctx context.Context, c *Config, log logger) (a *app, err error) {
 	a = &app{log: log, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-			defer cancel()
-			if stopErr := a.stop(stopCtx); stopErr != nil {
+			if stopErr := a.stop(); stopErr != nil {
 				log.Warn("stop after a failed start", slog.Any("err", stopErr))
 			}
 		}
@@ -82,6 +81,11 @@ func start(ctx context.Context, c *Config, log logger) (a *app, err error) {
 	if err := makeDataDir(c); err != nil {
 		return a, err
 	}
+	release, err := lockDataDir(c.DataDir)
+	if err != nil {
+		return a, err
+	}
+	a.onStop("data folder", stopPart, func(context.Context) error { return release() })
 	keys, err := loadSecrets(c.DataDir, c.BetterAuthSecret)
 	if err != nil {
 		return a, err
@@ -114,26 +118,33 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 	if err != nil {
 		return state{}, err
 	}
-	a.onStop("store", func(context.Context) error { return db.Close() })
+	a.onStop("store", stopPart, func(context.Context) error { return db.Close() })
 	if err := prepareSchema(ctx, c, db); err != nil {
 		return state{}, err
 	}
 	s := state{db: db}
-	if s.objects, s.disk, err = openObjects(ctx, c, keys, a.log); err != nil {
+	if s.objects, s.signed, err = openObjects(ctx, c, keys, a.log); err != nil {
 		return state{}, fmt.Errorf("open the object store: %w", err)
 	}
-	a.onStop("objects", func(context.Context) error { return s.objects.Close() })
+	a.onStop("objects", stopPart, func(context.Context) error { return s.objects.Close() })
 	s.bus, err = bus.Open(ctx, bus.Config{URL: c.NATSURL, StoreDir: filepath.Join(c.DataDir, "bus"), Logger: a.log})
 	if err != nil {
 		return state{}, fmt.Errorf("open the NATS bus: %w", err)
 	}
-	a.onStop("bus", s.bus.Close)
+	a.onStop("bus", stopPart, s.bus.Close)
 	return s, nil
 }
 
-func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob.Store, *blob.Disk, error) {
+// signedStore is a store whose signed URLs are this server's.
+type signedStore interface {
+	blob.Store
+	Verify(method, key string, query url.Values) (filename string, err error)
+}
+
+func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob.Store, signedStore, error) {
+	secret := keys.derive("object URLs")
 	if c.MinIOEndpoint == "" {
-		disk, err := blob.OpenDisk(blob.DiskConfig{Dir: filepath.Join(c.DataDir, "objects"), Secret: keys.derive("object URLs")})
+		disk, err := blob.OpenDisk(blob.DiskConfig{Dir: filepath.Join(c.DataDir, "objects"), Secret: secret})
 		return disk, disk, err
 	}
 	m, err := blob.OpenMinIO(ctx, blob.MinIOConfig{
@@ -146,7 +157,11 @@ func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob
 		SpoolDir:       filepath.Join(c.DataDir, "spool"),
 		Logger:         log,
 	})
-	return m, nil, err
+	if err != nil || c.MinIOPublicURL != "" {
+		return m, nil, err
+	}
+	signed, err := blob.NewSigned(m, secret)
+	return signed, signed, err
 }
 
 func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, error) {
@@ -160,11 +175,20 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, er
 		PublicIPs: ips,
 		Logger:    a.log,
 		Observer:  events,
+
+		MaxViewers: c.MaxViewers, MaxViewerSessions: c.MaxViewerSessions, BurstWindow: c.burstWindow(),
 	})
 	if err != nil {
 		return plane{}, fmt.Errorf("open the media port: %w", err)
 	}
-	a.onStop("sfu", p.sfu.Shutdown)
+	// The SFU goes first, so that its goodbyes still pass through TURN.
+	a.onStop("media plane", 2*stopPart, func(ctx context.Context) error {
+		err := p.sfu.Shutdown(ctx)
+		if p.turn != nil {
+			err = errors.Join(err, p.turn.Close())
+		}
+		return err
+	})
 	if c.TURNPort < 0 {
 		return p, nil
 	}
@@ -180,7 +204,6 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, er
 	if err != nil {
 		return plane{}, fmt.Errorf("open the TURN port: %w", err)
 	}
-	a.onStop("turn", func(context.Context) error { return p.turn.Close() })
 	return p, nil
 }
 
@@ -210,7 +233,7 @@ func (a *app) openControl(
 	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Bus: s.bus, Logger: a.log})
 	commandService := commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log})
 	streamService := streams.New(streams.Config{
-		Store: s.db, Gateway: gate, Commands: commandService, Media: streamMedia{p.sfu}, Logger: a.log,
+		Store: s.db, Gateway: gate, Commands: commandService, Media: streamMedia{p.sfu}, NodeID: keys.nodeID, Logger: a.log,
 		AcceptTimeout:    seconds(c.StreamRequestTimeoutSeconds),
 		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),
 		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
@@ -237,12 +260,12 @@ func (a *app) openControl(
 			{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},
 		}, Logger: a.log}),
 	}
-	if s.disk != nil {
-		features = append(features, objects.New(signedFiles{s.disk}))
+	if s.signed != nil {
+		features = append(features, objects.New(signedFiles{s.signed}))
 	}
 	server, err := control.New(control.Config{
 		Auth: accounts, Features: features, Static: web.FS, Version: version(), TrustedOrigins: c.BetterAuthTrustedOrigins,
-		TrustedProxies: proxies, ObjectOrigin: c.objectOrigin(), Logger: a.log,
+		TrustedProxies: proxies, ObjectOrigin: strings.TrimRight(c.MinIOPublicURL, "/"), SignUpClosed: !c.SignUp, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err
@@ -250,12 +273,28 @@ func (a *app) openControl(
 
 	a.run("sessions", accounts.Run)
 	a.run("streams", streamService.Run)
-	a.onStop("recordings", recordingService.Close)
-	a.onStop("gateway", gate.Close)
+	a.run("commands", commandService.Run)
+	a.stopControl(server, gate, recordingService)
 	if err := recordingService.Recover(ctx); err != nil {
 		return nil, fmt.Errorf("recover recordings: %w", err)
 	}
 	return server, nil
+}
+
+// stopControl registers how what faces clients stops, the last line first:
+// nobody who does not read may keep recordings from being finished.
+func (a *app) stopControl(server *control.Server, gate *gateway.Gateway, recorded *recordings.Service) {
+	a.onStop("requests", stopRequests, func(ctx context.Context) error {
+		err := server.Shutdown(ctx)
+		a.serving.Wait()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil // whoever was not through has been cut off, and that was logged
+		}
+		return err
+	})
+	a.onStop("recordings", stopRecordings, recorded.Close)
+	a.onStop("gateway", stopGateway, gate.Close)
+	a.onStop("listener", stopPart, func(context.Context) error { return server.Drain() })
 }
 
 // listen serves HTTP or HTTPS in the background.
@@ -266,15 +305,18 @@ func (a *app) listen(ctx context.Context, c *Config, server *control.Server) err
 		return fmt.Errorf("listen on PORT: %w", err)
 	}
 	a.url, a.otherURLs = addresses(c, l)
-	tlsConfig, err := tlsConfig(c, append(localIPs(), "localhost", "127.0.0.1"))
+	tlsConfig, err := tlsConfig(c, c.certifiedHosts())
 	if err != nil {
-		return err
+		return errors.Join(err, l.Close())
 	}
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
 	}
-	a.run("http", func(context.Context) error { return server.Serve(l) })
-	a.onStop("http listener", server.Shutdown)
+	a.serving.Go(func() {
+		if err := server.Serve(l); err != nil {
+			a.fail("http", err)
+		}
+	})
 	return nil
 }
 
@@ -286,19 +328,13 @@ func (c *Config) baseURL() (*url.URL, error) {
 	return url.Parse(c.BetterAuthBaseURL)
 }
 
-// objectOrigin returns where browsers fetch objects from, when that is not
-// this server.
-func (c *Config) objectOrigin() string {
-	switch {
-	case c.MinIOPublicURL != "":
-		return strings.TrimRight(c.MinIOPublicURL, "/")
-	case c.MinIOEndpoint == "":
-		return ""
-	case c.MinIOUseSSL:
-		return "https://" + net.JoinHostPort(c.MinIOEndpoint, strconv.Itoa(c.MinIOPort))
-	default:
-		return "http://" + net.JoinHostPort(c.MinIOEndpoint, strconv.Itoa(c.MinIOPort))
+// burstWindow returns the window in the words of the SFU, whose zero is the
+// default.
+func (c *Config) burstWindow() time.Duration {
+	if c.BurstWindowMS == 0 {
+		return -1
 	}
+	return time.Duration(c.BurstWindowMS) * time.Millisecond
 }
 
 // bucket returns the bucket that objects go to, "" when they lie on disk.

@@ -28,7 +28,7 @@ func withServers(ctx context.Context, p programs, f func(env []string) error) er
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	// PostgreSQL runs as another user below this folder.
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // holds only throw-away test data
 		return err
@@ -67,7 +67,7 @@ func start(cmd *exec.Cmd) (*server, error) {
 	}
 	go func() {
 		defer close(s.done)
-		_ = cmd.Wait() //nolint:errcheck // an early end shows in ready, a late one in the tests
+		_ = cmd.Wait() // an early end shows in ready, a late one in the tests
 	}()
 	return s, nil
 }
@@ -96,11 +96,11 @@ func (s *server) ready(ctx context.Context, check func(context.Context) error) e
 
 // stop interrupts the process, kills it when it does not end, and waits.
 func (s *server) stop() {
-	_ = s.cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it may have ended
+	_ = s.cmd.Process.Signal(os.Interrupt) // it may have ended
 	select {
 	case <-s.done:
 	case <-time.After(stopTimeout):
-		_ = s.cmd.Process.Kill() //nolint:errcheck // it may have ended
+		_ = s.cmd.Process.Kill() // it may have ended
 		<-s.done
 	}
 }
@@ -178,7 +178,7 @@ func startMinIO(ctx context.Context, p programs, dir string) (*server, string, e
 		if err != nil {
 			return err
 		}
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }()
 		if res.StatusCode != http.StatusOK {
 			return errors.New(res.Status)
 		}
@@ -192,6 +192,6 @@ func freePort(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -144,10 +144,11 @@ func validEvent(s string) bool {
 	return true
 }
 
-// hasNUL finds an escaped U+0000, which PostgreSQL cannot store. It may also
-// find a literal backslash before "u0000", which nobody needs either.
+// hasNUL finds an escaped U+0000, which PostgreSQL cannot store, in what may be
+// JSON. An escaped backslash before "u0000" is none.
 func hasNUL(frame []byte) bool {
-	return bytes.Contains(frame, []byte(`\u0000`))
+	nul := []byte(`\u0000`)
+	return bytes.Contains(frame, nul) && bytes.Contains(bytes.ReplaceAll(frame, []byte(`\\`), nil), nul)
 }
 
 // Decode reads an event's data into v and refuses what v does not have. Its

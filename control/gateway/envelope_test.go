@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -36,6 +37,8 @@ func TestParseEnvelope(t *testing.T) {
 		{"data is null", `{"id":"1","event":"a","data":null}`, envelope{id: "1"}, false},
 		{"data is a string", `{"event":"a","data":"{}"}`, envelope{}, false},
 		{"NUL in data", `{"event":"a","data":{"x":"\u0000"}}`, envelope{}, false},
+		{"NUL after a backslash", `{"event":"a","data":{"x":"\\\u0000"}}`, envelope{}, false},
+		{"backslash and u0000", `{"event":"a","data":{"x":"\\u0000"}}`, envelope{event: "a", data: json.RawMessage(`{"x":"\\u0000"}`)}, true},
 		{"not UTF-8", "{\"event\":\"a\",\"id\":\"\xff\"}", envelope{}, false},
 		{"deep", `{"event":"a","data":` + strings.Repeat(`{"a":`, 12000) + "1" + strings.Repeat("}", 12000) + "}", envelope{}, false},
 	}
@@ -82,6 +85,9 @@ func FuzzParseEnvelope(f *testing.F) {
 		}
 		if err := json.Unmarshal(frame, &plain); err != nil {
 			t.Fatalf("not JSON: %v", err)
+		}
+		if text := fmt.Sprint(plain); strings.ContainsRune(text, 0) {
+			t.Fatalf("%q brings U+0000", frame)
 		}
 		if plain.Event != e.event || plain.ID != e.id || (plain.Data != nil) != (e.data != nil) {
 			t.Fatalf("got %+v, encoding/json reads %+v", e, plain)

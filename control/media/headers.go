@@ -9,10 +9,6 @@ const (
 	typeSDP     = "application/sdp"
 	typeSDPFrag = "application/trickle-ice-sdpfrag"
 
-	corsMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-	corsHeaders = "Authorization, Content-Type, If-Match"
-	corsExpose  = "Location, Link, ETag, Retry-After, Accept-Patch, Accept-Post, WWW-Authenticate"
-
 	allowEndpoint = "GET, HEAD, OPTIONS, POST"
 	allowSession  = "DELETE, GET, HEAD, OPTIONS, PATCH"
 )

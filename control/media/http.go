@@ -16,19 +16,17 @@ import (
 )
 
 const (
-	// bodyLimit bounds an offer and a fragment; real ones are below 16 KiB.
-	bodyLimit = 64 << 10
 	// requestTimeout bounds the store and the SFU together.
 	requestTimeout = 10 * time.Second
 
 	// What a client waits before it tries again, in seconds.
 	retryNoPublisher = "2"
 	retryBusy        = "5"
-	preflightMaxAge  = "86400"
 )
 
 // Mount adds the routes of this package. WHIP and WHEP are plain handlers,
-// because their bodies, statuses and headers are not JSON's.
+// because their bodies, statuses and headers are not JSON's. How large a body
+// may be, and the CORS headers, are the server's (package control).
 func (s *Service) Mount(app fiber.Router, api huma.API) {
 	for _, d := range []direction{publish, subscribe} {
 		app.All("/"+protocolOf(d)+"/:mediaSession", s.endpoint(d))
@@ -41,7 +39,6 @@ func (s *Service) Mount(app fiber.Router, api huma.API) {
 // endpoint serves the WHIP or WHEP endpoint URL (RFC 9725, section 4.2).
 func (s *Service) endpoint(d direction) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		cors(c)
 		var err error
 		switch c.Method() {
 		case fiber.MethodPost:
@@ -61,7 +58,6 @@ func (s *Service) endpoint(d direction) fiber.Handler {
 // session serves a WHIP or WHEP session URL (RFC 9725, sections 4.2 and 4.3).
 func (s *Service) session(d direction) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		cors(c)
 		var err error
 		switch c.Method() {
 		case fiber.MethodPatch:
@@ -73,7 +69,7 @@ func (s *Service) session(d direction) fiber.Handler {
 				c.Status(fiber.StatusNoContent)
 			}
 		case fiber.MethodOptions:
-			preflight(c, allowSession)
+			c.Set(fiber.HeaderAllow, allowSession)
 			c.Set("Accept-Patch", typeSDPFrag)
 		default:
 			c.Set(fiber.HeaderAllow, allowSession)
@@ -140,7 +136,7 @@ func (s *Service) connect(ctx context.Context, cl claims, offer []byte) (Answer,
 // describe answers OPTIONS. It is public, as a CORS preflight carries no
 // credentials; whoever shows a token also gets the ICE servers.
 func (s *Service) describe(c *fiber.Ctx, d direction) error {
-	preflight(c, allowEndpoint)
+	c.Set(fiber.HeaderAllow, allowEndpoint)
 	c.Set("Accept-Post", typeSDP)
 	if c.Get(fiber.HeaderAuthorization) == "" || c.Get(fiber.HeaderAccessControlRequestMethod) != "" {
 		return nil
@@ -232,25 +228,10 @@ func body(c *fiber.Ctx, mediaType string, wrongType error) ([]byte, error) {
 		return nil, wrongType
 	}
 	b := c.Request().Body() // not c.Body, which inflates without a limit
-	if len(b) > bodyLimit {
-		return nil, errTooLarge
-	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, errEmptyBody
 	}
 	return bytes.Clone(b), nil
-}
-
-func cors(c *fiber.Ctx) {
-	c.Set(fiber.HeaderAccessControlAllowOrigin, "*")
-	c.Set(fiber.HeaderAccessControlExposeHeaders, corsExpose)
-}
-
-func preflight(c *fiber.Ctx, allow string) {
-	c.Set(fiber.HeaderAllow, allow)
-	c.Set(fiber.HeaderAccessControlAllowMethods, corsMethods)
-	c.Set(fiber.HeaderAccessControlAllowHeaders, corsHeaders)
-	c.Set(fiber.HeaderAccessControlMaxAge, preflightMaxAge)
 }
 
 // addLinks adds one header line a URL: not every client splits a list.

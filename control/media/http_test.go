@@ -48,21 +48,8 @@ func TestPostAnswers(t *testing.T) {
 		if lines := got.header.Values("Link"); !reflect.DeepEqual(lines, links) {
 			t.Errorf("%s: Link lines\n%q, want\n%q", tt.name, lines, links)
 		}
-		wantCORS(t, tt.name, got)
 		if calls := w.sfu.take(); !reflect.DeepEqual(calls, []string{tt.call}) {
 			t.Errorf("%s: the SFU heard %q, want %q", tt.name, calls, tt.call)
-		}
-	}
-}
-
-func wantCORS(t *testing.T, name string, got answer) {
-	t.Helper()
-	if got.header.Get("Access-Control-Allow-Origin") != "*" {
-		t.Errorf("%s: pages of other origins cannot read the answer", name)
-	}
-	for _, header := range []string{"Location", "Link", "ETag", "Retry-After", "WWW-Authenticate", "Accept-Patch"} {
-		if !strings.Contains(got.header.Get("Access-Control-Expose-Headers"), header) {
-			t.Errorf("%s: %s is not exposed", name, header)
 		}
 	}
 }
@@ -87,7 +74,7 @@ func TestPostRefusals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	whip, whep := w.issued(t)
-	sdp := strings.Repeat("x", bodyLimit)
+	sdp := strings.Repeat("x", 64<<10)
 	refused := func(kind fault.Kind, code string) error { return fault.New(kind, code, "") }
 	const invalid, insufficient = `Bearer error="invalid_token"`, `Bearer error="insufficient_scope"`
 	for _, tt := range []struct {
@@ -104,7 +91,6 @@ func TestPostRefusals(t *testing.T) {
 		{"malformed type", "", "application/sdp; =", sdp, nil, 415, "unsupported_media_type", nil},
 		{"empty", "", typeSDP, "", nil, 400, "empty_body", nil},
 		{"blank", "", typeSDP, " \r\n", nil, 400, "empty_body", nil},
-		{"too large", "", typeSDP, sdp + "x", nil, 413, "body_too_large", nil},
 		{"no token", "-", typeSDP, sdp, nil, 401, "unauthenticated", http.Header{"Www-Authenticate": {"Bearer"}}},
 		{"garbage", "a.b", typeSDP, sdp, nil, 401, "unauthenticated", http.Header{"Www-Authenticate": {invalid}}},
 		{"other direction", "other", typeSDP, sdp, nil, 403, "forbidden", http.Header{"Www-Authenticate": {insufficient}}},
@@ -138,7 +124,6 @@ func TestPostRefusals(t *testing.T) {
 			if got.header.Get("Location") != "" || strings.Contains(got.body, "secret") {
 				t.Errorf("%s: a refusal tells too much: %v %s", name, got.header, got.body)
 			}
-			wantCORS(t, name, got)
 			if calls := w.sfu.take(); (len(calls) != 0) != (tt.sfu != nil) {
 				t.Errorf("%s: the SFU heard %d calls", name, len(calls))
 			}
@@ -186,11 +171,9 @@ func TestOtherMethodsOfTheEndpoint(t *testing.T) {
 			"Origin": {"https://elsewhere.example"}, "Access-Control-Request-Method": {"POST"},
 			"Access-Control-Request-Headers": {"authorization,content-type"},
 		}})
-		if got.status != 200 || !strings.Contains(got.header.Get("Access-Control-Allow-Headers"), "Authorization") ||
-			!strings.Contains(got.header.Get("Access-Control-Allow-Methods"), "POST") || got.header.Get("Accept-Post") != typeSDP {
+		if got.status != 200 || len(got.header.Values("Link")) != 0 || got.header.Get("Accept-Post") != typeSDP {
 			t.Errorf("preflight of %s: %d %v", c.Protocol, got.status, got.header)
 		}
-		wantCORS(t, "preflight", got)
 	}
 	if calls := w.sfu.take(); len(calls) != 0 {
 		t.Errorf("the SFU heard %q", calls)
@@ -237,7 +220,6 @@ func TestSessionURL(t *testing.T) {
 		}{
 			{"wrong type", func(c *call) { c.contentType = typeSDP }, 415, "unsupported_media_type"},
 			{"empty", func(c *call) { c.body = "" }, 400, "empty_body"},
-			{"too large", func(c *call) { c.body = strings.Repeat("x", bodyLimit+1) }, 413, "body_too_large"},
 			{"somebody else's", func(c *call) { c.url = stolen }, 404, "not_found"},
 			{"invented", func(c *call) { c.url += "x" }, 404, "not_found"},
 			{"a token as session", func(c *call) { c.url = endpoint + "/" + c.token }, 404, "not_found"},
@@ -283,7 +265,6 @@ func (w *world) wantPatch(t *testing.T, name string, c call, status int, code st
 	if status == http.StatusUnsupportedMediaType && got.header.Get("Accept-Patch") != typeSDPFrag {
 		t.Errorf("PATCH %s: Accept-Patch %q", name, got.header.Get("Accept-Patch"))
 	}
-	wantCORS(t, "PATCH "+name, got)
 }
 
 func (w *world) checkSessionMethods(t *testing.T, session string, c Credentials) {

@@ -33,7 +33,6 @@ var (
 	errWrongDirection = fault.New(fault.Forbidden, "forbidden", "The media token is for the other direction.")
 	errNoSession      = fault.New(fault.NotFound, "not_found", "There is no such session.")
 	errEmptyBody      = fault.New(fault.Invalid, "empty_body", "The request has no body.")
-	errTooLarge       = fault.New(fault.TooLarge, "body_too_large", "The body is larger than 64 KiB.")
 	errNotSDP         = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/sdp.")
 	errNotSDPFrag     = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/trickle-ice-sdpfrag.")
 	errNoRestart      = fault.New(fault.Unprocessable, "ice_restart_unsupported", "ICE restarts are not supported: open a new session.")

@@ -241,6 +241,40 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
+// plugged is a blob.Signed as the program plugs it in.
+type plugged struct{ *blob.Signed }
+
+func (p plugged) Stat(ctx context.Context, key string) (Info, error) {
+	info, err := p.Signed.Stat(ctx, key)
+	return Info(info), err
+}
+
+// TestServeSigned serves a store whose own URLs lead elsewhere.
+func TestServeSigned(t *testing.T) {
+	t.Parallel()
+	inner := newServer(t, []byte("0123456789"))
+	if _, err := blob.NewSigned(inner.disk, []byte("too short")); err == nil {
+		t.Error("a short secret is taken")
+	}
+	signed, err := blob.NewSigned(inner.disk, []byte("another secret of 16 bytes or more"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := server{t: t}
+	s.base, s.http = listen(t, plugged{signed})
+	signedURL, _, err := signed.SignGet(t.Context(), key, blob.SignOptions{TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, body := s.do(http.MethodGet, signedURL, map[string]string{"Range": "bytes=2-4"})
+	if response.StatusCode != http.StatusPartialContent || string(body) != "234" {
+		t.Errorf("got %s %q", response.Status, body)
+	}
+	if response, _ := s.do(http.MethodGet, inner.sign(blob.SignOptions{}), nil); response.StatusCode != http.StatusForbidden {
+		t.Errorf("the store's own URL: got %s", response.Status)
+	}
+}
+
 // broken fails at one step.
 type broken struct{ stat, open error }
 

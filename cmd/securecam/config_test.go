@@ -1,0 +1,141 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var settingLine = regexp.MustCompile(`(?m)^#([A-Z_]+)=`)
+
+// exampleSettings returns .env.example with every line in force, and the names
+// in it.
+func exampleSettings(t *testing.T) (text string, names []string) {
+	t.Helper()
+	b, err := os.ReadFile("../../.env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range settingLine.FindAllStringSubmatch(string(b), -1) {
+		names = append(names, m[1])
+	}
+	return settingLine.ReplaceAllString(string(b), "$1="), names
+}
+
+// configOf parses a .env of this text and nothing else; names are all settings.
+func configOf(t *testing.T, names []string, dotEnv string) Config {
+	t.Helper()
+	for _, name := range names {
+		t.Setenv(name, "") // so that it is restored
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile(".env", []byte(dotEnv), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := parse([]string{"serve"}, t.Output(), t.Output())
+	if err != nil {
+		t.Fatalf("parse: %v", err)
+	}
+	return c.Config
+}
+
+// TestExampleIsTheDefault holds that every line of .env.example says what the
+// default is.
+func TestExampleIsTheDefault(t *testing.T) {
+	text, names := exampleSettings(t)
+	if len(names) < 30 {
+		t.Fatalf("the example has only %v", names)
+	}
+	want := configOf(t, names, "")
+	if got := configOf(t, names, text); !reflect.DeepEqual(got, want) {
+		t.Errorf("the example makes\n%+v, the defaults are\n%+v", got, want)
+	}
+	if got := configOf(t, names, strings.Join(names, "=\n")+"="); !reflect.DeepEqual(got, want) {
+		t.Errorf("empty settings make\n%+v, the defaults are\n%+v", got, want)
+	}
+}
+
+// TestEmptyEnvironment holds that an empty variable of the real environment is
+// the default, too, and wins over the file like any other.
+func TestEmptyEnvironment(t *testing.T) {
+	_, names := exampleSettings(t)
+	want := configOf(t, names, "")
+	for _, name := range names {
+		t.Setenv(name, "")
+	}
+	if err := os.WriteFile(".env", []byte("PORT=1234"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := parse([]string{"serve"}, t.Output(), t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c.Config, want) {
+		t.Errorf("got %+v, want %+v", c.Config, want)
+	}
+}
+
+// TestSettingsAreExplained holds that the flags, their help and the example
+// name the same settings.
+func TestSettingsAreExplained(t *testing.T) {
+	t.Parallel()
+	_, names := exampleSettings(t)
+	listed := map[string]bool{}
+	for _, name := range names {
+		listed[name] = true
+	}
+	help := settings()
+	flags := map[string]bool{}
+	for field := range reflect.TypeFor[Config]().Fields() {
+		name := field.Tag.Get("env")
+		flags[name] = true
+		if help[name] == "" || !listed[name] {
+			t.Errorf("%s: help %q, in .env.example %v", name, help[name], listed[name])
+		}
+	}
+	for name := range help {
+		if !flags[name] {
+			t.Errorf("%s is explained and no setting", name)
+		}
+	}
+}
+
+func TestSignUpSetting(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args []string
+		want bool
+	}{{nil, true}, {[]string{"--no-sign-up"}, false}, {[]string{"--sign-up"}, true}} {
+		c, _, err := parse(append([]string{"serve"}, test.args...), t.Output(), t.Output())
+		if err != nil || c.SignUp != test.want {
+			t.Errorf("%v: got %v, %v", test.args, c.SignUp, err)
+		}
+	}
+}
+
+func TestCertifiedHosts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := &Config{
+		DataDir: dir, TLSSelfSigned: true, PublicIPs: []string{"203.0.113.7", " 2001:db8::1"},
+		BetterAuthBaseURL: "https://cam.example.org:8443",
+	}
+	tlsConfig, err := tlsConfig(c, c.certifiedHosts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "203.0.113.7", "2001:db8::1", "cam.example.org"} {
+		if err := tlsConfig.Certificates[0].Leaf.VerifyHostname(host); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "tls.key")); err != nil {
+		t.Error(err)
+	}
+}

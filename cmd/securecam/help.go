@@ -1,0 +1,60 @@
+package main
+
+import "github.com/alecthomas/kong"
+
+// explain sets the help of every setting.
+func explain(parser *kong.Kong) {
+	help := settings()
+	for _, flags := range parser.Model.AllFlags(false) {
+		for _, flag := range flags {
+			if len(flag.Envs) > 0 {
+				flag.Help = help[flag.Envs[0]]
+			}
+		}
+	}
+}
+
+// settings says what every setting means, by its name in the environment.
+func settings() map[string]string {
+	return map[string]string{
+		"LISTEN_HOST":                    "Address to listen on; empty means all.",
+		"PORT":                           "TCP port of the web app and the API.",
+		"DATA_DIR":                       "Folder for the database, objects, spool and secrets.",
+		"LOG_LEVEL":                      "Least level to log: debug, info, warn or error.",
+		"TLS_CERT_FILE":                  "PEM certificate chain; switches HTTPS on.",
+		"TLS_KEY_FILE":                   "PEM key of the certificate.",
+		"TLS_SELF_SIGNED":                "Serve HTTPS with a certificate made here, so that a phone may use its camera.",
+		"TRUSTED_PROXIES":                "Addresses or networks of reverse proxies whose X-Forwarded headers count.",
+		"DATABASE_URL":                   "postgres://... or sqlite:PATH; empty means SQLite in DATA_DIR.",
+		"AUTO_MIGRATE":                   "Migrate the database at start.",
+		"NATS_URL":                       "NATS servers; empty means one inside the process.",
+		"BETTER_AUTH_SECRET":             "Key of all tokens and cookies, 32 characters or more; made and kept in DATA_DIR when empty.",
+		"BETTER_AUTH_BASE_URL":           "Public URL of this server; empty means what the request says.",
+		"BETTER_AUTH_TRUSTED_ORIGINS":    "Other origins whose pages may use the API.",
+		"SIGN_UP":                        "Anybody who reaches the server may make an account; when off, only \"securecam user create\" does.",
+		"DEVICE_ONLINE_STALE_SECONDS":    "A device not heard of for so long is shown offline.",
+		"MINIO_ENDPOINT":                 "Host of an S3-compatible store; empty means a folder in DATA_DIR.",
+		"MINIO_PORT":                     "Its port.",
+		"MINIO_USE_SSL":                  "Speak HTTPS to it.",
+		"MINIO_ACCESS_KEY":               "Its access key.",
+		"MINIO_SECRET_KEY":               "Its secret key.",
+		"MINIO_BUCKET":                   "Its bucket; made when absent.",
+		"MINIO_PUBLIC_URL":               "URL under which browsers reach it, to fetch recordings there; empty means from this server.",
+		"MINIO_PRESIGNED_EXPIRY_SECONDS": "Life of a download URL.",
+		"MEDIA_UDP_PORT":                 "UDP port of all media.",
+		"PUBLIC_IPS":                     "Addresses to announce to cameras and viewers; empty means those of the interfaces.",
+		"MEDIA_TOKEN_TTL_SECONDS":        "Life of a WHIP or WHEP token.",
+		"MAX_VIEWERS":                    "WHEP sessions at a time; more are answered 503.",
+		"MAX_VIEWER_SESSIONS":            "WHEP sessions of one stream at a time; its oldest makes room for another.",
+		"BURST_WINDOW_MS":                "Longest that a busy server holds a frame's packets to send them together, 0 to 100 ms; 0 never.",
+		"STREAM_REQUEST_TIMEOUT_SECONDS": "A stream that no camera accepts for so long fails.",
+		"PUBLISHER_TIMEOUT_SECONDS":      "A camera that stops publishing has so long to come back.",
+		"VIEWER_TIMEOUT_SECONDS":         "A stream that nobody plays for so long ends.",
+		"TURN_PORT":                      "UDP and TCP port of the TURN server; -1 switches it off.",
+		"TURN_RELAY_PORT_MIN":            "First UDP port for relays.",
+		"TURN_RELAY_PORT_MAX":            "Last UDP port for relays.",
+		"TURN_URLS":                      "Other ICE servers to hand out too.",
+		"TURN_USERNAME":                  "Their user name.",
+		"TURN_CREDENTIAL":                "Their password.",
+	}
+}
