@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: help run build test check lint fmt bench fuzz clean
+.PHONY: help run build test check lint fmt bench benchmarks fuzz clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,7 +23,14 @@ lint: ## vet and lint (golangci-lint v2.15.0, built once by go run)
 fmt: ## format every Go file
 	$(GO) run mvdan.cc/gofumpt@v0.12.0 -w .
 
-bench: ## micro-benchmarks of the packages
+bench: build ## load this build with 100 viewers and print what a packet costs; micro-benchmarks: make benchmarks
+	$(GO) build -o bin/ ./cmd/securecam-bench
+	@dir=$$(mktemp -d); ./bin/securecam serve --data-dir=$$dir --listen-host=127.0.0.1 --port=18480 --media-udp-port=0 \
+		--turn-port=-1 --log-level=error >/dev/null & pid=$$!; \
+	./bin/securecam-bench run --securecam http://127.0.0.1:18480 --pid $$pid --viewers 100 --json bin/bench.json; status=$$?; \
+	kill $$pid; wait $$pid; exit $$status
+
+benchmarks: ## micro-benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## fuzz every parser for FUZZTIME (default 10s) each

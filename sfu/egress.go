@@ -20,10 +20,7 @@ const (
 	reportRoom = 128
 )
 
-var (
-	errTooLong     = errors.New("sfu: packet too long")
-	errUnreachable = errors.New("sfu: no way to the viewer")
-)
+var errTooLong = errors.New("sfu: packet too long")
 
 // egress is how packets leave to one viewer: sealed from where they lie straight into the batch of the viewer's shard,
 // which alone uses it. Only the address is set from elsewhere.

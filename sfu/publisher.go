@@ -24,6 +24,9 @@ func (s *SFU) Publish(ctx context.Context, mediaSession string, raw []byte) (Ans
 	if err != nil {
 		return Answer{}, err
 	}
+	if err := ctx.Err(); err != nil {
+		return Answer{}, err
+	}
 	if err := s.admitPublisher(mediaSession); err != nil {
 		return Answer{}, err
 	}

@@ -17,8 +17,6 @@ const (
 	congestionInterval = 100 * time.Millisecond
 	// reportEvery is the number of those between receiver reports.
 	reportEvery = 10
-	// feedbackRoom holds a plain RTCP packet to the camera.
-	feedbackRoom = 1200
 )
 
 // uplink is how a publisher's media comes in, and what its camera is told about it. Its packets are opened in place by

@@ -92,7 +92,7 @@ func port(a *unix.RawSockaddrInet4) uint16 {
 func (s *Socket) note(control []byte) (segment int, at int64) {
 	for len(control) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-		if h.Len < unix.SizeofCmsghdr || uint64(h.Len) > uint64(len(control)) {
+		if h.Len < unix.SizeofCmsghdr || uint64(h.Len) > uint64(len(control)) { //nolint:unconvert // 32 bits on some systems
 			return segment, at
 		}
 		data := control[unix.CmsgLen(0):h.Len]

@@ -274,6 +274,7 @@ func (a *app) openControl(
 	a.run("sessions", accounts.Run)
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
+	a.run("losses", func(ctx context.Context) error { return reportLosses(ctx, a.log, losses(p, s, gate)) })
 	a.stopControl(server, gate, recordingService)
 	if err := recordingService.Recover(ctx); err != nil {
 		return nil, fmt.Errorf("recover recordings: %w", err)

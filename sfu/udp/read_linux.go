@@ -135,7 +135,7 @@ func (r *linuxReader) open(i int) {
 func segmentSize(control []byte) int {
 	for len(control) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-		if h.Len < unix.SizeofCmsghdr || uint64(h.Len) > uint64(len(control)) {
+		if h.Len < unix.SizeofCmsghdr || uint64(h.Len) > uint64(len(control)) { //nolint:unconvert // 32 bits on some systems
 			return 0
 		}
 		data := control[unix.CmsgLen(0):h.Len]

@@ -36,16 +36,16 @@ func each(t *testing.T, f func(t *testing.T, cfg udp.Config)) {
 	}
 }
 
-func listen(t testing.TB, addr string, cfg udp.Config) *udp.Conn {
-	t.Helper()
+func listen(tb testing.TB, addr string, cfg udp.Config) *udp.Conn {
+	tb.Helper()
 	cfg.ReadBuffer = 4 << 20
 	c, err := udp.Listen(netip.MustParseAddrPort(addr), cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Close(); err != nil && !errors.Is(err, udp.ErrClosed) {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return c
@@ -286,7 +286,7 @@ func BenchmarkBatch(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					defer sink.Close()
+					defer func() { _ = sink.Close() }()
 					to[i] = a.Addr(sink.LocalAddr())
 				}
 				batch := a.NewBatch()

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/securecam/securecam/control/gateway"
+	"github.com/securecam/securecam/store/blob"
+)
+
+// lossInterval is how often losses are reported, if there are any.
+const lossInterval = time.Second
+
+// loss is one thing that can get lost, by its count since the start.
+type loss struct {
+	name  string
+	count func() uint64
+}
+
+// losses lists what the parts count instead of logging it when it happens.
+func losses(p plane, s state, g *gateway.Gateway) []loss {
+	list := []loss{
+		{"media packets dropped by a full shard", func() uint64 { return p.sfu.Stats().Dropped }},
+		{"media packets refused by a sink", func() uint64 { return p.sfu.Stats().WriteErrors }},
+		{"datagrams refused by the system", func() uint64 { return p.sfu.Stats().Socket.Refused }},
+		{"media packets not authentic", func() uint64 { return p.sfu.Stats().Socket.Rejected }},
+		{"handshake datagrams over the queue", func() uint64 { return p.sfu.Stats().Socket.Overflowed }},
+		{"media socket faults", func() uint64 { return p.sfu.Stats().Socket.Faults }},
+		{"bus messages dropped", func() uint64 { return s.bus.Stats().Dropped }},
+		{"gateway connections that did not read", func() uint64 { return g.Stats().SlowReaders }},
+		{"gateway connections that flooded", func() uint64 { return g.Stats().Floods }},
+		{"gateway connections over a limit", func() uint64 { return g.Stats().Refused }},
+	}
+	if p.turn != nil {
+		list = append(list,
+			loss{"relay packets dropped", func() uint64 { return p.turn.Stats().DroppedPackets }},
+			loss{"relay allocations refused", func() uint64 { return p.turn.Stats().RefusedAllocations }})
+	}
+	if m, ok := s.objects.(*blob.MinIO); ok {
+		list = append(list, loss{"writes refused by a full spool", func() uint64 { return m.Stats().SpoolRefused }})
+	}
+	return list
+}
+
+// reportLosses logs, once a second, how much of each kind was lost in it.
+func reportLosses(ctx context.Context, log logger, list []loss) error {
+	tick := time.NewTicker(lossInterval)
+	defer tick.Stop()
+	last := make([]uint64, len(list))
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for i, l := range list {
+			if n := l.count(); n > last[i] {
+				log.Warn("lost", slog.String("what", l.name), slog.Uint64("count", n-last[i]))
+				last[i] = n
+			}
+		}
+	}
+}
