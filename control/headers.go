@@ -55,7 +55,7 @@ func (h *headers) set(c *fiber.Ctx) {
 	c.Set("Cross-Origin-Opener-Policy", "same-origin")
 	c.Set(fiber.HeaderPermissionsPolicy,
 		"camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), "+
-			"picture-in-picture=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=(), bluetooth=()")
+			"picture-in-picture=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=()")
 	if !isOpen(c) {
 		c.Set("Cross-Origin-Resource-Policy", "same-origin")
 	}

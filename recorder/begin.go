@@ -115,7 +115,7 @@ func (m *muxer) create(ctx context.Context, tracks []*track) error {
 		return err
 	}
 	m.tracks = tracks
-	m.r.log.Info("recording started", slog.Int("tracks", len(tracks)))
+	m.r.log.Debug("recording started", slog.Int("tracks", len(tracks)))
 	return nil
 }
 

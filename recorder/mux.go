@@ -200,6 +200,6 @@ func (m *muxer) finish(ctx context.Context, failed bool) (Result, error) {
 	if err := m.object.Commit(ctx); err != nil {
 		return Result{}, fmt.Errorf("recorder: commit %s: %w", m.r.cfg.Key, err)
 	}
-	m.r.log.Info("recording complete", slog.Duration("dur", result.Duration), slog.Int64("bytes", result.Size))
+	m.r.log.Debug("recording complete", slog.Duration("dur", result.Duration), slog.Int64("bytes", result.Size))
 	return result, nil
 }

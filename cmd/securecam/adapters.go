@@ -208,7 +208,7 @@ type iceServers struct {
 }
 
 func (i iceServers) ICEServers(host, userID string) []media.ICEServer {
-	var servers []media.ICEServer
+	servers := []media.ICEServer{} // never null in JSON
 	if i.port != 0 {
 		address := net.JoinHostPort(host, strconv.Itoa(i.port))
 		username, credential := turn.NewCredentials(i.secret, userID, i.ttl, time.Now())

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/store"
 )
 
@@ -65,6 +66,10 @@ func createUser(ctx context.Context, c *Config, args createUserArgs, stdin *os.F
 		return err
 	}
 	user, err := accounts.CreateUser(ctx, args.Email, args.Name, args.Password)
+	var refused *fault.Error
+	if errors.As(err, &refused) {
+		return fmt.Errorf("create %s: %s", args.Email, refused.Message)
+	}
 	if err != nil {
 		return fmt.Errorf("create %s: %w", args.Email, err)
 	}
