@@ -32,6 +32,7 @@ var needs = []need{ //nolint:gochecknoglobals // a constant table
 	{"gcc", "", []string{"gcc", "libc6-dev"}, "the race detector"},
 	{"initdb", "/usr/lib/postgresql/*/bin/initdb", []string{"postgresql"}, "tests on PostgreSQL"},
 	{"chromium", "", []string{"chromium"}, "tests in a browser"},
+	{"firefox-esr", "", []string{"firefox-esr"}, "tests in a browser"},
 	{"ffmpeg", "", []string{"ffmpeg"}, "checks of recordings"},
 	{"mkvinfo", "", []string{"mkvtoolnix"}, "checks of recordings"},
 	{"node", "", []string{"nodejs"}, "tests in a browser"},

@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/securecam/securecam/bench/load"
+	"github.com/securecam/securecam/bench/whip"
+	"github.com/securecam/securecam/bench/wire"
+)
+
+const (
+	crowdSize  = 60
+	wantCipher = "SRTP_AEAD_AES_128_GCM"
+	watchFor   = 8 // seconds
+	// windows is how often those seconds may be repeated: a machine that has
+	// something else to do freezes camera and viewers alike, whatever the
+	// server does.
+	windows = 3
+)
+
+// TestBrowsersInACrowd has Chromium and Firefox watch a camera, itself a
+// Chromium, together with many synthetic viewers.
+func TestBrowsersInACrowd(t *testing.T) {
+	app := startApp(t, "--viewer-timeout-seconds=3")
+	user := signUp(t, app.url, "crowd@example.org")
+	var info registered
+	user.must(http.StatusCreated, "POST", "/devices/register",
+		map[string]string{"name": "camera", "role": "camera", "recordingPolicy": "off"}, &info)
+	camera := &apiClient{t: t, base: app.url, http: user.http, token: info.Token}
+	var live struct {
+		Credentials json.RawMessage `json:"credentials"`
+	}
+	camera.must(http.StatusCreated, "POST", "/media-sessions", nil, &live)
+
+	script := startBrowsers(t, app.url)
+	script.ask("publish", map[string]any{"credentials": live.Credentials}, nil)
+	viewers := admit(t, user, info.Device.ID)
+	clients := map[string]*apiClient{}
+	streams := map[string]string{}
+	credentials := map[string]any{}
+	for _, browser := range []string{"chromium", "firefox"} {
+		clients[browser], _ = user.register("client")
+		streams[browser], credentials[browser] = request[json.RawMessage](clients[browser], info.Device.ID)
+	}
+	script.ask("watch", credentials, nil)
+
+	for window := 1; ; window++ {
+		var m measured
+		script.ask("measure", map[string]any{"seconds": watchFor}, &m)
+		t.Logf("window %d: %s", window, m)
+		m.checkPackets(t)
+		if window == 1 {
+			m.checkBeginning(t)
+		}
+		frozen := m.frozen()
+		if len(frozen) == 0 {
+			break
+		}
+		if window == windows {
+			t.Errorf("in none of %d windows everybody saw everything: %v", windows, frozen)
+			break
+		}
+	}
+
+	// A closed tab and a killed browser say nothing; the server notices.
+	script.ask("vanish", nil, nil)
+	for browser, client := range clients {
+		eventually(t, 40*time.Second, func() string {
+			if s := client.stream(streams[browser]); s.Status != "completed" || s.Reason != "viewer_left" {
+				return fmt.Sprintf("the stream of %s, which is gone, is %+v", browser, s)
+			}
+			return ""
+		})
+	}
+	viewers.awaitMore(t)
+	viewers.check(t)
+}
+
+// request has a client request a stream of a live camera, and returns where it
+// plays.
+func request[C any](client *apiClient, cameraID string) (stream string, credentials C) {
+	client.t.Helper()
+	var s streamJSON
+	client.must(http.StatusCreated, "POST", "/streams/request", map[string]string{"cameraDeviceId": cameraID}, &s)
+	client.must(http.StatusOK, "GET", "/streams/"+s.ID+"/subscribe-credentials", nil, &credentials)
+	return s.ID, credentials
+}
+
+// measured is what the browsers report of a window.
+type measured struct {
+	Sent    int                       `json:"sent"` // frames, by the camera
+	Viewers map[string]browserMeasure `json:"viewers"`
+}
+
+type browserMeasure struct {
+	Frames        []int    `json:"frames"` // decoded in each second
+	Freezes       int      `json:"freezes"`
+	FreezesBefore int      `json:"freezesBefore"`
+	Lost          int      `json:"lost"`
+	Packets       int      `json:"packets"`
+	AudioPackets  int      `json:"audioPackets"`
+	NACKs         int      `json:"nacks"`
+	Width         int      `json:"width"`
+	Height        int      `json:"height"`
+	Codecs        []string `json:"codecs"`
+	Cipher        string   `json:"cipher"`
+	Contrast      float64  `json:"contrast"`
+}
+
+func (b browserMeasure) decoded() int {
+	sum := 0
+	for _, n := range b.Frames {
+		sum += n
+	}
+	return sum
+}
+
+func (m measured) String() string {
+	s := fmt.Sprintf("the camera sent %d frames", m.Sent)
+	for _, name := range []string{"chromium", "firefox"} {
+		b := m.Viewers[name]
+		s += fmt.Sprintf("; %s decoded %d %v of %dx%d, %d freezes (%d before), %d packets lost, %d NACKs, contrast %.0f, %v, %q",
+			name, b.decoded(), b.Frames, b.Width, b.Height, b.Freezes, b.FreezesBefore, b.Lost, b.NACKs, b.Contrast, b.Codecs, b.Cipher)
+	}
+	return s
+}
+
+// frozen says who did not see everything that the camera sent, as it came.
+func (m measured) frozen() []string {
+	var who []string
+	for name, b := range m.Viewers {
+		if b.Freezes > 0 || b.decoded()*10 < m.Sent*8 || slices.Contains(b.Frames, 0) {
+			who = append(who, name)
+		}
+	}
+	return who
+}
+
+// checkPackets holds what no busy machine excuses.
+func (m measured) checkPackets(t *testing.T) {
+	t.Helper()
+	if m.Sent < 5*watchFor {
+		t.Errorf("the camera sent %d frames in %d s", m.Sent, watchFor)
+	}
+	for name, b := range m.Viewers {
+		if b.Lost > 0 || b.Packets == 0 || b.AudioPackets == 0 {
+			t.Errorf("%s lost %d packets of %d and %d", name, b.Lost, b.Packets, b.AudioPackets)
+		}
+		if !slices.Equal(b.Codecs, []string{"video/VP8", "audio/opus"}) || b.Cipher != wantCipher {
+			t.Errorf("%s got %v protected by %q", name, b.Codecs, b.Cipher)
+		}
+		if b.Contrast < 10 {
+			t.Errorf("the picture in %s is a plain area (contrast %.1f)", name, b.Contrast)
+		}
+	}
+}
+
+// checkBeginning allows a freeze in the first second, before the measurement.
+func (m measured) checkBeginning(t *testing.T) {
+	t.Helper()
+	for name, b := range m.Viewers {
+		if b.FreezesBefore > 1 {
+			t.Errorf("%s saw %d freezes in its first second", name, b.FreezesBefore)
+		}
+	}
+}
+
+// crowd is many synthetic viewers of one camera.
+type crowd struct {
+	viewers []*load.Viewer
+	sources []*load.Source
+	meter   load.Meter
+}
+
+// admit connects the crowd, each viewer as a device with a stream of its own.
+func admit(t *testing.T, user *apiClient, cameraID string) *crowd {
+	t.Helper()
+	poller, err := wire.NewPoller(wire.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions := whip.NewClient(1, false)
+	c := &crowd{sources: []*load.Source{load.FileSource(load.VP8), load.FileSource(load.Opus)}}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		for _, v := range c.viewers {
+			if err := v.Leave(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+		sessions.Close()
+		if err := poller.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := load.NewClient(t.Context(), sessions, poller, user.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(c.viewers) < crowdSize {
+		device, _ := user.register("client")
+		_, credentials := request[credentialsJSON](device, cameraID)
+		v, err := client.Play(t.Context(), load.ViewerConfig{
+			Endpoint: whip.Endpoint(credentials.endpoint()), Sources: c.sources, Meter: &c.meter, Every: 5,
+		})
+		if err != nil {
+			t.Fatalf("viewer %d: %v", len(c.viewers), err)
+		}
+		c.viewers = append(c.viewers, v)
+		if v.Profile() != wantCipher {
+			t.Fatalf("viewer %d is protected by %s, want %s", len(c.viewers), v.Profile(), wantCipher)
+		}
+	}
+	// What came before a viewer had its keys counts as forged.
+	c.meter.Reset()
+	for _, s := range c.sources {
+		s.Begin()
+	}
+	return c
+}
+
+// awaitMore waits until every viewer has got more than it has now.
+func (c *crowd) awaitMore(t *testing.T) {
+	t.Helper()
+	before := make([]uint64, len(c.viewers))
+	for i, v := range c.viewers {
+		_, before[i] = v.Delivery(true)
+	}
+	eventually(t, 10*time.Second, func() string {
+		for i, v := range c.viewers {
+			if _, got := v.Delivery(true); got < before[i]+50 {
+				return fmt.Sprintf("synthetic viewer %d had %d packets and has %d", i, before[i], got)
+			}
+		}
+		return ""
+	})
+}
+
+// check judges what came: everything, once, and authentic.
+func (c *crowd) check(t *testing.T) {
+	t.Helper()
+	for _, s := range c.sources {
+		s.End()
+	}
+	var expected, got uint64
+	for i, v := range c.viewers {
+		due, came := v.Delivery(true)
+		expected, got = expected+due, got+came
+		// What this process was too slow to read has still been delivered.
+		if due > came+v.Dropped() || v.Ended() {
+			t.Errorf("synthetic viewer %d got %d packets of %d, ended: %v", i, came, due, v.Ended())
+		}
+	}
+	opened, forged, twice := c.meter.Opened.Load(), c.meter.Forged.Load(), c.meter.Duplicates.Load()
+	t.Logf("%d synthetic viewers got %d packets of %d, of which %d were opened", len(c.viewers), got, expected, opened)
+	if opened == 0 || forged > 0 || twice > 0 {
+		t.Errorf("of %d opened packets %d were forged; %d came twice", opened, forged, twice)
+	}
+}
+
+// browsers is the script that drives Chromium and Firefox.
+type browsers struct {
+	t   *testing.T
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+// startBrowsers runs the script until the test ends.
+func startBrowsers(t *testing.T, base string) *browsers {
+	t.Helper()
+	script, err := filepath.Abs("../../web/e2e/viewers.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
+	cmd := exec.CommandContext(ctx, "node", script, base)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Stderr = t.Output()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		defer cancel()
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the script: %v", err)
+		}
+	})
+	return &browsers{t: t, in: in, out: bufio.NewScanner(out)}
+}
+
+// ask sends a request and decodes the result of the answer into out.
+func (b *browsers) ask(what string, args map[string]any, out any) {
+	b.t.Helper()
+	line := map[string]any{"do": what}
+	for name, value := range args {
+		line[name] = value
+	}
+	if err := json.NewEncoder(b.in).Encode(line); err != nil {
+		b.t.Fatalf("%s: %v", what, err)
+	}
+	if !b.out.Scan() {
+		b.t.Fatalf("%s: the script has ended: %v", what, b.out.Err())
+	}
+	var answer struct {
+		Result json.RawMessage `json:"result"`
+		Error  string          `json:"error"`
+	}
+	decode(b.t, b.out.Bytes(), &answer)
+	if answer.Error != "" {
+		b.t.Fatalf("%s: %s", what, answer.Error)
+	}
+	if out != nil {
+		decode(b.t, answer.Result, out)
+	}
+}
