@@ -29,6 +29,7 @@ type downTrack struct {
 	pads   bool    // the sink adds padding
 	egress *egress // for reports; nil for a tap
 
+	waiting     int    // NACKs in shard.missing; guarded by shard.mu
 	removed     bool   // from its shard; NACKs may still wait
 	layer       *layer // followed now; nil until a first keyframe
 	mapper      *rewrite.Mapper

@@ -20,7 +20,10 @@ const (
 	reportRoom = 128
 )
 
-var errTooLong = errors.New("sfu: packet too long")
+var (
+	errTooLong = errors.New("sfu: packet too long")
+	errReused  = errors.New("sfu: packet index used before")
+)
 
 // egress is how packets leave to one viewer: sealed from where they lie straight into the batch of the viewer's shard,
 // which alone uses it. Only the address is set from elsewhere.
@@ -62,9 +65,13 @@ type sealed struct {
 
 // WriteRTP implements Sink.
 func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	index := s.rtx.index(h.SequenceNumber)
+	stream := &s.rtx
 	if h.SSRC == s.ssrc {
-		index = s.media.index(h.SequenceNumber)
+		stream = &s.media
+	}
+	index, fresh := stream.use(h.SequenceNumber)
+	if !fresh {
+		return 0, errReused
 	}
 	b := &s.header
 	b[0] = 2 << 6
@@ -82,7 +89,7 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	if len(dst) < n {
 		return 0, errTooLong
 	}
-	e.sender.RTPPadded(dst, b[:], payload, int(h.PaddingSize), index)
+	e.sender.RTPPadded(dst, b[:], payload, int(h.PaddingSize), index) // whose header is whole and whose room is enough
 	if send == nil {
 		return n, nil
 	}
@@ -105,20 +112,50 @@ func (e *egress) report(ssrc uint32, cname string, info feedback.SenderInfo) err
 	return send(out)
 }
 
-// rollover extends sequence numbers to the packet indexes of RFC 3711, section 3.3.1.
+// usedWindow is how far behind the newest packet one may still be sent for the first time.
+const usedWindow = 1024
+
+// rollover extends sequence numbers to the packet indexes of RFC 3711, section 3.3.1, and gives each out once: two
+// different packets under one index would betray the keys (RFC 7714, section 8.4), whatever a camera sends.
 type rollover struct {
 	highest uint64
 	begun   bool
+	used    [usedWindow / 64]uint64 // of the indexes up to highest, by their lowest bits
 }
 
-// index returns the index of seq, which is nearer than half the number space to the highest one so far.
-func (r *rollover) index(seq uint16) uint64 {
+// use returns the index of seq, which is nearer than half the number space to the highest one so far, or false if it
+// was used or is too old to tell.
+func (r *rollover) use(seq uint16) (index uint64, fresh bool) {
 	if !r.begun {
-		r.begun, r.highest = true, uint64(seq)
-		return r.highest
+		r.begun, r.highest = true, 1<<16|uint64(seq)
+		// The first roll-over counter is 0: what lies before the first packet counts as used.
+		for i := range r.used {
+			r.used[i] = ^uint64(0)
+		}
+		return uint64(seq), true
 	}
-	distance := int64(int16(seq - uint16(r.highest)))
-	index := uint64(max(int64(r.highest)+distance, 0))
-	r.highest = max(r.highest, index)
-	return index
+	distance := int16(seq - uint16(r.highest))
+	index = r.highest + uint64(int64(distance))
+	switch {
+	case distance > 0:
+		for i := r.highest + 1; i <= index && i <= r.highest+usedWindow; i++ {
+			r.mark(i, false)
+		}
+		r.highest = index
+	case distance <= -usedWindow || r.marked(index):
+		return 0, false
+	}
+	r.mark(index, true)
+	return index - 1<<16, true
+}
+
+func (r *rollover) marked(i uint64) bool { return r.used[i%usedWindow/64]>>(i%64)&1 != 0 }
+
+func (r *rollover) mark(i uint64, used bool) {
+	word, bit := &r.used[i%usedWindow/64], uint64(1)<<(i%64)
+	if used {
+		*word |= bit
+	} else {
+		*word &^= bit
+	}
 }

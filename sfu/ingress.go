@@ -47,8 +47,8 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 	}
 	peer := &peer{sfu: s, session: sess}
 	sess.link.OnMedia(func(b []byte) { peer.receive(b, s.clock()) })
-	sess.link.OnRemoteAddr(func(at netip.AddrPort) { peer.follow(at) })
-	peer.follow(sess.link.RemoteAddr())
+	sess.link.OnRemoteAddr(func(netip.AddrPort) { peer.follow() })
+	peer.follow()
 	return nil
 }
 
@@ -74,18 +74,18 @@ func (p *peer) receive(b []byte, now int64) {
 }
 
 // follow sends to the peer's address, and takes its packets from there: also from those it had before, for a while.
-func (p *peer) follow(at netip.AddrPort) {
+func (p *peer) follow() {
 	sess, socket := p.session, p.sfu.socket
-	sess.egress.aim(at)
-	if !at.IsValid() {
-		return
-	}
 	sess.ingress.mu.Lock()
 	defer sess.ingress.mu.Unlock()
+	at := sess.link.RemoteAddr() // the newest, whoever calls first
+	sess.egress.aim(at)
 	in := &sess.ingress
-	if in.closed || slices.Contains(in.routes, at) {
+	if in.closed || !at.IsValid() {
 		return
 	}
+	// Another peer may have had the address meanwhile: it is taken again.
+	in.routes = slices.DeleteFunc(in.routes, func(o netip.AddrPort) bool { return o == at })
 	if len(in.routes) == maxRoutes {
 		socket.unroute(in.routes[0], sess)
 		in.routes = in.routes[1:]

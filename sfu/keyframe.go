@@ -11,8 +11,9 @@ type keyframes struct {
 	interval time.Duration
 	send     func() // writes one PLI
 
-	wanted atomic.Bool
-	wake   chan struct{}
+	wanted   atomic.Bool
+	answered atomic.Bool // a keyframe came since the last request
+	wake     chan struct{}
 }
 
 // maxBackoff is how many intervals pass between requests that a camera ignores.
@@ -35,6 +36,7 @@ func (k *keyframes) request() {
 // arrived says that a keyframe begins.
 func (k *keyframes) arrived() {
 	if k.wanted.Load() {
+		k.answered.Store(true)
 		k.wanted.Store(false)
 	}
 }
@@ -51,6 +53,9 @@ func (k *keyframes) run(done <-chan struct{}) {
 		case <-k.wake:
 		}
 		for wait := k.interval; k.wanted.Load(); wait = min(2*wait, maxBackoff*k.interval) {
+			if k.answered.Swap(false) { // and wanted again since
+				wait = k.interval
+			}
 			k.send()
 			timer.Reset(wait)
 			select {

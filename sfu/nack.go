@@ -15,6 +15,8 @@ const (
 	resendInterval = 25 * time.Millisecond
 	// resendRate and resendBurst bound what one viewer can make its shard send again, in packets.
 	resendRate, resendBurst = 1000, 256
+	// maxWaiting bounds the NACKs of one viewer's track that wait for a shard, so that others' find room.
+	maxWaiting = 32
 )
 
 // resends remembers what was sent again lately, and how much.
@@ -53,8 +55,9 @@ type missing struct {
 // ask has the shard answer a NACK. It never blocks, and reports false when too many wait already.
 func (s *shard) ask(m missing) bool {
 	s.mu.Lock()
-	ok := len(s.missing) < maxActions
+	ok := len(s.missing) < maxActions && m.down.waiting < maxWaiting
 	if ok {
+		m.down.waiting++
 		s.missing = append(s.missing, m)
 	}
 	s.mu.Unlock()
@@ -84,6 +87,9 @@ func (s *shard) retransmit(m missing) {
 // resend sends one packet again, by its outgoing number: as RFC 4588 says where the viewer negotiated it, else just
 // as it was.
 func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
+	if d.egress != nil && d.stream.rtxPayloadType == 0 {
+		return false // it would need the packet's index again
+	}
 	from, ok := d.mapper.Source(seq)
 	if !ok || !d.resends.allow(seq, now) || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
 		return false

@@ -98,7 +98,9 @@ func (s *SFU) startLayer(sess *session, k kind, ssrc uint32) *layer {
 	if len(sess.uplink.layers) >= maxLayers {
 		return nil
 	}
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return nil // the reader waits for nobody: the stream's next packet tries again
+	}
 	defer s.mu.Unlock()
 	if sess.closed || sess.media == nil || sess.media.publisher != sess {
 		return nil

@@ -161,9 +161,11 @@ func (s *SFU) newShard() *shard {
 	return sh
 }
 
-// newLane starts a shard for one viewer or tap whose sink may block. Caller holds mu.
-func (s *SFU) newLane() *shard {
+// newLane starts a shard for one viewer or tap whose sink may block. A tap's delivers to the last packet. Caller holds
+// mu.
+func (s *SFU) newLane(drains bool) *shard {
 	sh := newShard(s.socket.conn, s.cfg.ShardQueue, 0)
+	sh.drains = drains
 	s.sessionsDone.Go(sh.run)
 	return sh
 }

@@ -39,11 +39,12 @@ type fan struct {
 // shard is a goroutine that owns down tracks: whoever wants something of one posts an action. A viewer or tap whose
 // sink may block has a shard of its own, its lane.
 type shard struct {
-	queue chan job
-	wake  chan struct{}
-	stop  chan struct{}
-	done  chan struct{}
-	load  int // down tracks, guarded by SFU.mu
+	queue  chan job
+	wake   chan struct{}
+	stop   chan struct{}
+	done   chan struct{}
+	load   int  // down tracks, guarded by SFU.mu
+	drains bool // what is queued when it stops is still delivered; set before run
 
 	mu      sync.Mutex // guards actions and missing; may be taken under SFU.mu, takes no other lock
 	actions []func()
@@ -92,6 +93,9 @@ func (s *shard) run() {
 			}
 			s.flush()
 		case <-s.stop:
+			for s.drains && len(s.queue) > 0 {
+				s.collect(<-s.queue, hold)
+			}
 			s.act()
 			s.flush()
 			return
@@ -212,6 +216,9 @@ func (s *shard) act() {
 	actions := s.actions
 	s.actions = nil
 	s.missing, s.answering = s.answering[:0], s.missing
+	for _, m := range s.answering {
+		m.down.waiting = 0
+	}
 	s.mu.Unlock()
 	for _, f := range actions {
 		f()

@@ -27,7 +27,7 @@ func (s *SFU) Tap(mediaSession string, t Tap) (detach func(), err error) {
 	if len(m.taps) >= maxTaps {
 		return nil, ErrLimit
 	}
-	tp := &tap{to: t, lane: s.newLane(), downs: make(map[*downTrack]*fan)}
+	tp := &tap{to: t, lane: s.newLane(true), downs: make(map[*downTrack]*fan)}
 	m.taps[tp] = struct{}{}
 	for _, track := range m.tracks {
 		if track != nil {

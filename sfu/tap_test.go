@@ -78,7 +78,7 @@ func TestBlockedSinkDelaysNobody(t *testing.T) {
 	}
 	stuck := &tapSink{tap: tap}
 	s.mu.Lock()
-	lane := s.newLane()
+	lane := s.newLane(false)
 	track := s.media["m"].tracks[video]
 	d := newDownTrack(track, stream{}, stuck)
 	f := s.attach(d, lane, func(f *fan) { lane.add(f, d) })

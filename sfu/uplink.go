@@ -15,6 +15,10 @@ import (
 const (
 	// congestionInterval is the time between transport-wide feedback packets, what browsers' estimators are tuned to.
 	congestionInterval = 100 * time.Millisecond
+	// maxRepair is how far behind the newest packet a repaired one may be.
+	maxRepair = 960
+	// maxCongestionJump is how far transport-wide numbers may jump at once: every number between costs work.
+	maxCongestionJump = 2000
 	// reportEvery is the number of those between receiver reports.
 	reportEvery = 10
 )
@@ -29,6 +33,8 @@ type uplink struct {
 	recorder  *twcc.Recorder
 	ssrc      uint32 // ours
 	overdue   []uint16
+
+	lastCongestion uint16 // transport-wide number before
 
 	ntp ntpClock
 }
@@ -125,6 +131,9 @@ func (sess *session) retransmitted(sp spec, b []byte, now int64) {
 		return
 	}
 	original := binary.BigEndian.Uint16(b[n:])
+	if ahead := int16(original - uint16(l.reception.newest)); ahead >= 0 || ahead <= -maxRepair {
+		return // nothing that was asked for
+	}
 	copy(b[rtxHeader:], b[:n])
 	b = b[rtxHeader:]
 	b[1] = b[1]&0x80 | sp.payloadType
@@ -168,9 +177,18 @@ func (sess *session) noteCongestion(b []byte, now int64) {
 	if !sess.uplink.congested {
 		return
 	}
-	if v := extension(b, sess.uplink.extension); len(v) == 2 {
+	if v := extension(b, sess.uplink.extension); len(v) == 2 && sess.uplink.plausible(binary.BigEndian.Uint16(v)) {
 		sess.uplink.recorder.Record(binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint16(v), now/int64(time.Microsecond))
 	}
+}
+
+// plausible reports whether a transport-wide number follows those before. One that does not is believed when the next
+// one follows it.
+func (u *uplink) plausible(number uint16) bool {
+	jump := int16(number - u.lastCongestion)
+	near := jump < maxCongestionJump && jump > -maxCongestionJump
+	u.lastCongestion = number
+	return near
 }
 
 // extension returns the value of a header extension in the one-byte form: RFC 8285, section 4.2. It is nil if there is

@@ -104,6 +104,9 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
 			return fmt.Errorf("%w: the camera sends %s", ErrUnsupported, t.spec.mimeType)
 		}
 		v := newViewerTrack(t, keep, sess.cname)
+		for sess.shares(v.st) { // one index space a stream: no two may have one SSRC
+			v = newViewerTrack(t, keep, sess.cname)
+		}
 		sess.tracks = append(sess.tracks, v)
 		sess.sections = append(sess.sections, sec.accept(v))
 		if len(sess.tracks) == 1 { // the one whose transport all share: RFC 9143, section 7.3
@@ -114,6 +117,16 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
 		return fmt.Errorf("%w: the camera sends nothing of what was offered", ErrUnsupported)
 	}
 	return nil
+}
+
+// shares reports whether the viewer already has a stream with an SSRC of st.
+func (sess *session) shares(st stream) bool {
+	for _, t := range sess.tracks {
+		if d := int64(t.st.ssrc) - int64(st.ssrc); d >= -1 && d <= 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // reject answers a section that there is nothing for.
@@ -229,7 +242,7 @@ func (s *SFU) startViewer(sess *session) {
 	var sh *shard
 	switch {
 	case !sess.link.RemoteAddr().IsValid():
-		sess.lane = s.newLane()
+		sess.lane = s.newLane(false)
 		sh = sess.lane
 	case sess.costly:
 		sh = s.costly

@@ -4,8 +4,11 @@ package udp
 
 import "net/netip"
 
-// Addr is a receiver in the form that the system wants. It does not change.
-type Addr struct{ addr netip.AddrPort }
+// Addr is a receiver in the form that the system wants.
+type Addr struct {
+	addr  netip.AddrPort
+	whole bool // its messages must not be split by the kernel; of the Batch
+}
 
 type batchSystem struct{}
 

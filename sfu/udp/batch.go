@@ -31,8 +31,8 @@ func (c *Conn) NewBatch() *Batch {
 
 // Append makes room for a datagram of n bytes to one receiver and returns it,
 // for the caller to fill before the next call. When the batch is full it is
-// flushed first. It returns nil for n beyond MaxSegment. The address must not
-// change until the flush.
+// flushed first. It returns nil for n beyond MaxSegment. One Addr belongs to one
+// Batch, which notes there what the way to it cannot do.
 func (b *Batch) Append(to *Addr, n int) []byte {
 	if n <= 0 || n > MaxSegment {
 		return nil
@@ -40,7 +40,7 @@ func (b *Batch) Append(to *Addr, n int) []byte {
 	if b.used+n > len(b.arena) {
 		b.Flush()
 	}
-	if m := b.last(); m != nil && m.takes(to, n) && b.conn.offload.Load() {
+	if m := b.last(); m != nil && m.takes(to, n) && !to.whole && b.conn.offload.Load() {
 		m.size += n
 		m.segments++
 		m.open = n == m.segment

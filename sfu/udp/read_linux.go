@@ -76,13 +76,13 @@ func (r *linuxReader) Next() ([]byte, netip.AddrPort, error) {
 
 // fill waits for a first message and takes what else is there.
 func (r *linuxReader) fill() error {
-	if r.fault != nil {
-		return r.fault
-	}
 	if !r.socket.enter() {
 		return ErrClosed
 	}
 	defer r.socket.leave()
+	if r.fault != nil {
+		return r.fault
+	}
 	for i := range r.msgs {
 		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 		r.msgs[i].hdr.SetControllen(controlLength)

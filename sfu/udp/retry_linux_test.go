@@ -39,8 +39,8 @@ func TestRetry(t *testing.T) {
 			t.Fatalf("datagram %d is %d bytes beginning with %d (%v)", i, len(got), got[0], err)
 		}
 	}
-	if s := a.Stats(); s.Offload || s.Sent != segments || s.Refused != 0 {
-		t.Errorf("stats are %+v, want everything sent and the offload off", s)
+	if s := a.Stats(); !s.Offload || s.Sent != segments || s.Refused != 0 {
+		t.Errorf("stats are %+v, want everything sent and the offload on for others", s)
 	}
 	batch.Append(to, 100)
 	batch.Append(to, 100)

@@ -14,11 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Addr is a receiver in the form that the system wants. It does not change.
+// Addr is a receiver in the form that the system wants.
 type Addr struct {
-	addr netip.AddrPort
-	raw  unix.RawSockaddrInet6 // or a RawSockaddrInet4 in its first bytes
-	len  uint32
+	addr  netip.AddrPort
+	whole bool                  // its messages must not be split by the kernel; of the Batch
+	raw   unix.RawSockaddrInet6 // or a RawSockaddrInet4 in its first bytes
+	len   uint32
 }
 
 // Addr returns the receiver at a for this socket.

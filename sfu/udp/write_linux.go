@@ -49,13 +49,20 @@ func (s *linuxSocket) flush(c *Conn, b *Batch) {
 
 // retry sends the datagrams of a message that the kernel refused to split one
 // by one, and does not ask it again: a network card without the offload says
-// EIO, a route with another MTU EINVAL.
+// EIO, a route with a smaller MTU EMSGSIZE or EINVAL.
 func (s *linuxSocket) retry(c *Conn, b *Batch, m *message, errno unix.Errno) {
-	if m.segments == 1 || errno != unix.EIO && errno != unix.EINVAL {
+	switch {
+	case m.segments == 1:
+		c.count.refused.Add(1)
+		return
+	case errno == unix.EIO: // the card cannot, for anybody
+		c.offload.Store(false)
+	case errno == unix.EINVAL, errno == unix.EMSGSIZE: // the way to this receiver cannot: its MTU is smaller
+		m.to.whole = true
+	default:
 		c.count.refused.Add(uint64(m.segments))
 		return
 	}
-	c.offload.Store(false)
 	for at := 0; at < m.size; at += m.segment {
 		end := min(at+m.segment, m.size)
 		c.count.sendCalls.Add(1)
