@@ -65,7 +65,7 @@ func TestAnsweredKeyframesAreAskedForAgain(t *testing.T) {
 		go k.run(done)
 		for range 200 { // 2 s
 			k.request()
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond) // of the bubble's clock
 		}
 		close(done)
 		synctest.Wait()
