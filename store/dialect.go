@@ -81,6 +81,10 @@ func unavailable(err error) bool {
 			return true
 		}
 	}
+	// pgx noticed that the connection is closed before it sent anything.
+	if pgconn.SafeToRetry(err) {
+		return true
+	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true
 	}
