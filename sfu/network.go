@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/logging"
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 )
@@ -42,22 +41,3 @@ func (f *freshNet) Interfaces() ([]*transport.Interface, error) {
 	}
 	return f.current.Interfaces()
 }
-
-// quiet makes loggers that say nothing: what pion would report is either counted or ends a session with a reason.
-type quiet struct{}
-
-// NewLogger implements logging.LoggerFactory.
-func (quiet) NewLogger(string) logging.LeveledLogger { return silent{} }
-
-type silent struct{}
-
-func (silent) Trace(string)          {}
-func (silent) Tracef(string, ...any) {}
-func (silent) Debug(string)          {}
-func (silent) Debugf(string, ...any) {}
-func (silent) Info(string)           {}
-func (silent) Infof(string, ...any)  {}
-func (silent) Warn(string)           {}
-func (silent) Warnf(string, ...any)  {}
-func (silent) Error(string)          {}
-func (silent) Errorf(string, ...any) {}

@@ -43,7 +43,7 @@ type section struct {
 }
 
 // parseOffer checks everything that RFC 9725 and the WHEP draft ask of an offer, so that a bad one costs no
-// PeerConnection.
+// transport.
 func parseOffer(raw []byte, r role) (*offer, error) {
 	if len(raw) == 0 || len(raw) > maxOffer {
 		return nil, fmt.Errorf("%w: size %d", ErrBadOffer, len(raw))
@@ -170,16 +170,14 @@ func iceChars(s string, least int) bool {
 	return strings.Trim(s, chars) == "" // cuts from both ends: what is left begins with another character
 }
 
-// checkBundle wants all sections on one transport: RFC 9725, section 4.4.1. It leaves exactly one group in the offer,
-// as pion looks at the first only and rejects sections outside of it.
+// checkBundle wants all sections on one transport: RFC 9725, section 4.4.1.
 func (o *offer) checkBundle() error {
 	var offered, mids []string
-	o.desc.Attributes = slices.DeleteFunc(o.desc.Attributes, func(a sdp.Attribute) bool {
+	for _, a := range o.desc.Attributes {
 		if tags, ok := strings.CutPrefix(a.Value, "BUNDLE "); a.Key == "group" && ok {
 			offered = append(offered, strings.Fields(tags)...)
 		}
-		return a.Key == "group"
-	})
+	}
 	o.bundled = len(offered) > 0
 	for _, s := range o.sections {
 		mid, _ := s.media.Attribute("mid")
@@ -189,8 +187,6 @@ func (o *offer) checkBundle() error {
 		}
 		mids = append(mids, mid)
 	}
-	group := sdp.Attribute{Key: "group", Value: "BUNDLE " + strings.Join(mids, " ")}
-	o.desc.Attributes = append(o.desc.Attributes, group)
 	return nil
 }
 

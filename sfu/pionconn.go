@@ -10,8 +10,7 @@ import (
 	"github.com/securecam/securecam/sfu/udp"
 )
 
-// pionQueue is how many datagrams may wait for pion: handshakes of a crowd, and the media of publishers whose
-// PeerConnection reads through it.
+// pionQueue is how many datagrams may wait for pion: the handshakes and consent checks of a crowd.
 const pionQueue = 2048
 
 // pionConn is the socket as pion's UDP mux sees it: what the reader has for pion waits in a bounded queue.

@@ -129,7 +129,7 @@ func (s *SFU) lost(sess *session, reason string) {
 	s.closeSession(sess, reason)
 }
 
-// closeSession ends a session: nothing goes in or out of it any more. Its PeerConnection is closed in the
+// closeSession ends a session: nothing goes in or out of it any more. Its transport is closed in the
 // background, because that waits for pion's goroutines. Caller holds mu.
 func (s *SFU) closeSession(sess *session, reason string) {
 	if sess.closed {

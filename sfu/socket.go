@@ -3,6 +3,7 @@ package sfu
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
 
 	"github.com/securecam/securecam/sfu/udp"
 )
@@ -54,7 +56,9 @@ func listen(addr string, public []netip.Addr, clock func() int64) (*socket, erro
 		return nil, fmt.Errorf("sfu: network interfaces: %w", errors.Join(err, conn.Close()))
 	}
 	s := &socket{conn: conn, net: n, clock: clock, pion: newPionConn(conn), peers: make(map[netip.AddrPort]*peer)}
-	s.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent{}, UDPConn: s.pion, Net: n})
+	// What the mux would say is counted, or ends a session with a reason.
+	silent := (&logging.DefaultLoggerFactory{Writer: io.Discard}).NewLogger("ice")
+	s.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent, UDPConn: s.pion, Net: n})
 	s.done.Go(s.readLoop)
 	return s, nil
 }

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // counters are the live form of Counters: written by the hot path, read by anybody.
 type counters struct {
-	packetsIn, bytesIn, keyframes             atomic.Uint64 // written by read loops
+	packetsIn, bytesIn, keyframes             atomic.Uint64 // written by the socket's reader
 	packetsOut, bytesOut, retransmitted       atomic.Uint64 // written by shards
 	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
 }
