@@ -21,7 +21,7 @@ type Config struct {
 	Shards int
 	// ShardQueue is the number of packets that may wait for a shard before it drops.
 	ShardQueue int
-	// RingSize is the number of packets kept of each layer for retransmission, rounded up to a power of two.
+	// RingSize is the number of packets kept of each layer at most, rounded up to a power of two.
 	RingSize int
 
 	// BurstWindow is how long a busy shard may hold packets of a frame back to send them to a viewer together; the

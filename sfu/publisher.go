@@ -14,8 +14,13 @@ import (
 	"github.com/securecam/securecam/sfu/transport"
 )
 
-// maxLayers bounds the SSRCs that one publisher may use in turn.
-const maxLayers = 16
+const (
+	// maxLayers bounds the SSRCs that one publisher may use in turn.
+	maxLayers = 16
+	// history is how long a packet is kept for those who missed it, as far as maxHistory bytes a layer hold it.
+	history    = 3500 * time.Millisecond
+	maxHistory = 1 << 20
+)
 
 // Publish answers a WHIP offer: the peer becomes the publisher of the media session once it is connected. A publisher
 // that was there before goes on until then, and is closed as "replaced".
@@ -128,10 +133,11 @@ func (s *SFU) startLayer(sess *session, k kind, ssrc uint32) *layer {
 }
 
 func newLayer(t *upTrack, number uint64, ringSize int) *layer {
+	size := ring.Size{Packets: ringSize, Bytes: maxHistory, Keep: history}
 	if t.spec.kind == audio {
-		ringSize /= 4 // 50 packets a second: still seconds of history
+		size.Packets /= 4 // 50 packets a second: still seconds of history
 	}
-	return &layer{track: t, number: number, ring: ring.New(ringSize)}
+	return &layer{track: t, number: number, ring: ring.New(size)}
 }
 
 // endPublisher takes a closed session out of its media session, which stays. Caller holds mu.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -33,7 +34,7 @@ func TestPut(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := New(16)
+			r := New(Size{Packets: 16})
 			for i, seq := range tt.put {
 				if _, got := r.Put(packet(seq, 1)); got != tt.want[i] {
 					t.Errorf("packet %d (%d): %d, want %d", i, seq, got, tt.want[i])
@@ -45,7 +46,7 @@ func TestPut(t *testing.T) {
 
 func TestPutTooLarge(t *testing.T) {
 	t.Parallel()
-	r := New(16)
+	r := New(Size{Packets: 16})
 	if _, v := r.Put(packet(1, make([]byte, MaxPayload+1)...)); v != TooLarge {
 		t.Errorf("verdict %d", v)
 	}
@@ -61,7 +62,7 @@ func TestPutTooLarge(t *testing.T) {
 
 func TestGet(t *testing.T) {
 	t.Parallel()
-	r := New(1) // rounded up to 16
+	r := New(Size{Packets: 1}) // rounded up to 16
 	buf := make([]byte, MaxPayload)
 	var p Packet
 	if r.Find(5, &p, buf) {
@@ -90,7 +91,7 @@ func TestGet(t *testing.T) {
 func TestRingModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		r := New(64)
+		r := New(Size{Packets: 64})
 		newest := rapid.Uint16().Draw(t, "first")
 		r.Put(packet(newest, 0))
 		have := map[uint16]byte{newest: 0}
@@ -123,9 +124,99 @@ func TestRingModel(t *testing.T) {
 	})
 }
 
+// TestBytesBounded holds that memory follows the bitrate: what is kept is as old as asked for, within the bound.
+func TestBytesBounded(t *testing.T) {
+	t.Parallel()
+	const frame = 10 * time.Millisecond
+	tests := []struct {
+		name             string
+		payload          int
+		bytes            int
+		minKept, maxKept time.Duration
+		maxChunks        int
+	}{
+		{"slow", 100, 1 << 20, time.Second, 4 * time.Second, 2},
+		{"as long as asked for", 1000, 1 << 20, time.Second, 3 * time.Second / 2, 8},
+		{"bounded", 1400, 64 << 10, 400 * time.Millisecond, 600 * time.Millisecond, 5},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := New(Size{Packets: 1024, Bytes: tt.bytes, Keep: time.Second})
+			p := packet(0, make([]byte, tt.payload)...)
+			for range 3000 {
+				p.Seq++
+				p.Arrival += int64(frame)
+				r.Put(p)
+			}
+			kept := time.Duration(0)
+			var got Packet
+			for seq := p.Seq; r.Find(seq, &got, make([]byte, MaxPayload)); seq-- {
+				kept = time.Duration(p.Arrival - got.Arrival)
+			}
+			if kept < tt.minKept || kept > tt.maxKept || r.chunks > tt.maxChunks {
+				t.Errorf("kept %s in %d chunks, want %s to %s in at most %d", kept, r.chunks, tt.minKept, tt.maxKept, tt.maxChunks)
+			}
+		})
+	}
+}
+
+// TestRingBytesModel holds, for packets of any size and in any order, that whatever the ring finds is what came, that
+// the newest packets are there as far as the bytes go, and that Span says what lies between.
+func TestRingBytesModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		const bound = 3 * chunkSize
+		r := New(Size{Packets: 256, Bytes: bound})
+		seq := rapid.Uint16().Draw(t, "first")
+		came := map[uint16][]byte{}
+		var order []uint16
+		newest := seq
+		for i := range rapid.IntRange(1, 300).Draw(t, "n") {
+			next := newest + uint16(rapid.IntRange(-20, 4).Draw(t, "step"))
+			body := bytes.Repeat([]byte{byte(i)}, rapid.IntRange(0, MaxPayload).Draw(t, "size"))
+			if _, v := r.Put(&Packet{Seq: next, Timestamp: uint32(i), Arrival: int64(i + 1), Payload: body}); v != Stored {
+				continue
+			}
+			came[next] = body
+			order = append(order, next)
+			if int16(next-newest) > 0 || len(order) == 1 {
+				newest = next
+			}
+		}
+		var p Packet
+		buf := make([]byte, MaxPayload)
+		sum := 0
+		for i := len(order) - 1; i >= 0; i-- {
+			found := r.Find(order[i], &p, buf)
+			if found && !bytes.Equal(p.Payload, came[order[i]]) {
+				t.Fatalf("%d is another packet", order[i])
+			}
+			if sum += len(came[order[i]]); !found && sum <= bound-chunkSize && newest-order[i] < 256 {
+				t.Fatalf("%d is lost after %d bytes", order[i], sum)
+			}
+		}
+		first := order[rapid.IntRange(0, len(order)-1).Draw(t, "from")]
+		span, ok := r.Span(first)
+		if ok != r.Find(first, &p, buf) {
+			t.Fatalf("span of %d: %t", first, ok)
+		}
+		if !ok {
+			return
+		}
+		holes := false
+		for s := first; s != newest; s++ {
+			holes = holes || !r.Find(s, &p, buf)
+		}
+		if span.Newest != newest || span.Packets != int(newest-first)+1 || (span.Hole != 0) != holes {
+			t.Fatalf("%+v from %d to %d, holes %t", span, first, newest, holes)
+		}
+	})
+}
+
 func TestConcurrentReaders(t *testing.T) {
 	t.Parallel()
-	r := New(64)
+	r := New(Size{Packets: 64})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -146,7 +237,7 @@ func TestConcurrentReaders(t *testing.T) {
 }
 
 func BenchmarkPut(b *testing.B) {
-	r, p := New(1024), packet(0, make([]byte, 1150)...)
+	r, p := New(Size{Packets: 1024}), packet(0, make([]byte, 1150)...)
 	b.ReportAllocs()
 	b.SetBytes(1150)
 	for b.Loop() {
@@ -156,7 +247,7 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func BenchmarkGet(b *testing.B) {
-	r := New(1024)
+	r := New(Size{Packets: 1024})
 	slot, _ := r.Put(packet(1, make([]byte, 1150)...))
 	var p Packet
 	buf := make([]byte, MaxPayload)
