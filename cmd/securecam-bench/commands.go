@@ -21,6 +21,7 @@ type cli struct {
 	Floor   floorArgs   `cmd:"" help:"Measure what sealing and sending a packet costs on this machine at least."`
 	Compare compareArgs `cmd:"" help:"Show two results beside each other."`
 	Report  reportArgs  `cmd:"" help:"Write results as one HTML page."`
+	Impair  impairArgs  `cmd:"" help:"Stand between a server and its peers as a bad network."`
 }
 
 type runArgs struct {

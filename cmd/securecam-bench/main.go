@@ -54,6 +54,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runLoad(ctx, &c.Run, args, stdout, stderr)
 	case "floor":
 		return runFloor(ctx, &c.Floor, stdout)
+	case "impair":
+		return runImpair(ctx, &c.Impair, stdout)
 	case "compare <before> <after>":
 		return compare(&c.Compare, stdout)
 	default:

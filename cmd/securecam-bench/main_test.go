@@ -3,6 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,5 +132,59 @@ func TestHideTokens(t *testing.T) {
 	got := hideTokens([]string{"run", "--token", "abc", "--play-token=def", "--name", "x"})
 	if want := []string{"run", "--token", "...", "--play-token=...", "--name", "x"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestImpairCommand relays HTTP until it is told to end.
+func TestImpairCommand(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	read, write := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, []string{"impair", "--server", server.URL, "--listen", "127.0.0.1:0", "--down", "loss=5% delay=20ms"}, write, write)
+		_ = write.Close()
+		ended <- err
+	}()
+	lines := bufio.NewScanner(read)
+	var url string
+	for url == "" && lines.Scan() {
+		url = regexp.MustCompile(`http://\S+/-/impair`).FindString(lines.Text())
+	}
+	drained := make(chan string)
+	go func() {
+		rest, _ := io.ReadAll(read)
+		drained <- string(rest)
+	}()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || !strings.Contains(string(body), `"down":"loss=5% delay=20ms"`) {
+		t.Errorf("%v: %s", err, body)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if rest := <-drained; !strings.Contains(rest, "down {In:0") {
+		t.Errorf("it ended with %q", rest)
+	}
+	for _, args := range [][]string{
+		{"impair", "--server", "nowhere"}, {"impair", "--server", "http://127.0.0.1:1", "--media", "x"},
+		{"impair", "--server", "http://127.0.0.1:1", "--up", "speed=9"},
+	} {
+		var out bytes.Buffer
+		if err := run(ctx, args, &out, &out); err == nil {
+			t.Errorf("%v: no error", args)
+		}
 	}
 }
