@@ -91,7 +91,7 @@ func (s *SFU) adopt(m *media, sess *session) {
 	s.emit(func(o Observer) { o.PublisherUp(id) })
 	close(s.changed)
 	s.changed = make(chan struct{})
-	sess.loops.Go(func() { s.runFeedback(sess) })
+	s.informer.add(sess)
 }
 
 // codecChanged reports whether a publisher's tracks cannot go on in the tracks there are.

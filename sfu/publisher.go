@@ -149,6 +149,7 @@ func (s *SFU) endPublisher(sess *session, reason string) {
 	if m.publisher != sess {
 		return
 	}
+	s.informer.remove(sess)
 	m.publisher, m.lostAt = nil, now()
 	id := m.id
 	s.emit(func(o Observer) { o.PublisherDown(id, reason) })

@@ -15,17 +15,18 @@ import (
 
 // SFU is the media node of one process.
 type SFU struct {
-	cfg    Config
-	log    *slog.Logger
-	clock  func() int64 // of packet arrivals
-	socket *socket
-	shards []*shard
-	costly *shard // for viewers without AES-GCM
+	cfg      Config
+	log      *slog.Logger
+	clock    func() int64 // of packet arrivals
+	socket   *socket
+	shards   []*shard
+	costly   *shard // for viewers without AES-GCM
+	informer *informer
 
 	transport transport.Config // of every session
 
 	sessionsDone sync.WaitGroup // tear-down of sessions, lanes
-	workersDone  sync.WaitGroup // shards, observer
+	workersDone  sync.WaitGroup // shards, informer, observer
 	stopObserver chan struct{}
 
 	// mu guards what follows and every field that says so. The hot path never takes it; no callback and nothing that
@@ -57,17 +58,18 @@ func New(cfg Config) (*SFU, error) {
 	}
 	s := &SFU{
 		cfg: cfg, log: cfg.Logger, clock: clock, socket: socket, transport: shared,
-		stopObserver: make(chan struct{}),
-		media:        make(map[string]*media),
-		sessions:     make(map[string]*session),
-		changed:      make(chan struct{}),
-		hasEvent:     make(chan struct{}, 1),
+		stopObserver: make(chan struct{}), informer: newInformer(),
+		media:    make(map[string]*media),
+		sessions: make(map[string]*session),
+		changed:  make(chan struct{}),
+		hasEvent: make(chan struct{}, 1),
 	}
 	for range cfg.Shards {
 		s.shards = append(s.shards, s.newShard())
 	}
 	s.costly = s.newShard()
 	s.workersDone.Go(s.observe)
+	s.workersDone.Go(func() { s.informer.run(clock) })
 	return s, nil
 }
 
@@ -141,6 +143,7 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 		for _, sh := range append(s.shards, s.costly) {
 			close(sh.stop)
 		}
+		close(s.informer.stop)
 		close(s.stopObserver)
 		err := s.socket.close()
 		s.workersDone.Wait()

@@ -36,8 +36,17 @@ type socket struct {
 	clock func() int64   // of packet arrivals
 	done  sync.WaitGroup // the reader
 
+	moves atomic.Uint64 // changes of peers
+
 	mu    sync.RWMutex // guards peers; held for one look-up
 	peers map[netip.AddrPort]*peer
+}
+
+// sighting is the peer that the packet before came from: a camera sends many in a row.
+type sighting struct {
+	from  netip.AddrPort
+	peer  *peer
+	moves uint64 // of the socket when it was looked up
 }
 
 // listen opens addr. A wildcard address listens on IPv4 and IPv6 where the host has both, or on what the public
@@ -98,6 +107,7 @@ func (s *socket) close() error {
 func (s *socket) readLoop() {
 	r := s.conn.NewReader()
 	now := int64(0)
+	var last sighting
 	for {
 		fresh := !r.Buffered()
 		b, from, err := r.Next()
@@ -113,8 +123,11 @@ func (s *socket) readLoop() {
 			now = s.clock()
 		}
 		if isMedia(b) {
-			if p := s.peer(from); p != nil {
-				p.receive(b, now)
+			if moves := s.moves.Load(); from != last.from || moves != last.moves {
+				last = sighting{from: from, peer: s.peer(from), moves: moves}
+			}
+			if last.peer != nil {
+				last.peer.receive(b, now)
 				continue
 			}
 		}
@@ -136,6 +149,7 @@ func (s *socket) route(from netip.AddrPort, p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.peers[from] = p
+	s.moves.Add(1)
 }
 
 // unroute undoes route, unless the address is another session's by now.
@@ -144,6 +158,7 @@ func (s *socket) unroute(from netip.AddrPort, sess *session) {
 	defer s.mu.Unlock()
 	if p := s.peers[from]; p != nil && p.session == sess {
 		delete(s.peers, from)
+		s.moves.Add(1)
 	}
 }
 

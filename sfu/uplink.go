@@ -235,21 +235,12 @@ func (sess *session) readReports(plain []byte, now int64) {
 	}
 }
 
-// runFeedback tells the camera how its packets arrive, until the session ends.
-func (s *SFU) runFeedback(sess *session) {
-	tick := time.NewTicker(congestionInterval)
-	defer tick.Stop()
-	for n := 1; ; n++ {
-		select {
-		case <-sess.done:
-			return
-		case <-tick.C:
-		}
-		sess.askForLost(s.clock())
-		sess.sendCongestion()
-		if n%reportEvery == 0 {
-			sess.sendReceiverReport(s.clock())
-		}
+// inform tells the camera how its packets arrive, for the nth time. Reports of many cameras are spread over the ticks.
+func (sess *session) inform(n uint64, now int64) {
+	sess.askForLost(now)
+	sess.sendCongestion()
+	if (n+sess.number)%reportEvery == 0 {
+		sess.sendReceiverReport(now)
 	}
 }
 
