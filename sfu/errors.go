@@ -13,6 +13,10 @@ var (
 	ErrNoPublisher = errors.New("sfu: no publisher")
 	// ErrNotFound reports a session or media session that does not exist or has ended.
 	ErrNotFound = errors.New("sfu: not found")
+	// ErrStale reports an update of an ICE session that has been followed by another.
+	ErrStale = errors.New("sfu: not the current ICE session")
+	// ErrTooMany reports updates of a session that come faster than they may: try again in a second.
+	ErrTooMany = errors.New("sfu: too many updates")
 	// ErrLimit reports that the node admits no more sessions.
 	ErrLimit = errors.New("sfu: limit reached")
 	// ErrClosed reports a call after Shutdown.

@@ -10,7 +10,7 @@ import (
 
 // fragment is what a trickle fragment tells: RFC 8840, section 9.
 type fragment struct {
-	ufrag      string // empty if not given
+	ufrag, pwd string // empty if not given
 	candidates []string
 }
 
@@ -32,11 +32,10 @@ func parseFragment(raw []byte) (fragment, error) {
 		key, value, _ := strings.Cut(text[2:], ":")
 		switch {
 		case text[0] != 'a':
-		case key == "ice-ufrag":
-			if !iceChars(value, 4) || f.ufrag != "" && f.ufrag != value {
+		case key == "ice-ufrag", key == "ice-pwd":
+			if !f.take(key, value) {
 				return f, fmt.Errorf("%w: ICE credentials", ErrBadOffer)
 			}
-			f.ufrag = value
 		case key == "candidate":
 			if !wellFormed(value) {
 				return f, fmt.Errorf("%w: candidate", ErrBadOffer)
@@ -47,6 +46,19 @@ func parseFragment(raw []byte) (fragment, error) {
 		}
 	}
 	return f, nil
+}
+
+// take keeps ICE credentials: RFC 8839, section 5.4. All sections have the same, as they share a transport.
+func (f *fragment) take(key, value string) bool {
+	credential, least := &f.ufrag, 4
+	if key == "ice-pwd" {
+		credential, least = &f.pwd, 22
+	}
+	if !iceChars(value, least) || *credential != "" && *credential != value {
+		return false
+	}
+	*credential = value
+	return true
 }
 
 // candidateFields is the least number of fields of a candidate: RFC 8839, section 5.1.

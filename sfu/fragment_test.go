@@ -65,6 +65,8 @@ func TestParseFragment(t *testing.T) {
 		{"bad priority", lines("a=candidate:1 1 udp x 192.0.2.7 7000 typ host"), nil, ErrBadOffer},
 		{"no typ", lines("a=candidate:1 1 udp 1 192.0.2.7 7000 type host"), nil, ErrBadOffer},
 		{"bad ufrag", lines("a=ice-ufrag:a b"), nil, ErrBadOffer},
+		{"bad password", lines("a=ice-pwd:short"), nil, ErrBadOffer},
+		{"two passwords", lines("a=ice-pwd:"+strings.Repeat("a", 22), "a=ice-pwd:"+strings.Repeat("b", 22)), nil, ErrBadOffer},
 		{"two ufrags", lines("a=ice-ufrag:aaaa", "a=ice-ufrag:bbbb"), nil, ErrBadOffer},
 	}
 	for _, tt := range tests {
@@ -89,7 +91,7 @@ func TestTrickle(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := string(makeOffer(t, pc))
-	var bare, candidates, ufrag string
+	var bare, candidates, ufrag, pwd string
 	for line := range strings.Lines(full) {
 		switch {
 		case strings.HasPrefix(line, "a=candidate"):
@@ -97,6 +99,8 @@ func TestTrickle(t *testing.T) {
 			continue
 		case strings.HasPrefix(line, "a=ice-ufrag"):
 			ufrag = line
+		case strings.HasPrefix(line, "a=ice-pwd"):
+			pwd = line
 		}
 		bare += line
 	}
@@ -104,25 +108,34 @@ func TestTrickle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	current := func(fragment string) Update {
+		return Update{ETags: []string{`"x"`, a.ETag}, Fragment: []byte(fragment)}
+	}
 	for _, tt := range []struct {
-		fragment string
-		want     error
+		update Update
+		want   error
 	}{
-		{ufrag + "a=mid:0\r\n" + candidates, nil},
-		{ufrag + "a=end-of-candidates\r\n", nil},
-		{"a=ice-ufrag:other\r\n" + candidates, ErrUnsupported},
-		{"a=candidate:nonsense\r\n", ErrBadOffer},
+		{current(ufrag + "a=mid:0\r\n" + candidates), nil},
+		{current(ufrag + "a=end-of-candidates\r\n"), nil},
+		{Update{Any: true, Fragment: []byte(ufrag + pwd)}, nil},
+		{Update{ETags: []string{`"x"`}, Fragment: []byte(ufrag)}, ErrStale},
+		{Update{Fragment: []byte(ufrag)}, ErrStale},
+		{current("a=ice-ufrag:other\r\n" + candidates), ErrBadOffer},
+		{current("a=ice-ufrag:other\r\n" + pwd), ErrBadOffer},
+		{current(ufrag + "a=ice-pwd:" + strings.Repeat("x", 22)), ErrBadOffer},
+		{current("a=candidate:nonsense\r\n"), ErrBadOffer},
 	} {
-		if err := s.Trickle(t.Context(), a.SessionID, []byte(tt.fragment)); !errors.Is(err, tt.want) {
-			t.Errorf("%q: %v, want %v", tt.fragment, err, tt.want)
+		if u, err := s.Update(t.Context(), a.SessionID, tt.update); !errors.Is(err, tt.want) || u.ETag != "" {
+			t.Errorf("%+v: %+v, %v, want %v", tt.update, u, err, tt.want)
 		}
 	}
+	many := current(strings.Repeat("a=candidate:"+hostCandidate+"\n", 30))
 	for range 3 {
-		if err := s.Trickle(t.Context(), a.SessionID, []byte(strings.Repeat("a=candidate:"+hostCandidate+"\n", 30))); err != nil {
+		if _, err := s.Update(t.Context(), a.SessionID, many); err != nil {
 			t.Errorf("many candidates: %v", err)
 		}
 	}
-	if err := s.Trickle(t.Context(), "nobody", []byte(ufrag)); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Update(t.Context(), "nobody", current(ufrag)); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unknown session: %v", err)
 	}
 	accept(t, pc, a)

@@ -154,7 +154,10 @@ func TestConnectTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "session given up", func() bool { return errors.Is(s.Trickle(t.Context(), a.SessionID, []byte("a=x\r\n")), ErrNotFound) })
+	eventually(t, "session given up", func() bool {
+		_, err := s.Update(t.Context(), a.SessionID, Update{Any: true, Fragment: []byte("a=x\r\n")})
+		return errors.Is(err, ErrNotFound)
+	})
 	if st, ok := s.Status("m"); !ok || st.Publishing || st.LostAt.IsZero() {
 		t.Errorf("status %+v, %t", st, ok)
 	}

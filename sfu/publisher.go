@@ -78,7 +78,7 @@ func (s *SFU) setUpPublisher(sess *session, o *offer) (Answer, error) {
 	if err := s.admit(sess); err != nil {
 		return Answer{}, errors.Join(err, sess.link.Close("refused"))
 	}
-	return sess.answer(o), nil
+	return sess.answer(), nil
 }
 
 // admit makes a publisher's session known and lets it connect. It takes the place of one that is just connecting.

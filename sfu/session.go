@@ -15,13 +15,14 @@ import (
 
 // session is one WHIP or WHEP session: a transport, and what is received from it or sent through it.
 type session struct {
-	id, etag string
+	id       string
 	cname    string // of our streams and reports
 	role     role
 	mediaID  string
 	viewer   string // the viewer's name, for play
-	ufrag    string // the peer's
 	specs    []spec
+	bundled  bool // the peer offered a BUNDLE group
+	ice      iceSession
 	link     *transport.Transport
 	sections []transport.Section // the answer
 	remote   transport.Remote    // the offer
@@ -29,11 +30,10 @@ type session struct {
 	loops    sync.WaitGroup      // goroutines of the session
 
 	// Guarded by SFU.mu.
-	number     uint64 // a later session has a greater one
-	media      *media
-	candidates int // taken from trickle fragments
-	connected  bool
-	closed     bool
+	number    uint64 // a later session has a greater one
+	media     *media
+	connected bool
+	closed    bool
 
 	ingress ingress
 	uplink  uplink   // of a publisher; guarded by ingress.mu
@@ -49,10 +49,11 @@ type session struct {
 }
 
 func newSession(r role, mediaSession string, o *offer) *session {
-	return &session{
-		id: secret(), etag: `"` + secret() + `"`, cname: secret()[:12], role: r, mediaID: mediaSession, ufrag: o.ufrag,
-		done: make(chan struct{}),
+	sess := &session{
+		id: secret(), cname: secret()[:12], role: r, mediaID: mediaSession, bundled: o.bundled, done: make(chan struct{}),
 	}
+	sess.ice.begin(o.ufrag, o.attribute(o.sections[0].media, "ice-pwd"))
+	return sess
 }
 
 // dial prepares the session's transport from the peer's offer.
@@ -66,9 +67,9 @@ func (s *SFU) dial(sess *session) error {
 }
 
 // answer holds every server candidate: RFC 9725, section 4.3.1, has no trickle from the server.
-func (sess *session) answer(o *offer) Answer {
-	return Answer{SessionID: sess.id, ETag: sess.etag, SDP: transport.BuildAnswer(transport.Answer{
-		ID: uint64(rand.Int64()), Bundle: o.bundled, Local: sess.link.Local(), Sections: sess.sections,
+func (sess *session) answer() Answer {
+	return Answer{SessionID: sess.id, ETag: sess.ice.etag, SDP: transport.BuildAnswer(transport.Answer{
+		ID: uint64(rand.Int64()), Bundle: sess.bundled, Local: sess.link.Local(), Sections: sess.sections,
 	})}
 }
 
@@ -160,33 +161,4 @@ func (sess *session) attrs() []any {
 		attrs = append(attrs, slog.String("viewer", sess.viewer))
 	}
 	return attrs
-}
-
-// Trickle adds the remote candidates of an application/trickle-ice-sdpfrag body to a session. What cannot be used is
-// dropped silently (RFC 9725, section 4.3.1).
-func (s *SFU) Trickle(ctx context.Context, sessionID string, raw []byte) error {
-	f, err := parseFragment(raw)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	sess, ok := s.sessions[sessionID]
-	if !ok {
-		s.mu.Unlock()
-		return ErrNotFound
-	}
-	f.candidates = f.candidates[:min(len(f.candidates), maxCandidates-sess.candidates)]
-	sess.candidates += len(f.candidates)
-	s.mu.Unlock()
-	if f.ufrag != "" && f.ufrag != sess.ufrag {
-		return fmt.Errorf("%w: ICE restart", ErrUnsupported)
-	}
-	for _, c := range f.candidates {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		// It may be of a kind that is not known, or the session may just have closed: dropped either way.
-		_ = sess.link.AddCandidate("candidate:" + c)
-	}
-	return nil
 }

@@ -193,7 +193,7 @@ func (s *SFU) setUpViewer(ctx context.Context, sess *session, o *offer, m *media
 	if err := s.admitViewer(ctx, sess, m); err != nil {
 		return Answer{}, errors.Join(err, sess.link.Close("refused"))
 	}
-	return sess.answer(o), nil
+	return sess.answer(), nil
 }
 
 // admitViewer makes the session known, unless what it was promised is gone, and lets it connect.

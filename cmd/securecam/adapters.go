@@ -27,6 +27,7 @@ var (
 	errUnsupportedOffer = fault.New(fault.Unprocessable, "unsupported_offer", "The offer asks for media that cannot be served here.")
 	errNoPublisher      = fault.New(fault.Conflict, "no_publisher", "The camera is not publishing yet.")
 	errSessionNotFound  = fault.New(fault.NotFound, "not_found", "There is no such session.")
+	errTooManyUpdates   = fault.New(fault.TooMany, "too_many", "The session is updated too often.")
 	errBusy             = fault.New(fault.Unavailable, "busy", "The server cannot take more sessions now.")
 )
 
@@ -43,8 +44,9 @@ func (w whipSFU) Play(ctx context.Context, mediaSession, viewer string, offer []
 	return media.Answer(a), mediaFault(err)
 }
 
-func (w whipSFU) Trickle(ctx context.Context, session string, fragment []byte) error {
-	return mediaFault(w.SFU.Trickle(ctx, session, fragment))
+func (w whipSFU) Update(ctx context.Context, session string, u media.Update) (media.Updated, error) {
+	updated, err := w.SFU.Update(ctx, session, sfu.Update(u))
+	return media.Updated(updated), mediaFault(err)
 }
 
 func (w whipSFU) Close(session, reason string) error {
@@ -62,6 +64,8 @@ func mediaFault(err error) error {
 		{sfu.ErrUnsupported, errUnsupportedOffer},
 		{sfu.ErrNoPublisher, errNoPublisher},
 		{sfu.ErrNotFound, errSessionNotFound},
+		{sfu.ErrStale, media.ErrStaleETag},
+		{sfu.ErrTooMany, errTooManyUpdates},
 		{sfu.ErrLimit, errBusy},
 		{sfu.ErrClosed, errBusy},
 	} {

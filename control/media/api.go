@@ -53,16 +53,16 @@ func (s *Service) operations(api huma.API) {
 	}
 	rest.Register(api, op(http.MethodGet, "/streams/{id}/publish-credentials", "Get what publishing a stream needs"),
 		func(ctx context.Context, in *idInput) (*credentialsOutput, error) {
-			return answered(s.PublishCredentials(ctx, principal(ctx), in.ID, rest.RequestOf(ctx).Origin))
+			return answered(s.PublishCredentials(ctx, principal(ctx), in.ID, origin(ctx)))
 		})
 	rest.Register(api, op(http.MethodGet, "/streams/{id}/subscribe-credentials", "Get what watching a stream needs"),
 		func(ctx context.Context, in *idInput) (*credentialsOutput, error) {
-			return answered(s.SubscribeCredentials(ctx, principal(ctx), in.ID, rest.RequestOf(ctx).Origin))
+			return answered(s.SubscribeCredentials(ctx, principal(ctx), in.ID, origin(ctx)))
 		})
 	goLive := op(http.MethodPost, "/media-sessions", "Go live without being asked")
 	goLive.DefaultStatus = http.StatusCreated
 	rest.Register(api, goLive, func(ctx context.Context, _ *struct{}) (*goLiveOutput, error) {
-		m, c, err := s.GoLive(ctx, principal(ctx), rest.RequestOf(ctx).Origin)
+		m, c, err := s.GoLive(ctx, principal(ctx), origin(ctx))
 		if err != nil {
 			return nil, err
 		}
@@ -130,10 +130,12 @@ func operationsOf(d direction) []*huma.Operation {
 		"422": {Description: "The offer is valid, but not supported"},
 	})
 	post.RequestBody = &huma.RequestBody{Required: true, Content: text(typeSDP)}
-	patch := op(http.MethodPatch, endpoint+"/{sessionId}", "patch", "add ICE candidates", two, map[string]*huma.Response{
-		"204": {Description: "Added"},
+	patch := op(http.MethodPatch, endpoint+"/{sessionId}", "patch", "add ICE candidates or restart ICE", two, map[string]*huma.Response{
+		"200": {Description: "ICE has been restarted; ETag is the new ICE session's", Content: text(typeSDPFrag)},
+		"204": {Description: "Candidates have been added"},
 		"412": {Description: "If-Match names another ICE session"},
 		"428": {Description: "If-Match is missing"},
+		"429": {Description: "Too many updates: try again after Retry-After"},
 	})
 	patch.RequestBody = &huma.RequestBody{Required: true, Content: text(typeSDPFrag)}
 	remove := op(http.MethodDelete, endpoint+"/{sessionId}", "delete", "end the session", two, map[string]*huma.Response{

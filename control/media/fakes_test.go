@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
-const testETag = `"ice-1"`
+const testETag, restartedETag = `"ice-1"`, `"ice-2"`
 
 var errNoSuchSession = fault.New(fault.NotFound, "not_found", "No such session.")
 
@@ -72,8 +73,17 @@ func (s *fakeSFU) Play(_ context.Context, mediaSession, viewer string, offer []b
 	return s.answer("play "+mediaSession+" "+viewer+" "+string(offer), "whep-")
 }
 
-func (s *fakeSFU) Trickle(_ context.Context, id string, fragment []byte) error {
-	return s.touch("trickle "+id+" "+string(fragment), id, false)
+func (s *fakeSFU) Update(_ context.Context, id string, u Update) (Updated, error) {
+	if err := s.touch(fmt.Sprintf("update %s any=%v %s", id, u.Any, u.Fragment), id, false); err != nil {
+		return Updated{}, err
+	}
+	switch {
+	case !u.Any && !slices.Contains(u.ETags, testETag):
+		return Updated{}, ErrStaleETag
+	case u.Any:
+		return Updated{ETag: restartedETag, Fragment: []byte("a=ice-ufrag:new\r\n")}, nil
+	}
+	return Updated{}, nil
 }
 
 func (s *fakeSFU) Close(id, reason string) error { return s.touch("close "+id+" "+reason, id, true) }

@@ -21,38 +21,33 @@ func hasMediaType(contentType, want string) bool {
 }
 
 // precondition is what an If-Match header asks for.
-type precondition int
+type precondition struct {
+	anyone bool     // *: whatever is current
+	etags  []string // or one of these strong ones
+}
 
-const (
-	matchMissing precondition = iota // no usable entity-tag at all
-	matchAny                         // *: an ICE restart
-	matchCurrent                     // names the current entity-tag
-	matchOther                       // names only others
-)
-
-// matchETag evaluates an If-Match header against the current strong
-// entity-tag. The quoted form of * is taken too: the example of RFC 9725,
-// section 4.3.3 prints it so. Comparison is strong: a weak tag never matches
-// (RFC 9110, section 13.1.1).
-func matchETag(header, current string) precondition {
+// parseIfMatch reads an If-Match header; it reports false if there is none.
+// The quoted form of * is taken too: the example of RFC 9725, section 4.3.3
+// prints it so. Weak tags are left out, as they never match, and so is all
+// that follows a malformed one (RFC 9110, section 13.1.1).
+func parseIfMatch(header string) (p precondition, given bool) {
 	header = strings.TrimSpace(header)
 	switch header {
 	case "":
-		return matchMissing
+		return precondition{}, false
 	case "*", `"*"`:
-		return matchAny
+		return precondition{anyone: true}, true
 	}
 	for rest := header; rest != ""; {
-		var tag string
-		var ok bool
-		if tag, rest, ok = cutETag(rest); !ok {
-			return matchOther
+		tag, after, ok := cutETag(rest)
+		if !ok {
+			break
 		}
-		if tag == current {
-			return matchCurrent
+		if rest = after; strings.HasPrefix(tag, `"`) {
+			p.etags = append(p.etags, tag)
 		}
 	}
-	return matchOther
+	return p, true
 }
 
 // cutETag cuts the first entity-tag off a comma separated list (RFC 9110,

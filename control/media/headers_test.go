@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,51 +16,51 @@ import (
 	"github.com/securecam/securecam/store"
 )
 
-func TestMatchETag(t *testing.T) {
+func TestParseIfMatch(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		header string
-		want   precondition
+		header  string
+		anyone  bool
+		etags   []string
+		missing bool
 	}{
-		{"", matchMissing},
-		{"  ", matchMissing},
-		{"*", matchAny},
-		{`"*"`, matchAny},
-		{`"a"`, matchCurrent},
-		{` "a" `, matchCurrent},
-		{`"b", "a"`, matchCurrent},
-		{`W/"b","a"`, matchCurrent},
-		{`,, "a"`, matchCurrent},
-		{`W/"a"`, matchOther},
-		{`"b"`, matchOther},
-		{`a`, matchOther},
-		{`"a`, matchOther},
-		{`"b" "a"`, matchOther},
-		{`"a,b"`, matchOther},
-		{`,`, matchOther},
-		{`*, "a"`, matchOther},
+		{"", false, nil, true},
+		{"  ", false, nil, true},
+		{"*", true, nil, false},
+		{`"*"`, true, nil, false},
+		{`"a"`, false, []string{`"a"`}, false},
+		{` "a" `, false, []string{`"a"`}, false},
+		{`"b", "a"`, false, []string{`"b"`, `"a"`}, false},
+		{`W/"b","a"`, false, []string{`"a"`}, false},
+		{`,, "a"`, false, []string{`"a"`}, false},
+		{`W/"a"`, false, nil, false},
+		{`a`, false, nil, false},
+		{`"a`, false, nil, false},
+		{`"b" "a"`, false, nil, false},
+		{`"a,b"`, false, []string{`"a,b"`}, false},
+		{`,`, false, nil, false},
+		{`*, "a"`, false, nil, false},
 	} {
-		if got := matchETag(tt.header, `"a"`); got != tt.want {
-			t.Errorf("If-Match %q: got %d, want %d", tt.header, got, tt.want)
+		got, given := parseIfMatch(tt.header)
+		if given == tt.missing || got.anyone != tt.anyone || !slices.Equal(got.etags, tt.etags) {
+			t.Errorf("If-Match %q: got %+v, %v", tt.header, got, given)
 		}
 	}
 }
 
-func FuzzMatchETag(f *testing.F) {
+func FuzzIfMatch(f *testing.F) {
 	for _, seed := range []string{"", "*", `"*"`, `"ice-1"`, `W/"ice-1"`, `"a", "ice-1"`, `"a" "b"`, `"`, "W/", ",,,"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		got := matchETag(header, testETag)
-		if got == matchCurrent && !strings.Contains(header, testETag) {
-			t.Errorf("%q matches without naming the tag", header)
+		got, given := parseIfMatch(header)
+		if given == (strings.TrimSpace(header) == "") {
+			t.Errorf("%q: given %v", header, given)
 		}
-		if !strings.ContainsAny(header, `"*`) && strings.TrimSpace(header) != "" && got != matchOther {
-			t.Errorf("%q has no tag, and is taken as %d", header, got)
-		}
-		// Another tag in front changes nothing for a list that is one.
-		if got == matchCurrent && matchETag(`"first", `+header, testETag) != matchCurrent {
-			t.Errorf("%q matches only at the front", header)
+		for _, tag := range got.etags {
+			if len(tag) < 2 || tag[0] != '"' || tag[len(tag)-1] != '"' || !strings.Contains(header, tag) {
+				t.Errorf("%q has no entity-tag %q", header, tag)
+			}
 		}
 	})
 }

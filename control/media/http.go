@@ -87,12 +87,15 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	if err != nil {
 		return err
 	}
+	if !s.offers.allow(cl.DeviceID+"/"+cl.StreamID, s.now()) {
+		return errTooMany
+	}
 	offer, err := body(c, typeSDP, errNotSDP)
 	if err != nil {
 		c.Set("Accept-Post", typeSDP)
 		return err
 	}
-	base, err := s.base(rest.RequestOf(c.UserContext()).Origin)
+	base, err := s.base(origin(c.UserContext()))
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (s *Service) describe(c *fiber.Ctx, d direction) error {
 	if err != nil {
 		return err
 	}
-	base, err := s.base(rest.RequestOf(c.UserContext()).Origin)
+	base, err := s.base(origin(c.UserContext()))
 	if err != nil {
 		return err
 	}
@@ -165,7 +168,8 @@ func discover(c *fiber.Ctx, d direction) {
 	c.Status(fiber.StatusNoContent)
 }
 
-// patch adds a client's ICE candidates (RFC 9725, section 4.3.2).
+// patch adds a client's ICE candidates (RFC 9725, section 4.3.2) or restarts
+// ICE (section 4.3.3).
 func (s *Service) patch(c *fiber.Ctx, d direction) error {
 	h, err := s.find(c, d)
 	if err != nil {
@@ -176,25 +180,24 @@ func (s *Service) patch(c *fiber.Ctx, d direction) error {
 		c.Set("Accept-Patch", typeSDPFrag)
 		return err
 	}
-	// RFC 9725, section 4.3.1: 428 without entity-tag, 412 for another one,
-	// 422 for the one of trickle and restart that is not supported.
-	ifMatch := bytes.Join(c.Request().Header.PeekAll(fiber.HeaderIfMatch), []byte(","))
-	switch matchETag(string(ifMatch), h.ETag) {
-	case matchMissing:
+	wanted, given := parseIfMatch(string(bytes.Join(c.Request().Header.PeekAll(fiber.HeaderIfMatch), []byte(","))))
+	if !given {
 		return errNoIfMatch
-	case matchAny:
-		return errNoRestart
-	case matchOther:
-		return errStaleETag
-	case matchCurrent:
 	}
 	ctx, cancel := context.WithTimeout(c.UserContext(), requestTimeout)
 	defer cancel()
-	if err := s.sfu.Trickle(ctx, h.SessionID, fragment); err != nil {
+	updated, err := s.sfu.Update(ctx, h.SessionID, Update{Any: wanted.anyone, ETags: wanted.etags, Fragment: fragment})
+	if err != nil {
 		return err
 	}
-	c.Status(fiber.StatusNoContent)
-	return nil
+	if updated.ETag == "" {
+		c.Status(fiber.StatusNoContent)
+		return nil
+	}
+	s.log.InfoContext(ctx, "ice restarted", slog.String("media_session", h.MediaSessionID), slog.String("stream", h.StreamID))
+	c.Set(fiber.HeaderETag, updated.ETag)
+	c.Set(fiber.HeaderContentType, typeSDPFrag)
+	return c.Send(updated.Fragment)
 }
 
 // remove ends a session. Entity-tags are ignored (RFC 9725, section 4.3.1).
@@ -214,7 +217,16 @@ func (s *Service) find(c *fiber.Ctx, d direction) (handle, error) {
 	if err != nil {
 		return handle{}, err
 	}
+	if !s.changes.allow(cl.DeviceID+"/"+cl.StreamID, s.now()) {
+		return handle{}, errTooMany
+	}
 	return s.open(cl, c.Params("session"))
+}
+
+// origin is what the client put before our paths.
+func origin(ctx context.Context) string {
+	r := rest.RequestOf(ctx)
+	return r.Origin + r.Prefix
 }
 
 func token(c *fiber.Ctx) string {

@@ -35,11 +35,13 @@ var (
 	errEmptyBody      = fault.New(fault.Invalid, "empty_body", "The request has no body.")
 	errNotSDP         = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/sdp.")
 	errNotSDPFrag     = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/trickle-ice-sdpfrag.")
-	errNoRestart      = fault.New(fault.Unprocessable, "ice_restart_unsupported", "ICE restarts are not supported: open a new session.")
 	errNoIfMatch      = fault.New(preconditionRequired, "precondition_required", "If-Match with the session's entity-tag is required.")
-	errStaleETag      = fault.New(preconditionFailed, "precondition_failed", "The entity-tag is not the session's current one.")
+	errTooMany        = fault.New(fault.TooMany, "too_many_requests", "That was too many requests of one device. Wait a second.")
 	errMethod         = fault.New(methodNotAllowed, "method_not_allowed", "The method is not allowed here.")
 )
+
+// ErrStaleETag refuses an update of an ICE session that is not the current one.
+var ErrStaleETag = fault.New(preconditionFailed, "precondition_failed", "The entity-tag is not the session's current one.")
 
 // codeNoPublisher is the code of the SFU's fault for a media session that
 // nobody publishes yet: worth another try soon.
@@ -53,11 +55,12 @@ type Store interface {
 }
 
 // SFU answers offers. Its errors are faults: invalid_offer 400,
-// unsupported_offer 422, no_publisher 409, not_found 404, busy 503.
+// unsupported_offer 422, no_publisher 409, not_found 404, too_many 429,
+// busy 503, and ErrStaleETag.
 type SFU interface {
 	Publish(ctx context.Context, mediaSessionID string, offer []byte) (Answer, error)
 	Play(ctx context.Context, mediaSessionID, viewer string, offer []byte) (Answer, error)
-	Trickle(ctx context.Context, sessionID string, fragment []byte) error
+	Update(ctx context.Context, sessionID string, u Update) (Updated, error)
 	Close(sessionID, reason string) error
 }
 
@@ -66,6 +69,21 @@ type Answer struct {
 	SessionID string
 	SDP       []byte
 	ETag      string
+}
+
+// Update changes what is known of a session's ICE (RFC 9725, section 4.3): of
+// any ICE session, or only of one with these entity-tags.
+type Update struct {
+	Any      bool
+	ETags    []string
+	Fragment []byte // application/trickle-ice-sdpfrag
+}
+
+// Updated is empty when candidates were added. After an ICE restart it is the
+// entity-tag of the new ICE session and the SFU's side of it.
+type Updated struct {
+	ETag     string
+	Fragment []byte
 }
 
 // Signer signs and verifies tokens of one purpose.
@@ -120,6 +138,8 @@ type Service struct {
 	ice      ICE
 	log      *slog.Logger
 	cfg      Config
+	offers   *limiter // of POST, by device and stream
+	changes  *limiter // of what is asked of sessions
 }
 
 // New returns a Service.
@@ -132,13 +152,14 @@ func New(c Config) *Service {
 	}
 	return &Service{
 		store: c.Store, sfu: c.SFU, signer: c.Signer, sessions: c.Sessions, ice: c.ICE, log: c.Logger, cfg: c,
+		offers: newLimiter(offersPerSecond, offersAtOnce), changes: newLimiter(changesPerSecond, changesAtOnce),
 	}
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC() }
 
 // base is the URL that the outside reaches us under, without final slash.
-// origin is the one that the request came under.
+// origin is what the request came under, with what a proxy cut off its path.
 func (s *Service) base(origin string) (url.URL, error) {
 	base := s.cfg.BaseURL
 	if base == nil {

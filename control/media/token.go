@@ -36,7 +36,6 @@ type handle struct {
 	MediaSessionID string    `json:"m"`
 	StreamID       string    `json:"v,omitempty"`
 	SessionID      string    `json:"s"`
-	ETag           string    `json:"e"`
 }
 
 func (s *Service) issue(c claims) (token string, expires time.Time, err error) {
@@ -109,7 +108,7 @@ func participant(st store.Stream, deviceID string) bool {
 func (s *Service) seal(c claims, a Answer) (string, error) {
 	return s.signer.Sign(handle{
 		Direction: c.Direction, MediaSessionID: c.MediaSessionID, StreamID: c.StreamID,
-		SessionID: a.SessionID, ETag: a.ETag,
+		SessionID: a.SessionID,
 	})
 }
 

@@ -231,6 +231,12 @@ func TestWhereTheOutsideReachesUs(t *testing.T) {
 		{"a trusted proxy", "", http.Header{
 			"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"cam.example"},
 		}, "https://cam.example/whip/" + id},
+		{"a trusted proxy that cuts a prefix off", "", http.Header{
+			"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"cam.example"}, "X-Forwarded-Prefix": {"/home/cam/"},
+		}, "https://cam.example/home/cam/whip/" + id},
+		{"a prefix that is none", "", http.Header{
+			"Host": {"cam.example"}, "X-Forwarded-Prefix": {"//evil.example"},
+		}, "http://cam.example/whip/" + id},
 		{"configured", "https://cam.example/home/", nil, "https://cam.example/home/whip/" + id},
 	} {
 		w.cfg.BaseURL = nil
@@ -242,6 +248,14 @@ func TestWhereTheOutsideReachesUs(t *testing.T) {
 		if !strings.Contains(got.body, `"url":"`+tt.want+`"`) {
 			t.Errorf("%s: %s, want %s", tt.name, got.body, tt.want)
 		}
+	}
+
+	w.cfg.BaseURL = nil
+	proxied := must[Credentials](t)(w.PublishCredentials(t.Context(), principalOf(w.camera), w.stream.ID, w.url))
+	post := call{method: http.MethodPost, url: "/whip/" + id, token: proxied.Token, contentType: typeSDP, body: "v=0"}
+	post.header = http.Header{"X-Forwarded-Prefix": {"/cam"}}
+	if location := w.do(t, post).header.Get("Location"); !strings.HasPrefix(location, "/cam/whip/"+id+"/") {
+		t.Errorf("Location %q, want it below /cam", location)
 	}
 
 	w.cfg.BaseURL = must[*url.URL](t)(url.Parse("https://cam.example/home"))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ import (
 // RecordConfig is what Record needs to know.
 type RecordConfig struct {
 	Logger *slog.Logger
-	// TrustedProxies are the networks whose X-Forwarded-For, -Proto and
+	// TrustedProxies are the networks whose X-Forwarded-For, -Proto, -Prefix and
 	// -Host are believed. Nobody else's are.
 	TrustedProxies []netip.Prefix
 }
@@ -157,6 +158,7 @@ func describe(c *fiber.Ctx, trusted []netip.Prefix) Request {
 		if forwarded := firstOf(c.Get(fiber.HeaderXForwardedHost)); forwarded != "" {
 			host = forwarded
 		}
+		r.Prefix = prefixOf(firstOf(c.Get("X-Forwarded-Prefix")))
 	}
 	if remote.IsValid() {
 		r.IP = remote.String()
@@ -165,6 +167,25 @@ func describe(c *fiber.Ctx, trusted []netip.Prefix) Request {
 		r.Origin = scheme + "://" + strings.ToLower(host)
 	}
 	return r
+}
+
+const maxPrefix = 256
+
+// prefixOf returns a path that stands before ours, cleaned; empty for what is
+// none, as it ends in URLs that clients follow.
+func prefixOf(s string) string {
+	s = strings.TrimRight(s, "/")
+	if !strings.HasPrefix(s, "/") || len(s) > maxPrefix || path.Clean(s) != s {
+		return ""
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', strings.IndexByte("/-._~", c) >= 0:
+		default:
+			return ""
+		}
+	}
+	return s
 }
 
 func remoteAddr(addr net.Addr) netip.Addr {

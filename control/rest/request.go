@@ -16,6 +16,7 @@ type Request struct {
 	ID     string // for logs; also the x-request-id of the answer
 	IP     string // the client's address, as far as the trusted proxies tell it
 	Origin string // scheme://host[:port] that the client used, without a path
+	Prefix string // path that a trusted proxy has cut off, "/cam", or empty
 }
 
 type requestKey struct{}

@@ -84,16 +84,7 @@ func BuildAnswer(a Answer) []byte {
 	b.line("o=- %d %d IN IP4 127.0.0.1", a.ID, a.Version)
 	b.line("s=-")
 	b.line("t=0 0")
-	if a.Bundle {
-		group := "a=group:BUNDLE"
-		for _, s := range a.Sections {
-			if !s.Rejected {
-				group += " " + s.MID
-			}
-		}
-		b.line("%s", group)
-	}
-	b.line("a=ice-options:trickle") // the peer may send candidates later; ours are all here
+	b.session(a)
 	b.line("a=msid-semantic: WMS *")
 	first := true
 	for _, s := range a.Sections {
@@ -110,18 +101,55 @@ func BuildAnswer(a Answer) []byte {
 	return b.text
 }
 
+// BuildFragment writes what answers an ICE restart (RFC 9725, section 4.3.3): the new ICE session of the section that
+// carries the transport (RFC 8840, section 9).
+func BuildFragment(a Answer) []byte {
+	var b sdpWriter
+	b.session(a)
+	for _, s := range a.Sections {
+		if s.Rejected {
+			continue
+		}
+		b.mline(s, 9, s.formats())
+		b.line("a=mid:%s", s.MID)
+		b.line("a=ice-ufrag:%s", a.Local.Ufrag)
+		b.line("a=ice-pwd:%s", a.Local.Pwd)
+		b.candidates(a.Local)
+		break
+	}
+	return b.text
+}
+
 type sdpWriter struct{ text []byte }
+
+// session writes what an ICE session has in an answer and in a fragment alike.
+func (b *sdpWriter) session(a Answer) {
+	if a.Bundle {
+		group := "a=group:BUNDLE"
+		for _, s := range a.Sections {
+			if !s.Rejected {
+				group += " " + s.MID
+			}
+		}
+		b.line("%s", group)
+	}
+	b.line("a=ice-options:trickle") // the peer may send candidates later; ours are all here
+}
 
 func (b *sdpWriter) line(format string, args ...any) {
 	b.text = append(fmt.Appendf(b.text, format, args...), '\r', '\n')
 }
 
-func (b *sdpWriter) head(s Section, port int, formats string) {
+func (b *sdpWriter) mline(s Section, port int, formats string) {
 	proto := s.Proto
 	if proto == "" {
 		proto = "UDP/TLS/RTP/SAVPF"
 	}
 	b.line("m=%s %d %s %s", s.Kind, port, proto, formats)
+}
+
+func (b *sdpWriter) head(s Section, port int, formats string) {
+	b.mline(s, port, formats)
 	b.line("c=IN IP4 0.0.0.0")
 	b.line("a=mid:%s", s.MID)
 }
@@ -135,12 +163,17 @@ func (b *sdpWriter) reject(s Section) {
 	b.line("a=inactive")
 }
 
-func (b *sdpWriter) section(s Section, local Local) {
+// formats are those of the m= line.
+func (s Section) formats() string {
 	formats := strconv.Itoa(int(s.Codec.PayloadType))
 	if s.Codec.RTX != 0 {
 		formats += " " + strconv.Itoa(int(s.Codec.RTX))
 	}
-	b.head(s, 9, formats)
+	return formats
+}
+
+func (b *sdpWriter) section(s Section, local Local) {
+	b.head(s, 9, s.formats())
 	b.line("a=ice-ufrag:%s", local.Ufrag)
 	b.line("a=ice-pwd:%s", local.Pwd)
 	b.line("a=fingerprint:%s %s", local.Fingerprint.Hash, local.Fingerprint.Value)

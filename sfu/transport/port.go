@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -28,7 +29,6 @@ func (t *Transport) listen() error {
 	if err != nil {
 		return err
 	}
-	t.ports = oneAFamily(all)
 	t.ice.local = Local{Fingerprint: fingerprint, Candidates: describe(t.cfg.advertised(all))}
 	t.ice.local.Ufrag, t.ice.local.Pwd = newCredentials()
 	if t.agent, err = ice.NewAgentWithOptions(t.agentOptions()...); err != nil {
@@ -37,8 +37,13 @@ func (t *Transport) listen() error {
 	if err = errors.Join(
 		t.agent.OnConnectionStateChange(t.state),
 		t.agent.OnSelectedCandidatePairChange(t.selected),
-		t.openPorts(),
-	); err != nil {
+	); err == nil {
+		var ports []opened
+		if ports, err = t.open(oneAFamily(all), t.ice.local.Ufrag); err == nil {
+			err = t.admit(ports)
+		}
+	}
+	if err != nil {
 		_ = t.agent.Close()
 	}
 	return err
@@ -126,26 +131,57 @@ func (c Config) advertised(all []port) []netip.AddrPort {
 	return out
 }
 
-// openPorts gives the agent its candidates under the present ufrag. Caller holds ice, or is New.
-func (t *Transport) openPorts() error {
-	for _, p := range t.ports {
-		conn, err := t.cfg.Mux.GetConn(t.ice.local.Ufrag, p.mux)
+// opened is a port under a ufrag, not known to the agent yet.
+type opened struct {
+	candidate ice.Candidate
+	conn      *tap
+}
+
+// open makes the agent's candidates under a ufrag; admit or closeAll takes them.
+func (t *Transport) open(ports []port, ufrag string) ([]opened, error) {
+	var out []opened
+	for _, p := range ports {
+		o, err := t.openPort(p, ufrag)
 		if err != nil {
-			return fmt.Errorf("transport: mux: %w", err)
+			closeAll(out)
+			return nil, err
 		}
-		io, ok := conn.(ice.AddrPortReaderWriter)
-		if !ok {
-			_ = conn.Close()
-			return errors.New("transport: the mux cannot read and write netip addresses")
-		}
-		c, err := ice.NewCandidateHost(&ice.CandidateHostConfig{
-			Network: "udp", Address: p.addr.Addr().String(), Port: int(p.addr.Port()), Component: 1,
-		})
-		if err == nil {
-			err = t.agent.AddVirtualCandidate(c, &tap{PacketConn: conn, io: io, in: t.inbound})
-		}
-		if err != nil {
-			_ = conn.Close()
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+func (t *Transport) openPort(p port, ufrag string) (opened, error) {
+	conn, err := t.cfg.Mux.GetConn(ufrag, p.mux)
+	if err != nil {
+		return opened{}, fmt.Errorf("transport: mux: %w", err)
+	}
+	io, ok := conn.(ice.AddrPortReaderWriter)
+	if !ok {
+		_ = conn.Close()
+		return opened{}, errors.New("transport: the mux cannot read and write netip addresses")
+	}
+	c, err := ice.NewCandidateHost(&ice.CandidateHostConfig{
+		Network: "udp", Address: p.addr.Addr().String(), Port: int(p.addr.Port()), Component: 1,
+	})
+	if err != nil {
+		_ = conn.Close()
+		return opened{}, fmt.Errorf("transport: ice: %w", err)
+	}
+	return opened{c, &tap{PacketConn: conn, io: io, in: t.inbound}}, nil
+}
+
+func closeAll(ports []opened) {
+	for _, o := range ports {
+		_ = o.conn.Close()
+	}
+}
+
+// admit gives the agent its candidates.
+func (t *Transport) admit(ports []opened) error {
+	for i, o := range ports {
+		if err := t.agent.AddVirtualCandidate(o.candidate, o.conn); err != nil {
+			closeAll(ports[i:])
 			return fmt.Errorf("transport: ice: %w", err)
 		}
 	}
@@ -161,18 +197,23 @@ func (t *Transport) Local() Local {
 
 // Restart begins a new ICE session with the peer's new credentials (RFC 8445, section 9) and returns our new ones.
 // The DTLS association, the SRTP keys and RemoteAddr stay as they are, and so must mids and SSRCs in the answer; the
-// peer's candidates of this session follow by AddCandidate.
-func (t *Transport) Restart(ufrag, pwd string) (Local, error) {
+// peer's candidates of this session follow by AddCandidate. It waits until Connect has begun, or ctx is over. When it
+// fails, the ICE session that there was goes on, unless the transport has ended.
+func (t *Transport) Restart(ctx context.Context, ufrag, pwd string) (Local, error) {
 	if err := checkCredentials(ufrag, pwd); err != nil {
 		return Local{}, err
 	}
+	select {
+	case <-t.begun:
+	case <-t.done:
+		return Local{}, ErrClosed
+	case <-ctx.Done():
+		return Local{}, ctx.Err()
+	}
 	t.ice.Lock()
 	defer t.ice.Unlock()
-	switch {
-	case t.ended():
+	if t.ended() {
 		return Local{}, ErrClosed
-	case t.conn.Load() == nil:
-		return Local{}, ErrNotConnected
 	}
 	all, err := t.reachable()
 	if err != nil {
@@ -180,11 +221,16 @@ func (t *Transport) Restart(ufrag, pwd string) (Local, error) {
 	}
 	local := Local{Fingerprint: t.ice.local.Fingerprint, Candidates: describe(t.cfg.advertised(all))}
 	local.Ufrag, local.Pwd = newCredentials()
-	t.ports, t.ice.local, t.ice.candidates = oneAFamily(all), local, 0
-	if err := t.agent.Restart(local.Ufrag, local.Pwd); err != nil {
-		return Local{}, fmt.Errorf("transport: ice: %w", err)
+	ports, err := t.open(oneAFamily(all), local.Ufrag)
+	if err != nil {
+		return Local{}, err
 	}
-	if err := errors.Join(t.agent.SetRemoteCredentials(ufrag, pwd), t.openPorts()); err != nil {
+	if err := t.agent.Restart(local.Ufrag, local.Pwd); err != nil { // it is closed: nothing else fails here
+		closeAll(ports)
+		return Local{}, ErrClosed
+	}
+	t.ice.local, t.ice.candidates = local, 0
+	if err := errors.Join(t.agent.SetRemoteCredentials(ufrag, pwd), t.admit(ports)); err != nil {
 		return Local{}, fmt.Errorf("transport: ice: %w", err)
 	}
 	return local, nil
@@ -199,6 +245,7 @@ func (t *Transport) accept() error {
 		return fmt.Errorf("ice: %w", err)
 	}
 	t.conn.Store(conn)
+	close(t.begun)
 	for _, c := range t.ice.waiting {
 		if err := t.agent.AddRemoteCandidate(c); err != nil {
 			return fmt.Errorf("ice: %w", err)

@@ -28,7 +28,7 @@ type Transport struct {
 	check verifier
 	agent *ice.Agent
 	conn  atomic.Pointer[ice.Conn] // nil before Connect
-	ports []port                   // addresses of the socket, one a family
+	begun chan struct{}            // closed when conn is there
 
 	pair      atomic.Pointer[pair] // selected last; kept during an ICE restart
 	onMedia   atomic.Pointer[func([]byte)]
@@ -74,7 +74,7 @@ func New(cfg Config, r Remote) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{cfg: cfg, check: check, done: make(chan struct{})}
+	t := &Transport{cfg: cfg, check: check, begun: make(chan struct{}), done: make(chan struct{})}
 	t.dtls = t.options()
 	t.record.pipe = newPipe(t)
 	t.ctx, t.abort = context.WithCancel(context.Background())

@@ -192,7 +192,7 @@ func TestVanish(t *testing.T) {
 	_, tr, _ := join(t, cfg)
 	socket.lose(func([]byte) bool { return true })
 	awaitDone(t, tr, ReasonConnectionLost)
-	if _, err := tr.Restart("abcd", strings.Repeat("x", 22)); !errors.Is(err, ErrClosed) {
+	if _, err := tr.Restart(t.Context(), "abcd", strings.Repeat("x", 22)); !errors.Is(err, ErrClosed) {
 		t.Fatalf("restart: %v", err)
 	}
 }
@@ -217,7 +217,7 @@ func TestRestart(t *testing.T) {
 	d := v.offer(t, &webrtc.OfferOptions{ICERestart: true})
 	r := RemoteOf(d, d.MediaDescriptions[1])
 	old := tr.Local()
-	l, err := tr.Restart(r.Ufrag, r.Pwd)
+	l, err := tr.Restart(t.Context(), r.Ufrag, r.Pwd)
 	if err != nil {
 		t.Fatal(err)
 	}
