@@ -1,13 +1,15 @@
 // Package bus carries short messages between the nodes of a cluster, and
 // within one node when there is only one.
 //
-// It is NATS in both cases: a server inside the process that opens no port, or
-// the servers that Config.URL names. Delivery is at most once. What must not
-// be lost is a row in the database; a lost message only costs latency.
+// It is NATS in every case: a server inside the process that opens no port, one
+// inside the process that forms a cluster with those of other nodes, or the
+// servers that Config.URL names. Delivery is at most once. What must not be
+// lost is a row in the database; a lost message only costs latency.
 package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +56,9 @@ type Config struct {
 	// StoreDir holds the embedded server's streams. It is created when needed
 	// and required when URL is empty.
 	StoreDir string
+	// Cluster joins the embedded server with those of other nodes; nil keeps it
+	// alone and without a port. It excludes URL.
+	Cluster *Cluster
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -89,18 +94,22 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.URL != "" && cfg.Cluster != nil {
+		return nil, errors.New("bus: a URL names other servers, a cluster makes one here: give one of them")
+	}
 	b := &Bus{closed: make(chan struct{}), log: cfg.Logger, subs: make(map[*nats.Subscription]struct{})}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	options := b.options(ctx)
 	if cfg.URL == "" {
-		s, err := startEmbedded(ctx, cfg.StoreDir, b.log)
+		token := rand.Text()
+		s, err := startEmbedded(ctx, cfg, token, b.log)
 		if err != nil {
 			return nil, err
 		}
 		b.embedded = s
-		options = append(options, nats.InProcessServer(s))
+		options = append(options, nats.InProcessServer(s), nats.Token(token))
 	}
 	conn, err := nats.Connect(cfg.URL, options...)
 	if err != nil {

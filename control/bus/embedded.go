@@ -22,23 +22,31 @@ const (
 	maxStreamFiles  = 1 << 30
 )
 
-// startEmbedded starts a NATS server that opens no port and handles no signal.
-func startEmbedded(ctx context.Context, storeDir string, log *slog.Logger) (*server.Server, error) {
-	if storeDir == "" {
+// startEmbedded starts a NATS server that handles no signal, takes clients with
+// the token alone and, unless it is part of a cluster, opens no port.
+func startEmbedded(ctx context.Context, cfg Config, token string, log *slog.Logger) (*server.Server, error) {
+	if cfg.StoreDir == "" {
 		return nil, errors.New("bus: the embedded server needs a store directory")
 	}
-	if err := os.MkdirAll(storeDir, 0o700); err != nil {
+	if err := os.MkdirAll(cfg.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("bus: create store: %w", err)
 	}
-	s, err := server.NewServer(&server.Options{
+	options := &server.Options{
 		ServerName:         "securecam",
 		DontListen:         true,
 		NoSigs:             true,
+		Authorization:      token,
 		JetStream:          true,
-		StoreDir:           storeDir,
+		StoreDir:           cfg.StoreDir,
 		JetStreamMaxMemory: maxStreamMemory,
 		JetStreamMaxStore:  maxStreamFiles,
-	})
+	}
+	if cfg.Cluster != nil {
+		if err := cfg.Cluster.apply(options); err != nil {
+			return nil, err
+		}
+	}
+	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("bus: configure embedded server: %w", err)
 	}
