@@ -14,6 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
+
+	"github.com/securecam/securecam/control/bus"
 )
 
 // cli is the command line. Every setting is a flag, and the environment
@@ -46,6 +48,10 @@ type Config struct {
 	DatabaseURL string `group:"State" env:"DATABASE_URL"`
 	AutoMigrate bool   `group:"State" env:"AUTO_MIGRATE" default:"true" negatable:""`
 	NATSURL     string `group:"State" env:"NATS_URL" name:"nats-url"`
+
+	ClusterRoutes []string `group:"State" env:"CLUSTER_ROUTES"`
+	ClusterPort   int      `group:"State" env:"CLUSTER_PORT" default:"6222"`
+	NodeURL       string   `group:"State" env:"NODE_URL" name:"node-url"`
 
 	BetterAuthSecret         string   `group:"Auth" env:"BETTER_AUTH_SECRET"`
 	BetterAuthBaseURL        string   `group:"Auth" env:"BETTER_AUTH_BASE_URL" name:"better-auth-base-url"`
@@ -153,6 +159,7 @@ func (c *Config) Validate() error {
 		{"MEDIA_UDP_PORT", 0, c.MediaUDPPort},
 		{"TURN_PORT", -1, c.TURNPort},
 		{"MINIO_PORT", 1, c.MinIOPort},
+		{"CLUSTER_PORT", 1, c.ClusterPort},
 		{"MAX_VIEWERS", 1, c.MaxViewers},
 		{"MAX_VIEWER_SESSIONS", 1, c.MaxViewerSessions},
 	} {
@@ -194,7 +201,32 @@ func (c *Config) Validate() error {
 	if c.MinIOEndpoint != "" && (c.MinIOAccessKey == "" || c.MinIOSecretKey == "") {
 		return errors.New("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
 	}
+	if err := c.validateCluster(); err != nil {
+		return err
+	}
 	return c.validateAddresses()
+}
+
+// validateCluster holds that nodes of a cluster can only work on what they
+// share.
+func (c *Config) validateCluster() error {
+	if len(c.ClusterRoutes) == 0 {
+		return nil
+	}
+	for _, r := range c.ClusterRoutes {
+		if _, err := bus.ParseRoute(r); err != nil {
+			return errors.New("CLUSTER_ROUTES takes the nodes' addresses as host:port or nats://host:port, divided by commas")
+		}
+	}
+	switch {
+	case c.NATSURL != "":
+		return errors.New("CLUSTER_ROUTES makes a cluster of the nodes' own NATS, NATS_URL names another: set one of them")
+	case c.BetterAuthSecret == "":
+		return errors.New("CLUSTER_ROUTES needs BETTER_AUTH_SECRET, the same on every node")
+	case !strings.HasPrefix(c.DatabaseURL, "postgres"):
+		return errors.New("CLUSTER_ROUTES needs DATABASE_URL with a PostgreSQL that every node reaches")
+	}
+	return nil
 }
 
 func (c *Config) validateAddresses() error {
@@ -204,12 +236,13 @@ func (c *Config) validateAddresses() error {
 	if _, err := c.trustedProxies(); err != nil {
 		return err
 	}
-	for _, o := range append([]string{c.BetterAuthBaseURL, c.MinIOPublicURL}, c.BetterAuthTrustedOrigins...) {
+	for _, o := range append([]string{c.BetterAuthBaseURL, c.MinIOPublicURL, c.NodeURL}, c.BetterAuthTrustedOrigins...) {
 		if o == "" {
 			continue
 		}
 		if u, err := url.Parse(o); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return fmt.Errorf("%q is no URL: BETTER_AUTH_BASE_URL, BETTER_AUTH_TRUSTED_ORIGINS and MINIO_PUBLIC_URL take http(s)://host[:port]", o)
+			return fmt.Errorf("%q is no URL: BETTER_AUTH_BASE_URL, BETTER_AUTH_TRUSTED_ORIGINS, MINIO_PUBLIC_URL and "+
+				"NODE_URL take http(s)://host[:port]", o)
 		}
 	}
 	if strings.Contains(c.MinIOEndpoint, "/") {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -137,5 +139,33 @@ func TestCertifiedHosts(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "tls.key")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestClusterSettings(t *testing.T) {
+	t.Parallel()
+	good := []string{
+		"--cluster-routes=10.0.0.2:6222,nats://10.0.0.3:6222", "--database-url=postgres://u:p@db/securecam",
+		"--better-auth-secret=0123456789abcdef0123456789abcdef",
+	}
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"good":        {good, ""},
+		"with NATS":   {append(slices.Clone(good), "--nats-url=nats://n:4222"), "CLUSTER_ROUTES"},
+		"SQLite":      {append(slices.Clone(good), "--database-url="), "DATABASE_URL"},
+		"own secrets": {append(slices.Clone(good), "--better-auth-secret="), "BETTER_AUTH_SECRET"},
+		"no port":     {append(slices.Clone(good), "--cluster-routes=10.0.0.2"), "host:port"},
+		"port":        {append(slices.Clone(good), "--cluster-port=0"), "CLUSTER_PORT"},
+		"node":        {[]string{"--node-url=cam2.example.org"}, "NODE_URL"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := parse(append([]string{"serve"}, test.args...), t.Output(), t.Output())
+			if got := fmt.Sprint(err); (test.want == "") != (err == nil) || !strings.Contains(got, test.want) {
+				t.Errorf("got %v, want an error about %q", err, test.want)
+			}
+		})
 	}
 }

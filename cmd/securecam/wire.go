@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -127,11 +128,16 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 		return state{}, fmt.Errorf("open the object store: %w", err)
 	}
 	a.onStop("objects", stopPart, func(context.Context) error { return s.objects.Close() })
-	s.bus, err = bus.Open(ctx, bus.Config{URL: c.NATSURL, StoreDir: filepath.Join(c.DataDir, "bus"), Logger: a.log})
+	s.bus, err = bus.Open(ctx, bus.Config{
+		URL: c.NATSURL, StoreDir: filepath.Join(c.DataDir, "bus"), Cluster: c.cluster(keys), Logger: a.log,
+	})
 	if err != nil {
 		return state{}, fmt.Errorf("open the NATS bus: %w", err)
 	}
 	a.onStop("bus", stopPart, s.bus.Close)
+	if _, err := s.bus.Announce(keys.nodeID, strings.TrimRight(c.NodeURL, "/")); err != nil { // it ends with the bus
+		return state{}, fmt.Errorf("announce this node: %w", err)
+	}
 	return s, nil
 }
 
@@ -319,6 +325,17 @@ func (a *app) listen(ctx context.Context, c *Config, server *control.Server) err
 		}
 	})
 	return nil
+}
+
+// cluster returns this node's place among others, or nil.
+func (c *Config) cluster(keys secrets) *bus.Cluster {
+	if len(c.ClusterRoutes) == 0 {
+		return nil
+	}
+	return &bus.Cluster{
+		Node: keys.nodeID, Addr: net.JoinHostPort(c.ListenHost, strconv.Itoa(c.ClusterPort)), Routes: c.ClusterRoutes,
+		Secret: hex.EncodeToString(keys.derive("cluster routes")),
+	}
 }
 
 // baseURL returns the configured public URL, or nil.
