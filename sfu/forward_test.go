@@ -47,7 +47,7 @@ type bench struct {
 func newBench(mime string, sinks ...Sink) *bench {
 	t := newUpTrack(spec{kind: video, mimeType: mime, clockRate: 90000}, &counters{})
 	b := &bench{layer: newLayer(t, 1, 1024), shard: newShard(nil, 16, 0)}
-	b.layer.keys = newKeyframes(defaultKeyframeInterval, func() {})
+	b.layer.keys = newKeyframes(defaultKeyframeInterval, func(bool) {})
 	b.fan = &fan{shard: b.shard}
 	t.fans.Store(&[]*fan{b.fan})
 	for i, s := range sinks {

@@ -2,8 +2,6 @@ package sfu
 
 import (
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -49,30 +47,6 @@ func TestLaneDeliversAll(t *testing.T) {
 			t.Errorf("%d of 50 queued packets were delivered", len(sink.packets))
 		}
 	}
-}
-
-// TestAnsweredKeyframesAreAskedForAgain holds that requests slow down only while the camera ignores them.
-func TestAnsweredKeyframesAreAskedForAgain(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		sent := 0
-		var k *keyframes
-		k = newKeyframes(100*time.Millisecond, func() {
-			sent++
-			k.arrived()
-		})
-		done := make(chan struct{})
-		go k.run(done)
-		for range 200 { // 2 s
-			k.request()
-			<-time.After(10 * time.Millisecond) // of the bubble's clock
-		}
-		close(done)
-		synctest.Wait()
-		if sent < 18 || sent > 22 {
-			t.Errorf("a camera that always answers was asked %d times in 2 s, want once an interval of 100 ms", sent)
-		}
-	})
 }
 
 // TestReaderWaitsForNobody has a camera begin a stream while the control plane holds its lock: its packets are passed

@@ -9,7 +9,6 @@ import (
 
 	"github.com/pion/sdp/v3"
 
-	"github.com/securecam/securecam/sfu/feedback"
 	"github.com/securecam/securecam/sfu/ring"
 	"github.com/securecam/securecam/sfu/transport"
 )
@@ -117,10 +116,7 @@ func (s *SFU) startLayer(sess *session, k kind, ssrc uint32) *layer {
 	s.layers++
 	l := newLayer(t, s.layers, s.cfg.RingSize)
 	l.reception = reception{ssrc: ssrc, clockRate: t.spec.clockRate}
-	l.keys = newKeyframes(s.cfg.KeyframeInterval, func() {
-		t.counters.keyframeAsks.Add(1)
-		sess.down.send(func(b []byte) []byte { return feedback.AppendPLI(b, sess.uplink.ssrc, ssrc) })
-	})
+	l.keys = newKeyframes(s.cfg.KeyframeInterval, sess.askFor(t, ssrc))
 	sess.uplink.layers = append(sess.uplink.layers, l)
 	t.source.Store(l)
 	if k == video {

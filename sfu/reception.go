@@ -11,10 +11,16 @@ const (
 	maxMissing = 128
 	// reorderDelay is how late a packet may be before it counts as lost; Wi-Fi reorders within a few milliseconds.
 	reorderDelay = 10 * time.Millisecond
-	// nackInterval is the time until a lost packet is asked for again; it grows with each try.
-	nackInterval = 40 * time.Millisecond
 	// nackTries is how often a lost packet is asked for before it is given up.
-	nackTries = 8
+	nackTries = 10
+	// nackSteady is how many of those come as fast as they are of use; the time between later ones grows.
+	nackSteady = 4
+	// deafTries is that of a camera that answered none of the last deafAfter packets given up.
+	deafTries, deafAfter = 2, 8
+	// guessedRTT is the round-trip time of a path that was not measured yet.
+	guessedRTT = 80 * time.Millisecond
+	// minNACKInterval and maxNACKInterval bound the time until a lost packet is asked for again.
+	minNACKInterval, maxNACKInterval = 15 * time.Millisecond, 250 * time.Millisecond
 )
 
 // reception follows what comes of one RTP stream of a camera: which packets are missing, and the numbers of a receiver
@@ -32,6 +38,11 @@ type reception struct {
 	lastSR        uint32
 	lastSRAt      int64
 
+	rtt      time.Duration // as NACKs were answered; 0 if none was yet
+	unheard  int           // packets given up since one was answered
+	keyframe uint16        // sequence number of the last keyframe, if any came
+	keyed    bool
+
 	missing [maxMissing]lost
 	n       int
 }
@@ -39,8 +50,9 @@ type reception struct {
 // lost is a packet that did not come yet.
 type lost struct {
 	seq   uint16
+	tries uint8
+	asked int64 // when first
 	next  int64 // when to ask for it
-	tries int
 }
 
 // arrived takes a packet into account. gap reports that so much is missing that only a keyframe helps.
@@ -87,34 +99,76 @@ func (r *reception) lose(seq uint16, at int64) {
 	r.n++
 }
 
-// recovered takes a packet that came late, or again, off the list.
-func (r *reception) recovered(seq uint16) {
+// recovered takes a packet that came late, or again, off the list, and returns what was known of it.
+func (r *reception) recovered(seq uint16) (m lost, ok bool) {
 	for i := range r.n {
 		if r.missing[i].seq == seq {
+			m = r.missing[i]
 			copy(r.missing[i:r.n], r.missing[i+1:r.n])
 			r.n--
-			return
+			return m, true
 		}
+	}
+	return lost{}, false
+}
+
+// answered is recovered for what came because it was asked for: it measures the path.
+func (r *reception) answered(seq uint16, at int64) {
+	m, ok := r.recovered(seq)
+	if !ok || m.tries == 0 {
+		return
+	}
+	r.unheard = 0
+	// It may answer a later try, after the first was lost: what took longer than before counts little.
+	switch took := max(time.Duration(at-m.asked), time.Millisecond); {
+	case r.rtt == 0:
+		r.rtt = took
+	case took < r.rtt:
+		r.rtt -= (r.rtt - took) / 2
+	default:
+		r.rtt += (took - r.rtt) / 16
 	}
 }
 
-// overdue appends the sequence numbers to ask for now, in order, and gives up those asked for often enough.
-func (r *reception) overdue(now int64, seqs []uint16) []uint16 {
-	kept := 0
+// keyframeAt notes that decoding can begin anew: what is missing from before no longer matters to it.
+func (r *reception) keyframeAt(seq uint16) { r.keyframe, r.keyed = seq, true }
+
+// again is the time between two tries, half a round trip: a request may be lost as well as its answer, and a camera
+// sends nothing twice within one of its own.
+func (r *reception) again() time.Duration {
+	rtt := r.rtt
+	if rtt == 0 {
+		rtt = guessedRTT
+	}
+	return max(minNACKInterval, min(rtt/2+rtt/16, maxNACKInterval))
+}
+
+// overdue appends the sequence numbers to ask for now, in order, and gives up those asked for often enough. lost
+// reports that decoding needs one of those.
+func (r *reception) overdue(now int64, seqs []uint16) (ask []uint16, lost bool) {
+	kept, tries, again := 0, uint8(nackTries), int64(r.again())
+	if r.unheard >= deafAfter {
+		tries = deafTries
+	}
 	for _, m := range r.missing[:r.n] {
 		if m.next <= now {
-			if m.tries == nackTries {
+			if m.tries >= tries {
+				r.unheard++
+				lost = lost || !r.keyed || int16(m.seq-r.keyframe) >= 0
 				continue
 			}
+			if m.tries == 0 {
+				m.asked = now
+			}
 			m.tries++
-			m.next = now + int64(nackInterval)*int64(m.tries)
+			m.next = now + again*max(1, int64(m.tries)-nackSteady)
 			seqs = append(seqs, m.seq)
 		}
 		r.missing[kept] = m
 		kept++
 	}
 	r.n = kept
-	return seqs
+	return seqs, lost
 }
 
 // sentReport notes a sender report of the stream.

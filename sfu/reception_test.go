@@ -19,27 +19,109 @@ func TestReceptionAsks(t *testing.T) {
 	r := newReception()
 	r.arrived(65534, 0, 0)
 	r.arrived(1, 3000, tick) // 65535 and 0 are missing
-	if got := r.overdue(2*tick-1, nil); len(got) != 0 {
+	if got, _ := r.overdue(2*tick-1, nil); len(got) != 0 {
 		t.Errorf("asked for %v before the packets could be late", got)
 	}
-	if got := r.overdue(2*tick, nil); !slices.Equal(got, []uint16{65535, 0}) {
+	if got, _ := r.overdue(2*tick, nil); !slices.Equal(got, []uint16{65535, 0}) {
 		t.Fatalf("asked for %v, want 65535 and 0", got)
 	}
-	if got := r.overdue(2*tick+1, nil); len(got) != 0 {
+	if got, _ := r.overdue(2*tick+1, nil); len(got) != 0 {
 		t.Errorf("asked for %v twice in one breath", got)
 	}
 	r.arrived(0, 3000, 3*tick)
-	asked := 1
+	asked, given := 1, 0
 	for now := 3 * tick; now < int64(time.Minute); now += tick {
-		if got := r.overdue(now, nil); len(got) > 0 {
+		got, lost := r.overdue(now, nil)
+		if lost {
+			given++
+		}
+		if len(got) > 0 {
 			if !slices.Equal(got, []uint16{65535}) {
 				t.Fatalf("asked for %v, want 65535 alone: 0 has come", got)
 			}
 			asked++
 		}
 	}
-	if asked != nackTries || r.n != 0 {
-		t.Errorf("asked %d times and %d packets are still missing, want %d times and none", asked, r.n, nackTries)
+	if asked != nackTries || r.n != 0 || given != 1 {
+		t.Errorf("asked %d times, %d packets are still missing and %d given up, want %d times, none and 1",
+			asked, r.n, given, nackTries)
+	}
+}
+
+// TestReceptionMeasures has a camera answer after one round trip, or after two when the first answer was lost: the
+// time between requests comes to half a round trip.
+func TestReceptionMeasures(t *testing.T) {
+	t.Parallel()
+	for _, rtt := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
+		r := newReception()
+		now := int64(0)
+		for i := range uint16(100) {
+			r.arrived(2*i, 0, now)
+			r.arrived(2*i+2, 0, now)
+			now += tick
+			if asked, _ := r.overdue(now, nil); len(asked) != 1 {
+				t.Fatalf("asked for %v", asked)
+			}
+			answer := now + int64(rtt)
+			if i%10 == 9 {
+				answer += int64(rtt)
+			}
+			for ; now < answer; now += int64(time.Millisecond) {
+				r.overdue(now, nil)
+			}
+			r.answered(2*i+1, now)
+		}
+		if got := r.again(); got < rtt/2 && got != minNACKInterval || got > rtt/2+rtt/4 {
+			t.Errorf("round trip %s: asks again after %s", rtt, got)
+		}
+	}
+}
+
+// TestReceptionDeaf has a camera that answers nothing: a keyframe is asked for sooner with time, until it answers.
+func TestReceptionDeaf(t *testing.T) {
+	t.Parallel()
+	r := newReception()
+	seq, now := uint16(0), int64(0)
+	lose := func() (tries int) {
+		r.arrived(seq, 0, now)
+		seq += 2
+		r.arrived(seq, 0, now)
+		for lost := false; !lost; now += int64(time.Millisecond) {
+			var asked []uint16
+			asked, lost = r.overdue(now, nil)
+			tries += len(asked)
+		}
+		return tries
+	}
+	for i := range deafAfter {
+		if n := lose(); n != nackTries {
+			t.Fatalf("packet %d was asked for %d times", i, n)
+		}
+	}
+	if n := lose(); n != deafTries {
+		t.Errorf("a deaf camera was asked %d times", n)
+	}
+	r.arrived(seq+2, 0, now)
+	now += tick
+	r.overdue(now, nil)
+	r.answered(seq+1, now+tick)
+	seq += 2
+	if n := lose(); n != nackTries {
+		t.Errorf("a camera that hears again was asked %d times", n)
+	}
+}
+
+// TestReceptionForgets holds that what is missing from before a keyframe costs no other one.
+func TestReceptionForgets(t *testing.T) {
+	t.Parallel()
+	r := newReception()
+	r.arrived(65534, 0, 0)
+	r.arrived(0, 0, 0)
+	r.keyframeAt(0)
+	for now := int64(0); r.n > 0; now += tick {
+		if _, lost := r.overdue(now, nil); lost {
+			t.Error("a keyframe is asked for after one came")
+		}
 	}
 }
 
@@ -99,7 +181,8 @@ func TestReceptionModel(t *testing.T) {
 			if int16(seq-next) >= 0 {
 				next = seq + 1
 			}
-			for _, asked := range r.overdue(now, nil) {
+			overdue, _ := r.overdue(now, nil)
+			for _, asked := range overdue {
 				if came[asked] {
 					t.Fatalf("asked for %d, which came", asked)
 				}

@@ -139,7 +139,8 @@ func (sess *session) retransmitted(sp spec, b []byte, now int64) {
 	b[1] = b[1]&0x80 | sp.payloadType
 	binary.BigEndian.PutUint16(b[2:], original)
 	binary.BigEndian.PutUint32(b[8:], l.reception.ssrc)
-	l.reception.recovered(original)
+	l.reception.answered(original, now)
+	l.keys.measured(l.reception.rtt)
 	l.receive(b, now)
 }
 
@@ -158,18 +159,38 @@ func headerLength(b []byte) (int, bool) {
 	return n, n <= len(b)
 }
 
-// askAgain sends a NACK for what is overdue.
+// askAgain sends a NACK for what is overdue, and asks for a keyframe in place of what is given up.
 func (sess *session) askAgain(l *layer, now int64) {
 	if l.reception.n == 0 || l.track.spec.kind != video {
 		return
 	}
-	sess.uplink.overdue = l.reception.overdue(now, sess.uplink.overdue[:0])
-	if len(sess.uplink.overdue) == 0 {
+	overdue, lost := l.reception.overdue(now, sess.uplink.overdue[:0])
+	sess.uplink.overdue = overdue
+	if lost {
+		l.keys.request()
+	}
+	if len(overdue) == 0 {
 		return
 	}
 	sess.down.send(func(b []byte) []byte {
-		return feedback.AppendNACK(b, sess.uplink.ssrc, l.reception.ssrc, sess.uplink.overdue)
+		return feedback.AppendNACK(b, sess.uplink.ssrc, l.reception.ssrc, overdue)
 	})
+}
+
+// askFor returns what asks a stream's camera for a keyframe: with a PLI, and with an FIR too when nothing comes of it.
+func (sess *session) askFor(t *upTrack, ssrc uint32) func(unheard bool) {
+	number := uint8(0)
+	return func(unheard bool) {
+		t.counters.keyframeAsks.Add(1)
+		sess.down.send(func(b []byte) []byte {
+			b = feedback.AppendPLI(b, sess.uplink.ssrc, ssrc)
+			if unheard {
+				number++
+				b = feedback.AppendFIR(b, sess.uplink.ssrc, ssrc, number)
+			}
+			return b
+		})
+	}
 }
 
 // noteCongestion records the arrival of a packet with a transport-wide sequence number.

@@ -50,6 +50,7 @@ type layer struct {
 
 	// Owned by whoever holds the publisher's ingress.mu, the socket's reader.
 	reception    reception
+	cost         cost
 	header       rtp.Header
 	packet       ring.Packet
 	keyframeTime uint32 // RTP time of the last keyframe, if any came
@@ -80,6 +81,7 @@ func (l *layer) receive(b []byte, now int64) {
 	}
 	info := codec.Inspect(l.track.codec, payload)
 	l.noteKeyframe(&info)
+	l.noteCost(len(payload))
 	l.track.counters.packetsIn.Add(1)
 	l.track.counters.bytesIn.Add(uint64(len(payload)))
 	l.dispatch(slot, info)
@@ -97,7 +99,16 @@ func (l *layer) noteKeyframe(info *codec.Info) {
 	}
 	l.keyframe, l.keyframeTime = true, l.packet.Timestamp
 	l.track.counters.keyframes.Add(1)
+	l.reception.keyframeAt(l.packet.Seq)
+	l.cost.begins(l.packet.Timestamp)
 	l.keys.arrived()
+}
+
+// noteCost weighs what keyframes cost against what all of the layer does.
+func (l *layer) noteCost(octets int) {
+	if l.track.spec.kind == video && l.cost.count(l.packet.Timestamp, octets, l.packet.Arrival) {
+		l.keys.weigh(l.cost.keyframe, l.cost.rate)
+	}
 }
 
 // dispatch offers the packet to every shard that serves the track. It never blocks: a full shard misses the rest of

@@ -21,6 +21,26 @@ func AppendPLI(dst []byte, sender, media uint32) []byte {
 	return binary.BigEndian.AppendUint32(dst, media)
 }
 
+// AppendFIR demands a keyframe of media, with a number that is another one than that of the demand before: RFC 5104,
+// section 4.3.1. It is 20 bytes long.
+func AppendFIR(dst []byte, sender, media uint32, number uint8) []byte {
+	dst = appendHeader(dst, formatFIR, typePSFB, feedbackSize+firSize)
+	dst = binary.BigEndian.AppendUint32(dst, sender)
+	dst = binary.BigEndian.AppendUint32(dst, 0) // SHALL be 0: RFC 5104, section 4.3.1.2
+	dst = binary.BigEndian.AppendUint32(dst, media)
+	return append(dst, number, 0, 0, 0)
+}
+
+// AppendBye says that these sources are gone: RFC 3550, section 6.6. At most 31 are named.
+func AppendBye(dst []byte, ssrcs ...uint32) []byte {
+	ssrcs = ssrcs[:min(len(ssrcs), maxBlocks)]
+	dst = appendHeader(dst, byte(len(ssrcs)), typeBye, len(ssrcs)*ssrcSize)
+	for _, ssrc := range ssrcs {
+		dst = binary.BigEndian.AppendUint32(dst, ssrc)
+	}
+	return dst
+}
+
 // AppendNACK asks media's sender for the sequence numbers in lost again, which are in the order of sending: RFC 4585,
 // section 6.2.1. It is 12 bytes long and 4 more for each pair; what does not go into 256 pairs is left out. Without
 // lost packets, nothing is appended.

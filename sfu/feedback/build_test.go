@@ -29,6 +29,10 @@ func TestBuild(t *testing.T) {
 		got  []byte
 		want rtcp.Packet
 	}{
+		"FIR": {AppendFIR(before, 1, 2, 3), &rtcp.FullIntraRequest{
+			SenderSSRC: 1, FIR: []rtcp.FIREntry{{SSRC: 2, SequenceNumber: 3}},
+		}},
+		"BYE": {AppendBye(before, 1, 2), &rtcp.Goodbye{Sources: []uint32{1, 2}}},
 		"PLI": {AppendPLI(before, 1, 2), &rtcp.PictureLossIndication{SenderSSRC: 1, MediaSSRC: 2}},
 		"SR": {
 			AppendSenderReport(before, 1, SenderInfo{NTP: 1 << 60, RTP: 3, Packets: 4, Octets: 5}),
