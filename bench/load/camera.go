@@ -36,6 +36,7 @@ type CameraConfig struct {
 	Phase    time.Duration // when in a frame's time this camera sends
 	Layers   int           // simulcast layers, 0 and 1 mean none
 	Muted    bool          // begin mute
+	Joined   bool          // a burst leaves in one message, if the pace has bursts
 }
 
 // Camera publishes until it is closed.
@@ -109,6 +110,7 @@ func (c *Camera) connect(ctx context.Context) error {
 			o.ssrc = section.SSRC
 		}
 		o.source.bySequence = layers > 1
+		o.joins = c.cfg.Joined && c.cfg.Pace != PaceFrame
 		c.video = append(c.video, o)
 	}
 	if c.cfg.Audio && answer.Tracks[1].Codec != "" {

@@ -16,6 +16,8 @@ const (
 	history = 512
 	// headroom is for header, extensions and the tag.
 	headroom = 64
+	// maxJoined is how many bytes wait at most, and one packet more: the kernel splits up to 64 KiB.
+	maxJoined = 60_000
 	// noiseSize is more than one payload, so that packets differ.
 	noiseSize = 1 << 14
 )
@@ -31,6 +33,9 @@ type outgoing struct {
 	octets      uint32
 	plain       []byte
 	noise       []byte
+	joins       bool   // packets wait in joined until flush
+	joined      []byte // sealed packets of segment bytes, only the last may be shorter
+	segment     int
 
 	mu   sync.Mutex // guards sent, which NACKs read
 	sent [history][]byte
@@ -92,16 +97,37 @@ func (o *outgoing) seal(plain []byte) error {
 	}
 	// The packet counts as sent before it is: viewers may have it at once.
 	o.source.sent.Add(1)
-	sealed, err := o.transport.Send(memory[:0], plain)
+	sealed, err := o.transport.Seal(memory[:0], plain)
+	if err == nil {
+		o.push(sealed)
+	}
 	o.seq++
 	o.octets += uint32(len(plain))
 	o.mu.Lock()
 	o.sent[slot] = sealed
 	o.mu.Unlock()
-	if sealed == nil {
-		return err
+	return err
+}
+
+// push sends a packet, or has it wait for the rest of its burst.
+func (o *outgoing) push(sealed []byte) {
+	if !o.joins {
+		_ = o.transport.Resend(sealed) // counted; a full socket buffer is a loss, which the viewers see
+		return
 	}
-	return nil // a full socket buffer is a loss, which the viewers see
+	if short := len(o.joined)%max(o.segment, 1) != 0; short || len(sealed) > o.segment || len(o.joined) > maxJoined {
+		o.flush()
+		o.segment = len(sealed)
+	}
+	o.joined = append(o.joined, sealed...)
+}
+
+// flush sends the packets that wait.
+func (o *outgoing) flush() {
+	if len(o.joined) > 0 {
+		_ = o.transport.SendJoined(o.joined, o.segment) // counted, as above
+	}
+	o.joined, o.segment = o.joined[:0], 0
 }
 
 // resend answers a NACK with the very same bytes.

@@ -139,6 +139,7 @@ func (v *videoLoop) packets(ctx context.Context, o *outgoing, timestamp uint32, 
 			return err
 		}
 	}
+	o.flush()
 	return nil
 }
 

@@ -39,6 +39,7 @@ type Load struct {
 	FPS      float64 `json:"fps"`
 	Even     bool    `json:"even"`
 	Pace     string  `json:"pace"`
+	Joined   bool    `json:"joined,omitempty"` // bursts in one message each
 	Layers   int     `json:"layers"`
 	Seconds  float64 `json:"seconds"`
 	RTCPRate float64 `json:"rtcpPerSecond"` // of each viewer

@@ -68,6 +68,9 @@ func (l Load) describe() string {
 	}
 	s := fmt.Sprintf("%d cameras, %d viewers, %.0f s, %s %.2f Mbit/s %.0f fps, %s, pace %s",
 		l.Cameras, l.Viewers, l.Seconds, l.Video, float64(l.Bitrate)/1e6, l.FPS, sizes, l.Pace)
+	if l.Joined {
+		s += " in one message"
+	}
 	if l.Audio {
 		s += ", opus"
 	}

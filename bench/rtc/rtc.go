@@ -175,13 +175,28 @@ func (t *Transport) OpenRTP(dst, packet []byte) ([]byte, error) {
 // Send protects an RTP packet, sends it, and returns it as it was sent. dst
 // is memory to use.
 func (t *Transport) Send(dst, plain []byte) ([]byte, error) {
-	t.sending.Lock()
-	defer t.sending.Unlock()
-	sealed, err := t.keys.Load().local.EncryptRTP(dst, plain, nil)
+	sealed, err := t.Seal(dst, plain)
 	if err != nil {
 		return nil, err
 	}
 	return sealed, t.Resend(sealed)
+}
+
+// Seal protects an RTP packet without sending it. dst is memory to use.
+func (t *Transport) Seal(dst, plain []byte) ([]byte, error) {
+	t.sending.Lock()
+	defer t.sending.Unlock()
+	return t.keys.Load().local.EncryptRTP(dst, plain, nil)
+}
+
+// SendJoined sends sealed packets that lie one behind the other, each of
+// segment bytes, only the last may be shorter.
+func (t *Transport) SendJoined(sealed []byte, segment int) error {
+	err := t.socket.SendJoined(sealed, segment, t.ice.selected())
+	if err != nil {
+		t.sendErrs.Add(1)
+	}
+	return err
 }
 
 // Resend sends again what Send has returned.

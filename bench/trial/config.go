@@ -27,6 +27,7 @@ type Config struct {
 	Picture   load.Picture
 	Audio     bool
 	Pace      load.Pace
+	Joined    bool // bursts leave in one message each
 	Layers    int
 	VideoFile string // IVF instead of synthetic video
 	AudioFile string // Ogg beside it

@@ -54,7 +54,7 @@ func (t *trial) camera(ctx context.Context, in whip.Endpoint, number int, phase 
 		return camera{sources: sources, leave: played.Leave}, nil
 	}
 	made, err := t.client.Publish(ctx, load.CameraConfig{
-		Endpoint: in, Number: number, Picture: t.cfg.Picture, Audio: t.cfg.Audio, Pace: t.cfg.Pace, Phase: phase,
+		Endpoint: in, Number: number, Picture: t.cfg.Picture, Audio: t.cfg.Audio, Pace: t.cfg.Pace, Joined: t.cfg.Joined, Phase: phase,
 		Layers: t.cfg.Layers, Muted: t.cfg.QuietSetup,
 	})
 	if err != nil {

@@ -101,6 +101,18 @@ func (s *Socket) Send(b []byte, to netip.AddrPort) error {
 	return err
 }
 
+// SendJoined sends the datagrams that lie one behind the other in b, each of segment bytes, only the last may be
+// shorter.
+func (s *Socket) SendJoined(b []byte, segment int, to netip.AddrPort) error {
+	for len(b) > segment {
+		if err := s.Send(b[:segment], to); err != nil {
+			return err
+		}
+		b = b[segment:]
+	}
+	return s.Send(b, to)
+}
+
 // Close ends the socket.
 func (s *Socket) Close() error {
 	s.poller.mu.Lock()

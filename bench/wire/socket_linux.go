@@ -101,6 +101,28 @@ func (s *Socket) Send(b []byte, to netip.AddrPort) error {
 	return nil
 }
 
+// SendJoined sends the datagrams that lie one behind the other in b, each of segment bytes, only the last may be
+// shorter. The kernel gets them in one message and splits it; on loopback it does not even that, so that they arrive as
+// a network card with receive offload hands them over.
+func (s *Socket) SendJoined(b []byte, segment int, to netip.AddrPort) error {
+	if !to.Addr().Is4() {
+		return errAddress
+	}
+	if len(b) <= segment {
+		return s.Send(b, to)
+	}
+	if !s.enter() {
+		return net.ErrClosed
+	}
+	defer s.leave()
+	control := make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(control[unix.CmsgLen(0):], uint16(segment))
+	return unix.Sendmsg(s.fd, b, control, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}, unix.MSG_DONTWAIT)
+}
+
 // Close ends the socket. A handler that runs goes on to its end.
 func (s *Socket) Close() error {
 	if s.closed.Swap(true) {

@@ -44,6 +44,7 @@ type runArgs struct {
 	Even       bool          `group:"Load" help:"All frames alike, instead of an encoder's pattern with keyframes six times as large."`
 	GOP        int           `group:"Load" name:"gop" default:"300" help:"Frames between keyframes that nobody asked for; 0 for none."`
 	Pace       string        `group:"Load" enum:"frame,burst,saturate" default:"frame" help:"Frames over 10 ms, at once, or back to back."`
+	GSO        bool          `group:"Load" name:"gso" help:"Bursts leave in one message each, as a network card with receive offload hands them to a server."`
 	Simulcast  int           `group:"Load" default:"1" help:"Layers that each camera sends, up to 3."`
 	Video      string        `group:"Load" placeholder:"FILE" help:"IVF file for the cameras to play instead; say its --codec."`
 	AudioFile  string        `group:"Load" placeholder:"FILE" help:"Ogg file with Opus beside it."`
@@ -127,7 +128,7 @@ func (a *runArgs) config() trial.Config {
 		Picture: load.Picture{
 			Codec: load.Codec(a.Codec), Bitrate: int(a.Bitrate * 1e6), FPS: a.FPS, Even: a.Even, GOP: a.GOP,
 		},
-		Pace: load.Pace(a.Pace), Layers: layers, VideoFile: a.Video, AudioFile: a.AudioFile,
+		Pace: load.Pace(a.Pace), Joined: a.GSO, Layers: layers, VideoFile: a.Video, AudioFile: a.AudioFile,
 		Parallel: a.Parallel, Rate: a.Rate, QuietSetup: a.QuietSetup, RTCPRate: a.RTCPRate, NACK: a.NACK,
 		FindMax: a.FindMax, MinRatio: a.MinRatio, MaxP99: a.MaxP99, Step: a.Step, Attempts: a.Attempts, Precision: a.Precision,
 		Verify: a.Verify, Sample: a.Sample, Poll: a.Poll, Readers: a.Readers, Floor: a.Floor, Name: a.Name,
