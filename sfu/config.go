@@ -27,6 +27,8 @@ type Config struct {
 	// BurstWindow is how long a busy shard may hold packets of a frame back to send them to a viewer together; the
 	// rest of a frame ends the wait. Negative never waits.
 	BurstWindow time.Duration
+	// NoOffload never asks the kernel to split or join datagrams. Without it that stops by itself where it fails.
+	NoOffload bool
 
 	// MaxViewers bounds the WHEP sessions, MaxMediaSessions the media sessions of this process.
 	MaxViewers, MaxMediaSessions int

@@ -48,7 +48,7 @@ type SFU struct {
 func New(cfg Config) (*SFU, error) {
 	cfg = cfg.withDefaults()
 	clock := monotonic()
-	socket, err := listen(cfg.UDPAddr, cfg.PublicIPs, clock)
+	socket, err := listen(cfg.UDPAddr, cfg.PublicIPs, cfg.NoOffload, clock)
 	if err != nil {
 		return nil, err
 	}

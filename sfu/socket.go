@@ -51,12 +51,12 @@ type sighting struct {
 
 // listen opens addr. A wildcard address listens on IPv4 and IPv6 where the host has both, or on what the public
 // addresses need, if there are any: the host's own are not advertised then.
-func listen(addr string, public []netip.Addr, clock func() int64) (*socket, error) {
+func listen(addr string, public []netip.Addr, noOffload bool, clock func() int64) (*socket, error) {
 	bind, err := bindAddress(addr, public)
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
 	}
-	conn, err := udp.Listen(bind, udp.Config{ReadBuffer: socketBuffer, WriteBuffer: socketBuffer})
+	conn, err := udp.Listen(bind, udp.Config{ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: noOffload})
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
 	}

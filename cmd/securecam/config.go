@@ -76,6 +76,8 @@ type Config struct {
 	MaxViewerSessions int `group:"Media" env:"MAX_VIEWER_SESSIONS" default:"8"`
 	BurstWindowMS     int `group:"Media" env:"BURST_WINDOW_MS" name:"burst-window-ms" default:"5"`
 
+	UDPOffload bool `group:"Media" env:"UDP_OFFLOAD" name:"udp-offload" default:"true" negatable:""`
+
 	StreamRequestTimeoutSeconds int `group:"Media" env:"STREAM_REQUEST_TIMEOUT_SECONDS" default:"60"`
 	PublisherTimeoutSeconds     int `group:"Media" env:"PUBLISHER_TIMEOUT_SECONDS" default:"30"`
 	ViewerTimeoutSeconds        int `group:"Media" env:"VIEWER_TIMEOUT_SECONDS" default:"60"`

@@ -182,7 +182,7 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, er
 		Logger:    a.log,
 		Observer:  events,
 
-		MaxViewers: c.MaxViewers, MaxViewerSessions: c.MaxViewerSessions, BurstWindow: c.burstWindow(),
+		MaxViewers: c.MaxViewers, MaxViewerSessions: c.MaxViewerSessions, BurstWindow: c.burstWindow(), NoOffload: !c.UDPOffload,
 	})
 	if err != nil {
 		return plane{}, fmt.Errorf("open the media port: %w", err)
