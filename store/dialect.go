@@ -135,12 +135,12 @@ func (d sqliteDialect) open() (writer, reader *sql.DB, err error) {
 	// In WAL mode NORMAL survives the death of the process; the loss of power
 	// may cost the last transactions, never the file.
 	common := []string{"_pragma=foreign_keys(1)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(NORMAL)"}
-	writer, err = sql.Open("sqlite", d.dsn(d.path, sqliteBusyTimeout, append(common, "_txlock=immediate")...))
+	writer, err = openSQLite(d.dsn(d.path, sqliteBusyTimeout, append(common, "_txlock=immediate")...))
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: %w", err)
 	}
 	writer.SetMaxOpenConns(1)
-	reader, err = sql.Open("sqlite", d.dsn(d.path, sqliteBusyTimeout, append(common, "_pragma=query_only(1)")...))
+	reader, err = openSQLite(d.dsn(d.path, sqliteBusyTimeout, append(common, "_pragma=query_only(1)")...))
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("store: %w", err), writer.Close())
 	}
