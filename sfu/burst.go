@@ -39,7 +39,7 @@ func (b *burst) add(j job) bool {
 	return true
 }
 
-// complete reports whether the newest packet of every fan ends a frame.
+// complete reports whether the newest packet of every layer ends a frame.
 func (b *burst) complete() bool {
 	for i := range b.n {
 		if b.newest(i) && !b.packets[i].Marker && b.jobs[i].layer.track.spec.kind == video {
@@ -49,10 +49,10 @@ func (b *burst) complete() bool {
 	return true
 }
 
-// newest reports whether no later packet is of the same fan.
+// newest reports whether no later packet is of the same layer to the same fan.
 func (b *burst) newest(i int) bool {
 	for k := i + 1; k < b.n; k++ {
-		if b.jobs[k].fan == b.jobs[i].fan {
+		if b.jobs[k].fan == b.jobs[i].fan && b.jobs[k].layer == b.jobs[i].layer {
 			return false
 		}
 	}
@@ -90,17 +90,38 @@ func (b *burst) of(first int) iter.Seq[int] {
 	}
 }
 
-// pad makes the packets of a fan equally long where that is cheap: the kernel splits a message only into equal
-// segments. The last one may be shorter by itself.
+// pad makes the packets of each layer of a fan equally long where that is cheap: the kernel splits a message only into
+// equal segments. The last one may be shorter by itself.
 func (b *burst) pad(first int) {
+	for i := range b.of(first) {
+		if b.begins(first, i) {
+			b.padLayer(i)
+		}
+	}
+}
+
+// begins reports whether no packet of the fan before i is of the same layer.
+func (b *burst) begins(first, i int) bool {
+	for k := first; k < i; k++ {
+		if b.jobs[k].fan == b.jobs[i].fan && b.jobs[k].layer == b.jobs[i].layer {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *burst) padLayer(first int) {
+	l := b.jobs[first].layer
 	longest, total, last := 0, 0, first
 	for i := range b.of(first) {
-		n := len(b.packets[i].Payload)
-		longest, total, last = max(longest, n), total+n, i
+		if b.jobs[i].layer == l {
+			n := len(b.packets[i].Payload)
+			longest, total, last = max(longest, n), total+n, i
+		}
 	}
 	extra := 0
 	for i := range b.of(first) {
-		if missing := longest - len(b.packets[i].Payload); i != last && missing <= maxPadding && missing > 0 {
+		if missing := longest - len(b.packets[i].Payload); b.jobs[i].layer == l && i != last && missing <= maxPadding {
 			extra += missing
 		}
 	}
@@ -108,7 +129,8 @@ func (b *burst) pad(first int) {
 		return
 	}
 	for i := range b.of(first) {
-		if n := len(b.packets[i].Payload); i != last && n > 0 && longest-n <= maxPadding {
+		n := len(b.packets[i].Payload)
+		if b.jobs[i].layer == l && i != last && n > 0 && longest-n <= maxPadding {
 			b.padding[i] = uint8(longest - n)
 		}
 	}

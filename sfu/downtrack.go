@@ -2,6 +2,8 @@ package sfu
 
 import (
 	"math/rand/v2"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtp"
@@ -24,14 +26,20 @@ type stream struct {
 // downTrack is one viewer's, or tap's, copy of an up track. It follows one layer at a time and belongs to its shard.
 type downTrack struct {
 	track  *upTrack
+	seat   *seat
 	stream stream
 	sink   Sink
 	pads   bool    // the sink adds padding
 	egress *egress // for reports; nil for a tap
 
-	waiting     int    // NACKs in shard.missing; guarded by shard.mu
-	removed     bool   // from its shard; NACKs may still wait
-	layer       *layer // followed now; nil until a first keyframe
+	waiting int  // NACKs in shard.missing; guarded by shard.mu
+	removed bool // from its shard; NACKs may still wait
+
+	layer  *layer                // followed now; nil until a first keyframe, and while paused
+	target *layer                // to be followed from its next keyframe on; nil while paused
+	asked  atomic.Pointer[layer] // that keyframes are asked of: what is followed, else the target
+	cut    cut                   // of what is followed
+
 	mapper      *rewrite.Mapper
 	lastArrival int64
 	waited      uint32 // packets passed over while waiting for a keyframe
@@ -43,9 +51,9 @@ type downTrack struct {
 	lastReport  *senderReport
 }
 
-func newDownTrack(t *upTrack, st stream, sink Sink) *downTrack {
+func newDownTrack(t *upTrack, st stream, sink Sink, of *seat) *downTrack {
 	return &downTrack{
-		track: t, stream: st, sink: sink,
+		track: t, seat: of, stream: st, sink: sink,
 		// RFC 3550, section 5.1: random, and low enough that no early packet meets the first roll-over.
 		mapper: rewrite.New(uint16(rand.Uint32()>>17), rand.Uint32()),
 		rtxSeq: uint16(rand.Uint32() >> 17),
@@ -61,14 +69,14 @@ const (
 	refused // by the sink
 )
 
-// forward sends a packet of l on, or not: nothing goes out before a keyframe, nor what an older layer sends after a
-// newer one took over. It changes the payload's picture ids. padding is how many bytes a sink may add that can.
+// forward sends a packet of l on, or not: nothing goes out before a keyframe, nor of a layer that is not followed. It
+// changes the payload's picture ids. padding is how many bytes a sink may add that can.
 func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding uint8) outcome {
 	if l != d.layer && !d.follow(l, p, info) {
 		return skipped
 	}
 	if len(p.Payload) == 0 { // padding that only probed the camera's uplink
-		d.mapper.Drop(p.Seq)
+		d.mapper.Drop(source(p, info), false)
 		return skipped
 	}
 	d.lastArrival = p.Arrival
@@ -76,7 +84,7 @@ func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding u
 	if !ok {
 		return skipped
 	}
-	info.VP8.Rewrite(p.Payload, out.PictureID, out.TL0)
+	info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
 	d.header = rtp.Header{
 		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
 		SequenceNumber: out.Seq, Timestamp: out.Timestamp, SSRC: d.stream.ssrc,
@@ -92,25 +100,84 @@ func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding u
 	return forwarded
 }
 
+// choose finds out what the viewer is to be sent, and asks for the keyframe that this takes. Runs on the shard.
+func (d *downTrack) choose() {
+	var buf [maxRungs]rung
+	wish := d.seat.wish.Load()
+	rungs := d.track.rungs(&buf, wish.TemporalID)
+	current := slices.IndexFunc(rungs, func(r rung) bool {
+		return r.layer == d.layer && r.spatial >= d.cut.goal.spatial && r.temporal >= d.cut.goal.temporal
+	})
+	i := pick(rungs, *wish, d.seat.share(d), current)
+	switch {
+	case i != noRung:
+		d.aim(rungs[i])
+	case wish.Paused || len(rungs) > 0:
+		d.pause()
+	}
+}
+
+// aim goes over to a rung as soon as that can be.
+func (d *downTrack) aim(r rung) {
+	again := r.layer == d.target
+	d.target = r.layer
+	higher := d.cut.aim(r.spatial, r.temporal)
+	if d.layer == nil || d.gone() {
+		d.asked.Store(d.target)
+	}
+	if r.layer != d.layer && !again || r.layer == d.layer && higher {
+		r.layer.keys.request()
+	}
+}
+
+// pause sends nothing until there is a rung again.
+func (d *downTrack) pause() { d.layer, d.target = nil, nil }
+
+// gone reports whether nothing is to be expected of what is followed.
+func (d *downTrack) gone() bool {
+	return d.layer == nil || d.layer.silent.Load() || !d.track.has(d.layer)
+}
+
+// requestKeyframe asks for one of what is followed, or is to be. It may be called from any goroutine.
+func (d *downTrack) requestKeyframe() {
+	if l := d.asked.Load(); l != nil {
+		l.keys.request()
+	}
+}
+
 // follow decides whether the down track goes over to l with this packet.
 func (d *downTrack) follow(l *layer, p *ring.Packet, info codec.Info) bool {
-	if d.layer != nil && l.number < d.layer.number {
+	if !info.Keyframe {
+		if l == d.target {
+			if d.waited++; d.waited%askEvery == 0 {
+				l.keys.request()
+			}
+		}
 		return false
 	}
-	if !info.Keyframe {
-		if d.waited++; d.waited%askEvery == 0 {
-			l.keys.request()
-		}
+	if !d.track.has(l) {
+		return false
+	}
+	d.choose() // a keyframe is when a layer becomes known, or comes back
+	if l != d.target && (d.target == nil || !d.gone() || !worse(l, d.target)) {
 		return false
 	}
 	elapsed := time.Duration(max(p.Arrival-d.lastArrival, 0))
 	d.mapper.Switch(source(p, info), uint32(ticks(elapsed, d.track.spec.clockRate)))
 	d.layer, d.waited = l, 0
+	d.asked.Store(l)
+	d.cut.begin()
 	return true
 }
 
+// worse reports whether a has the smaller picture, or rate, than b.
+func worse(a, b *layer) bool {
+	var buf [2 * (maxSpatial + maxTemporal)]rung
+	return slices.IndexFunc(ladder(b.rungs(a.rungs(buf[:0], -1), -1)), func(r rung) bool { return r.layer == b }) > 0
+}
+
 func source(p *ring.Packet, info codec.Info) rewrite.Packet {
-	return rewrite.Packet{Seq: p.Seq, Timestamp: p.Timestamp, PictureID: info.VP8.ID, TL0: info.VP8.TL0}
+	return rewrite.Packet{Seq: p.Seq, Timestamp: p.Timestamp, PictureID: info.Picture.ID, TL0: info.Picture.TL0}
 }
 
 // ticks converts a duration to RTP clock units.

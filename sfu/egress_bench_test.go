@@ -40,7 +40,7 @@ func benchEgress(b *testing.B, offload bool, viewers, packets int) {
 		}
 		out := &egress{conn: conn, shard: e.shard, sender: sender}
 		out.aim(sink.LocalAddr())
-		d := newDownTrack(e.layer.track, stream{ssrc: 1, payloadType: 96}, &sealed{egress: out, ssrc: 1})
+		d := newDownTrack(e.layer.track, stream{ssrc: 1, payloadType: 96}, &sealed{egress: out, ssrc: 1}, newSeat())
 		d.egress, d.pads = out, true
 		e.shard.add(e.fan, d)
 	}

@@ -48,10 +48,11 @@ func newBench(mime string, sinks ...Sink) *bench {
 	t := newUpTrack(spec{kind: video, mimeType: mime, clockRate: 90000}, &counters{})
 	b := &bench{layer: newLayer(t, 1, 1024), shard: newShard(nil, 16, 0)}
 	b.layer.keys = newKeyframes(defaultKeyframeInterval, func(bool) {})
+	t.join(b.layer)
 	b.fan = &fan{shard: b.shard}
 	t.fans.Store(&[]*fan{b.fan})
 	for i, s := range sinks {
-		b.shard.add(b.fan, newDownTrack(t, stream{ssrc: uint32(i), payloadType: 96}, s))
+		b.shard.add(b.fan, newDownTrack(t, stream{ssrc: uint32(i), payloadType: 96}, s, newSeat()))
 	}
 	p := rtp.Packet{
 		Header:  rtp.Header{Version: 2, PayloadType: 100, SSRC: 1, SequenceNumber: 65000},

@@ -12,7 +12,7 @@ import (
 func TestNACKsAreFair(t *testing.T) {
 	t.Parallel()
 	b := newBench(webrtc.MimeTypeVP8)
-	greedy, modest := newDownTrack(b.layer.track, stream{}, nil), newDownTrack(b.layer.track, stream{}, nil)
+	greedy, modest := newDownTrack(b.layer.track, stream{}, nil, newSeat()), newDownTrack(b.layer.track, stream{}, nil, newSeat())
 	taken := 0
 	for i := range uint16(1000) {
 		if b.shard.ask(missing{down: greedy, pid: i}) {
@@ -37,7 +37,7 @@ func TestLaneDeliversAll(t *testing.T) {
 		b.shard.drains = drains
 		b.fan.shard = b.shard
 		sink := &keepingSink{}
-		b.shard.add(b.fan, newDownTrack(b.layer.track, stream{}, sink))
+		b.shard.add(b.fan, newDownTrack(b.layer.track, stream{}, sink, newSeat()))
 		for i := range 50 {
 			b.arrive(i%9 == 8)
 		}
@@ -57,7 +57,7 @@ func TestReaderWaitsForNobody(t *testing.T) {
 	c := publishCamera(t, s, "m", vp8)
 	s.mu.Lock()
 	sess := s.media["m"].publisher
-	if l := s.startLayer(sess, video, 99); l != nil {
+	if l := s.startLayer(sess, video, "", 99, 0); l != nil {
 		t.Error("a stream began without the lock")
 	}
 	s.mu.Unlock()

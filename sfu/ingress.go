@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/sdp/v3"
+
 	"github.com/securecam/securecam/sfu/feedback"
 	"github.com/securecam/securecam/sfu/seal"
 	"github.com/securecam/securecam/sfu/transport"
@@ -127,7 +129,7 @@ func (sess *session) fromViewer(b []byte, now int64) bool {
 		switch e := &r.Event; e.Kind { //nolint:exhaustive // nothing else is answered
 		case feedback.PLI, feedback.FIR:
 			if d := sess.downOf(e.Media); d != nil {
-				d.track.requestKeyframe()
+				d.requestKeyframe()
 			}
 		case feedback.NACK:
 			m := missing{down: sess.downOf(e.Media), pid: e.PID, blp: e.BLP, at: time.Duration(now)}
@@ -153,7 +155,9 @@ func (sess *session) downOf(ssrc uint32) *downTrack {
 func (sess *session) congestionExtension() uint8 {
 	for _, sec := range sess.sections {
 		for _, e := range sec.Extensions {
-			return e.ID
+			if e.URI == sdp.TransportCCURI {
+				return e.ID
+			}
 		}
 	}
 	return 0

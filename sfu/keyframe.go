@@ -72,13 +72,15 @@ func (k *keyframes) measured(rtt time.Duration) {
 	k.retry.Store(int64(max(minRetry, min(2*rtt+minRetry/2, maxRetry))))
 }
 
-// run sends what is requested until done is closed.
-func (k *keyframes) run(done <-chan struct{}) {
+// run sends what is requested until done or gone is closed.
+func (k *keyframes) run(done, gone <-chan struct{}) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		select {
 		case <-done:
+			return
+		case <-gone:
 			return
 		case <-k.wake:
 		}
@@ -97,6 +99,8 @@ func (k *keyframes) run(done <-chan struct{}) {
 			select {
 			case <-done:
 				return
+			case <-gone:
+				return
 			case <-timer.C:
 				continue
 			case <-k.came:
@@ -106,6 +110,8 @@ func (k *keyframes) run(done <-chan struct{}) {
 		timer.Reset(time.Duration(k.rest.Load()) - time.Since(sent))
 		select {
 		case <-done:
+			return
+		case <-gone:
 			return
 		case <-timer.C:
 		}

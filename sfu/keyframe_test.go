@@ -26,7 +26,7 @@ func newAsker(t *testing.T) *asker {
 	})
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { a.run(done) })
+	wg.Go(func() { a.run(done, nil) })
 	t.Cleanup(func() { close(done); wg.Wait() })
 	return a
 }

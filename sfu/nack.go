@@ -100,7 +100,7 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
 	if !ok || len(p.Payload) == 0 {
 		return false
 	}
-	info.VP8.Rewrite(p.Payload, out.PictureID, out.TL0)
+	info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
 	payload := p.Payload
 	d.header = rtp.Header{
 		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,

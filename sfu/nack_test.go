@@ -50,7 +50,7 @@ func nackBench(t *testing.T, rtx uint8) (*bench, *downTrack, *keepingSink) {
 	t.Helper()
 	sink := &keepingSink{}
 	b := newBench(webrtc.MimeTypeVP8)
-	d := newDownTrack(b.layer.track, stream{ssrc: 1, payloadType: 96, rtxSSRC: 2, rtxPayloadType: rtx}, sink)
+	d := newDownTrack(b.layer.track, stream{ssrc: 1, payloadType: 96, rtxSSRC: 2, rtxPayloadType: rtx}, sink, newSeat())
 	b.shard.add(b.fan, d)
 	for i := range uint16(10) {
 		b.feed(t, 65530+i, payload(codec.VP8, i == 0, 0, 7+i), 0)
@@ -128,7 +128,7 @@ func TestRetransmitBounded(t *testing.T) {
 	if allowed > resendBurst+resendRate/100+1 {
 		t.Errorf("%d packets within 10 ms", allowed)
 	}
-	fresh := newDownTrack(b.layer.track, stream{}, sink)
+	fresh := newDownTrack(b.layer.track, stream{}, sink, newSeat())
 	b.ask(fresh, all, time.Hour) // follows nothing yet
 }
 

@@ -7,18 +7,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/sdp/v3"
-
-	"github.com/securecam/securecam/sfu/ring"
 	"github.com/securecam/securecam/sfu/transport"
 )
 
 const (
-	// maxLayers bounds the SSRCs that one publisher may use in turn.
-	maxLayers = 16
-	// history is how long a packet is kept for those who missed it, as far as maxHistory bytes a layer hold it.
-	history    = 3500 * time.Millisecond
-	maxHistory = 1 << 20
+	// maxStreams bounds the SSRCs of one publisher that are known at a time; one that is silent for streamSilence makes
+	// room.
+	maxStreams    = 8
+	streamSilence = 5 * time.Second
 )
 
 // Publish answers a WHIP offer: the peer becomes the publisher of the media session once it is connected. A publisher
@@ -38,7 +34,7 @@ func (s *SFU) Publish(ctx context.Context, mediaSession string, raw []byte) (Ans
 	for _, sec := range o.sections {
 		keep := sec.specs[0] // the camera's first choice, so that its tracks are known at once
 		sess.specs = append(sess.specs, keep)
-		sess.sections = append(sess.sections, sec.receive(keep))
+		sess.sections = append(sess.sections, sec.receive(keep, &sess.simulcast))
 	}
 	sess.remote = o.remote(0)
 	return s.setUpPublisher(sess, o)
@@ -58,15 +54,18 @@ func (s *SFU) admitPublisher(mediaSession string) error {
 }
 
 // receive answers a section with what is taken from a camera.
-func (sec section) receive(sp spec) transport.Section {
+func (sec section) receive(sp spec, layers *simulcast) transport.Section {
 	s := sec.reject()
 	s.Rejected, s.Receive = false, true
 	_, s.ReducedSize = sec.media.Attribute("rtcp-rsize")
 	s.Codec = sp.codec()
 	s.Codec.Feedback = sec.feedback(sp.payloadType)
-	if id := sec.extension(sdp.TransportCCURI); id != 0 {
-		s.Extensions = []transport.Extension{{ID: id, URI: sdp.TransportCCURI}}
+	if sec.kind == video {
+		*layers = readSimulcast(sec.media)
+		s.Extensions, s.RIDs = sec.extensions(layers), layers.rids
+		return s
 	}
+	s.Extensions = sec.extensions(&simulcast{})
 	return s
 }
 
@@ -96,10 +95,10 @@ func (s *SFU) admit(sess *session) error {
 	return nil
 }
 
-// startLayer begins a stream of a publisher that came with a new SSRC. It returns nil if the publisher may have no
-// more, or is none any more. Caller holds sess.ingress.mu, not mu.
-func (s *SFU) startLayer(sess *session, k kind, ssrc uint32) *layer {
-	if len(sess.uplink.layers) >= maxLayers {
+// startLayer begins a stream of a publisher that came with a new SSRC, as the layer rid. It returns nil if the publisher
+// may have no more, or is none any more. Caller holds sess.ingress.mu, not mu.
+func (s *SFU) startLayer(sess *session, k kind, rid string, ssrc uint32, now int64) *layer {
+	if !sess.uplink.makeRoom(now) {
 		return nil
 	}
 	if !s.mu.TryLock() {
@@ -115,25 +114,16 @@ func (s *SFU) startLayer(sess *session, k kind, ssrc uint32) *layer {
 	}
 	s.layers++
 	l := newLayer(t, s.layers, s.cfg.RingSize)
+	l.epoch, l.rid = sess.number, rid
 	l.reception = reception{ssrc: ssrc, clockRate: t.spec.clockRate}
 	l.keys = newKeyframes(s.cfg.KeyframeInterval, sess.askFor(t, ssrc))
 	sess.uplink.layers = append(sess.uplink.layers, l)
-	t.source.Store(l)
+	t.join(l)
 	if k == video {
-		sess.loops.Go(func() { l.keys.run(sess.done) })
+		sess.loops.Go(func() { l.keys.run(sess.done, l.done) })
 	}
-	if len(*t.fans.Load()) > 0 {
-		l.keys.request()
-	}
+	t.reconsider()
 	return l
-}
-
-func newLayer(t *upTrack, number uint64, ringSize int) *layer {
-	size := ring.Size{Packets: ringSize, Bytes: maxHistory, Keep: history}
-	if t.spec.kind == audio {
-		size.Packets /= 4 // 50 packets a second: still seconds of history
-	}
-	return &layer{track: t, number: number, ring: ring.New(size)}
 }
 
 // endPublisher takes a closed session out of its media session, which stays. Caller holds mu.

@@ -39,11 +39,14 @@ type session struct {
 	uplink  uplink   // of a publisher; guarded by ingress.mu
 	down    downlink // of a publisher
 
+	simulcast simulcast // of a publisher; guarded by ingress.mu once it is answered
+
 	// Viewer only.
 	receiver *seal.Receiver // guarded by ingress.mu
 	egress   *egress
 	costly   bool // its packets cost several times what AES-GCM does
 	tracks   []*viewerTrack
+	seat     *seat
 	shard    atomic.Pointer[shard] // set once the down tracks are there
 	lane     *shard                // nil on a shared shard; guarded by SFU.mu
 }
@@ -51,6 +54,7 @@ type session struct {
 func newSession(r role, mediaSession string, o *offer) *session {
 	sess := &session{
 		id: secret(), cname: secret()[:12], role: r, mediaID: mediaSession, bundled: o.bundled, done: make(chan struct{}),
+		seat: newSeat(),
 	}
 	sess.ice.begin(o.ufrag, o.attribute(o.sections[0].media, "ice-pwd"))
 	return sess

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/securecam/securecam/sfu/transport"
@@ -24,6 +25,7 @@ type SFU struct {
 	informer *informer
 
 	transport transport.Config // of every session
+	unbound   atomic.Uint64    // packets of cameras that belong to no layer
 
 	sessionsDone sync.WaitGroup // tear-down of sessions, lanes
 	workersDone  sync.WaitGroup // shards, informer, observer

@@ -31,9 +31,10 @@ type job struct {
 // fan is the part of an up track's down tracks that one shard serves.
 type fan struct {
 	shard    *shard
-	size     int          // guarded by SFU.mu
-	dropping atomic.Bool  // the rest of the current frame is not offered; written by dispatch
-	downs    []*downTrack // owned by the shard
+	size     int                       // guarded by SFU.mu
+	dropping [maxEncodings]atomic.Bool // the rest of a layer's frame is not offered; written by dispatch
+	stale    atomic.Bool               // reconsider is under way to the shard
+	downs    []*downTrack              // owned by the shard
 }
 
 // shard is a goroutine that owns down tracks: whoever wants something of one posts an action. A viewer or tap whose
@@ -232,7 +233,9 @@ func (s *shard) act() {
 func (s *shard) add(f *fan, d *downTrack) {
 	f.downs = append(f.downs, d)
 	s.downs = append(s.downs, d)
-	d.track.requestKeyframe()
+	d.seat.downs = append(d.seat.downs, d)
+	d.choose()
+	d.requestKeyframe()
 }
 
 // remove lets go of a down track. Runs on the shard.
@@ -241,4 +244,13 @@ func (s *shard) remove(f *fan, d *downTrack) {
 	same := func(o *downTrack) bool { return o == d }
 	f.downs = slices.DeleteFunc(f.downs, same)
 	s.downs = slices.DeleteFunc(s.downs, same)
+	d.seat.downs = slices.DeleteFunc(d.seat.downs, same)
+}
+
+// reconsider has the down tracks choose anew what they follow. Runs on the shard.
+func (f *fan) reconsider() {
+	f.stale.Store(false)
+	for _, d := range f.downs {
+		d.choose()
+	}
 }

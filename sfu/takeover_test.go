@@ -62,12 +62,12 @@ func pictures(t *testing.T, w *watcher) {
 	first := packets[0].Payload // flags, extension, picture id, tl0picidx
 	for i, p := range packets {
 		info := codec.Inspect(codec.VP8, p.Payload)
-		id := int(info.VP8.ID)
+		id := int(info.Picture.ID)
 		if last >= 0 && info.Start && id != (last+1)&0x7fff || last >= 0 && !info.Start && id != last {
 			t.Fatalf("packet %d: picture %d after %d", i, id, last)
 		}
-		if info.VP8.TL0 != byte(id)-first[3]+first[4] {
-			t.Fatalf("packet %d: tl0picidx %d of picture %d", i, info.VP8.TL0, id)
+		if info.Picture.TL0 != byte(id)-first[3]+first[4] {
+			t.Fatalf("packet %d: tl0picidx %d of picture %d", i, info.Picture.TL0, id)
 		}
 		last = id
 	}

@@ -44,9 +44,11 @@ func (s *SFU) Tap(mediaSession string, t Tap) (detach func(), err error) {
 
 // tapTrack offers a track to a tap. Caller holds mu.
 func (s *SFU) tapTrack(tp *tap, track *upTrack) {
-	d := newDownTrack(track, stream{ssrc: rand.Uint32(), payloadType: track.spec.payloadType}, nil)
+	d := newDownTrack(track, stream{ssrc: rand.Uint32(), payloadType: track.spec.payloadType}, nil, newSeat())
+	info := track.info
+	info.RequestKeyframe = d.requestKeyframe
 	tp.downs[d] = s.attach(d, tp.lane, func(f *fan) {
-		if d.sink = tp.to.Track(track.info); d.sink != nil {
+		if d.sink = tp.to.Track(info); d.sink != nil {
 			tp.lane.add(f, d)
 		}
 	})

@@ -80,7 +80,7 @@ func TestBlockedSinkDelaysNobody(t *testing.T) {
 	s.mu.Lock()
 	lane := s.newLane(false)
 	track := s.media["m"].tracks[video]
-	d := newDownTrack(track, stream{}, stuck)
+	d := newDownTrack(track, stream{}, stuck, newSeat())
 	f := s.attach(d, lane, func(f *fan) { lane.add(f, d) })
 	s.mu.Unlock()
 	w := watch(t, s, "m", "v")

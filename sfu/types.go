@@ -94,6 +94,8 @@ type Stats struct {
 	MediaSessions, Publishers, Viewers, Taps int
 	Counters                                 // of all media sessions that ever were
 	Socket                                   SocketStats
+	// Unbound counts packets of cameras that belong to no layer: of streams that are too many, or were not negotiated.
+	Unbound uint64
 }
 
 // SocketStats are the counters of the media port.

@@ -3,6 +3,7 @@ package sfu
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,18 +93,34 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 		sess.askAgain(l, now)
 		return
 	}
-	payloadType := plain[1] & 0x7f
+	s.fromStranger(sess, plain, now)
+}
+
+// fromStranger takes a packet of a stream that is no layer: it begins one, or is a retransmission. Caller holds
+// sess.ingress.mu.
+func (s *SFU) fromStranger(sess *session, b []byte, now int64) {
+	payloadType, ssrc := b[1]&0x7f, binary.BigEndian.Uint32(b[8:])
 	for _, sp := range sess.specs {
-		switch payloadType {
-		case sp.payloadType:
-			if l := s.startLayer(sess, sp.kind, ssrc); l != nil {
-				l.reception.arrived(seq, binary.BigEndian.Uint32(plain[4:]), now)
-				l.receive(plain, now)
+		switch {
+		case payloadType == sp.payloadType:
+			rid, ok := "", true
+			if sp.kind == video {
+				rid, ok = sess.simulcast.layerName(b, ssrc)
 			}
-		case sp.rtx:
-			sess.retransmitted(sp, plain, now)
+			if !ok {
+				break
+			}
+			if l := s.startLayer(sess, sp.kind, rid, ssrc, now); l != nil {
+				l.reception.arrived(binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[4:]), now)
+				l.receive(b, now)
+				return
+			}
+		case payloadType == sp.rtx && sp.rtx != 0:
+			sess.retransmitted(sp, b, now)
+			return
 		}
 	}
+	s.unbound.Add(1)
 }
 
 // isRTCP tells RTCP from RTP: RFC 5761, section 4.
@@ -120,12 +137,7 @@ func (sess *session) layerOf(ssrc uint32) *layer {
 
 // retransmitted turns a packet of the retransmission stream into the one that was lost, in place: RFC 4588, section 4.
 func (sess *session) retransmitted(sp spec, b []byte, now int64) {
-	var l *layer
-	for _, candidate := range sess.uplink.layers { // the newest of its kind
-		if candidate.track.spec.kind == sp.kind {
-			l = candidate
-		}
-	}
+	l := sess.repairedLayer(sp, b)
 	n, ok := headerLength(b)
 	if l == nil || sp.rtx == 0 || !ok || len(b) < n+rtxHeader || b[0]&0x20 != 0 && len(b) < n+rtxHeader+1 {
 		return
@@ -142,6 +154,40 @@ func (sess *session) retransmitted(sp spec, b []byte, now int64) {
 	l.reception.answered(original, now)
 	l.keys.measured(l.reception.rtt)
 	l.receive(b, now)
+}
+
+// repairedLayer returns the layer that a retransmission is of: what it says, or what the camera said of its stream, or
+// the newest where there is but one.
+func (sess *session) repairedLayer(sp spec, b []byte) *layer {
+	several, rid := false, ""
+	if sp.kind == video && sess.simulcast.several() {
+		if rid, several = sess.simulcast.repaired(b); !several {
+			return nil
+		}
+	}
+	for _, l := range slices.Backward(sess.uplink.layers) {
+		if l.track.spec.kind == sp.kind && (!several || l.rid == rid) {
+			return l
+		}
+	}
+	return nil
+}
+
+// makeRoom reports whether another stream may begin. If need be it forgets one that another has taken the place of, and
+// that is silent.
+func (u *uplink) makeRoom(now int64) bool {
+	if len(u.layers) < maxStreams {
+		return true
+	}
+	i := slices.IndexFunc(u.layers, func(l *layer) bool {
+		return !l.track.has(l) && now-l.meter.heard > int64(streamSilence)
+	})
+	if i < 0 {
+		return false
+	}
+	close(u.layers[i].done)
+	u.layers = slices.Delete(u.layers, i, i+1)
+	return true
 }
 
 // headerLength returns the length of the RTP header, CSRCs and extension included: RFC 3550, section 5.1.
@@ -259,6 +305,7 @@ func (sess *session) readReports(plain []byte, now int64) {
 // inform tells the camera how its packets arrive, for the nth time. Reports of many cameras are spread over the ticks.
 func (sess *session) inform(n uint64, now int64) {
 	sess.askForLost(now)
+	sess.measure(now)
 	sess.sendCongestion()
 	if (n+sess.number)%reportEvery == 0 {
 		sess.sendReceiverReport(now)

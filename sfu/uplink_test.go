@@ -40,7 +40,7 @@ func TestCameraRetransmits(t *testing.T) {
 	t.Parallel()
 	b := newBench(webrtc.MimeTypeVP8)
 	sink := &keepingSink{}
-	b.shard.add(b.fan, newDownTrack(b.layer.track, stream{ssrc: 1, payloadType: 96}, sink))
+	b.shard.add(b.fan, newDownTrack(b.layer.track, stream{ssrc: 1, payloadType: 96}, sink, newSeat()))
 	sp := spec{kind: video, payloadType: 100, rtx: 101}
 	sess := &session{specs: []spec{sp}}
 	b.layer.reception = reception{ssrc: 55, clockRate: 90000}

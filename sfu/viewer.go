@@ -252,7 +252,7 @@ func (s *SFU) startViewer(sess *session) {
 	sess.egress.shard = sh
 	for _, t := range sess.tracks {
 		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc}
-		d := newDownTrack(t.track, t.st, t.sink)
+		d := newDownTrack(t.track, t.st, t.sink, sess.seat)
 		d.egress, d.pads = sess.egress, t.st.rtxPayloadType != 0
 		t.down = d
 		t.fan = s.attach(d, sh, func(f *fan) { sh.add(f, d) })

@@ -41,11 +41,16 @@ type Info struct {
 	Keyframe bool
 	// Parameters says that the packet carries H.264 parameter sets.
 	Parameters bool
-	VP8        Picture
+	// Spatial and Temporal are the layers within the stream that the frame belongs to.
+	Spatial, Temporal uint8
+	// End says that the packet is the last one of its spatial layer's frame. VP8 and H.264 have only the marker for it.
+	End bool
+	// Sync says that from this frame on its temporal layer can be decoded by whoever had those below it.
+	Sync    bool
+	Picture Picture
 }
 
-// Picture is the part of a VP8 payload descriptor that must be rewritten when packets of two sources become one
-// stream. An offset of 0 means that the field is absent: the first byte of a descriptor is never either field.
+// Picture is the part of a payload descriptor that must be rewritten when packets of two sources become one stream. An offset of 0 means that the field is absent: the first byte of a descriptor is never either field.
 type Picture struct {
 	ID    uint16
 	IDAt  uint8

@@ -2,6 +2,8 @@ package codec
 
 import (
 	"bytes"
+	"encoding/hex"
+	"slices"
 	"testing"
 )
 
@@ -22,13 +24,13 @@ func TestInspect(t *testing.T) {
 		{"vp8 plain delta", VP8, []byte{0x10, 0x01}, start},
 		{"vp8 second packet", VP8, []byte{0x00, 0x00}, Info{}},
 		{"vp8 second partition", VP8, []byte{0x11, 0x00}, Info{}},
-		{"vp8 short id", VP8, []byte{0x90, 0x80, 0x05, 0x00}, Info{Start: true, Keyframe: true, VP8: Picture{ID: 5, IDAt: 2}}},
+		{"vp8 short id", VP8, []byte{0x90, 0x80, 0x05, 0x00}, Info{Start: true, Keyframe: true, Picture: Picture{ID: 5, IDAt: 2}}},
 		{
 			"vp8 long id, tl0, tid", VP8,
 			[]byte{0x90, 0xe0, 0xff, 0xfe, 0x07, 0x20, 0x01},
-			Info{Start: true, VP8: Picture{ID: 0x7ffe, IDAt: 2, Long: true, TL0: 7, TL0At: 4}},
+			Info{Start: true, Sync: true, Picture: Picture{ID: 0x7ffe, IDAt: 2, Long: true, TL0: 7, TL0At: 4}},
 		},
-		{"vp8 tl0 without id", VP8, []byte{0x90, 0x40, 0x07, 0x00}, Info{Start: true, Keyframe: true, VP8: Picture{TL0: 7, TL0At: 2}}},
+		{"vp8 tl0 without id", VP8, []byte{0x90, 0x40, 0x07, 0x00}, Info{Start: true, Keyframe: true, Picture: Picture{TL0: 7, TL0At: 2}}},
 		{"vp8 key index only", VP8, []byte{0x90, 0x10, 0x07, 0x00}, key},
 		{"vp8 cut after flags", VP8, []byte{0x90}, Info{}},
 		{"vp8 cut in id", VP8, []byte{0x90, 0x80}, Info{}},
@@ -36,12 +38,22 @@ func TestInspect(t *testing.T) {
 		{"vp8 cut before tl0", VP8, []byte{0x90, 0x40}, Info{}},
 		{"vp8 no frame", VP8, []byte{0x90, 0xc0, 0x05, 0x07}, Info{}},
 
-		{"vp9 keyframe", VP9, []byte{0x88, 0x05, 0}, key},
+		{"vp9 keyframe", VP9, []byte{0x88, 0x05, 0}, Info{Start: true, Keyframe: true, Picture: Picture{ID: 5, IDAt: 1}}},
 		{"vp9 keyframe without id", VP9, []byte{0x08, 0}, key},
-		{"vp9 long id, delta", VP9, []byte{0xc8, 0x85, 0x01, 0}, start},
-		{"vp9 keyframe, not first", VP9, []byte{0x80, 0x05, 0}, Info{}},
-		{"vp9 lowest spatial layer", VP9, []byte{0xa8, 0x85, 0x01, 0x00, 0}, key},
-		{"vp9 upper spatial layer", VP9, []byte{0xa8, 0x05, 0x03, 0}, Info{}},
+		{"vp9 long id, delta", VP9, []byte{0xc8, 0x85, 0x01, 0}, Info{Start: true, Picture: Picture{ID: 0x501, IDAt: 1, Long: true}}},
+		{"vp9 keyframe, not first", VP9, []byte{0x80, 0x05, 0}, Info{Picture: Picture{ID: 5, IDAt: 1}}},
+		{
+			"vp9 lowest spatial layer", VP9, []byte{0xa8, 0x85, 0x01, 0x00, 0x09, 0},
+			Info{Start: true, Keyframe: true, Picture: Picture{ID: 0x501, IDAt: 1, Long: true, TL0: 9, TL0At: 4}},
+		},
+		{
+			"vp9 upper layers, last packet", VP9, []byte{0xac, 0x05, 0x53, 9, 0},
+			Info{End: true, Spatial: 1, Temporal: 2, Sync: true, Picture: Picture{ID: 5, IDAt: 1, TL0: 9, TL0At: 3}},
+		},
+		{"vp9 flexible", VP9, []byte{0xf8, 0x05, 0x40, 0x03, 0x04, 0}, Info{Start: true, Temporal: 2, Picture: Picture{ID: 5, IDAt: 1}}},
+		{"vp9 endless references", VP9, []byte{0x58, 0x03, 0x05, 0x07}, Info{}},
+		{"vp9 cut before tl0", VP9, []byte{0xa8, 0x05, 0x00}, Info{}},
+		{"vp8 temporal layer", VP8, []byte{0x90, 0x20, 0x80, 0x01}, Info{Start: true, Temporal: 2}},
 		{"vp9 cut in id", VP9, []byte{0x88}, Info{}},
 		{"vp9 cut before layers", VP9, []byte{0x28}, Info{}},
 
@@ -94,7 +106,7 @@ func TestRewrite(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := []byte(tt.in)
-			Inspect(VP8, b).VP8.Rewrite(b, 0x1234, 0x56)
+			Inspect(VP8, b).Picture.Rewrite(b, 0x1234, 0x56)
 			if !bytes.Equal(b, []byte(tt.want)) {
 				t.Errorf("got % x, want % x", b, tt.want)
 			}
@@ -122,20 +134,24 @@ func FuzzInspect(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, c uint8, b []byte) {
 		info := Inspect(Codec(c), b)
-		if Codec(c) != VP8 && info.VP8 != (Picture{}) {
-			t.Fatal("picture ids outside VP8")
+		if Codec(c) != VP8 && Codec(c) != VP9 && info.Picture != (Picture{}) {
+			t.Fatal("picture ids outside VP8 and VP9")
+		}
+		var sizes [4]Size
+		if n := Sizes(Codec(c), b, sizes[:]); n > 0 && (sizes[0].Width <= 0 || sizes[n-1].Height <= 0) {
+			t.Fatalf("sizes %v", sizes[:n])
 		}
 		out := bytes.Clone(b)
-		info.VP8.Rewrite(out, 0x2aaa, 0x55)
-		if len(b) == 0 || info.VP8.IDAt == 0 && info.VP8.TL0At == 0 {
+		info.Picture.Rewrite(out, 0x2aaa, 0x55)
+		if len(b) == 0 || info.Picture.IDAt == 0 && info.Picture.TL0At == 0 {
 			if !bytes.Equal(b, out) {
 				t.Fatal("rewrote nothing to something")
 			}
 			return
 		}
-		again := Inspect(VP8, out)
-		if again.Start != info.Start || again.Keyframe != info.Keyframe || again.VP8.IDAt != info.VP8.IDAt ||
-			again.VP8.Long != info.VP8.Long || again.VP8.TL0At != info.VP8.TL0At {
+		again := Inspect(Codec(c), out)
+		if again.Start != info.Start || again.Keyframe != info.Keyframe || again.Picture.IDAt != info.Picture.IDAt ||
+			again.Picture.Long != info.Picture.Long || again.Picture.TL0At != info.Picture.TL0At {
 			t.Fatalf("%+v became %+v", info, again)
 		}
 	})
@@ -146,5 +162,42 @@ func BenchmarkInspect(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		Inspect(VP8, p)
+	}
+}
+
+// TestSizes reads the pictures of real encoders: libvpx, x264, libaom.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		codec   Codec
+		payload string
+		want    []Size
+	}{
+		{"vp8 keyframe", VP8, "9080801050f3009d012a0005d002", []Size{{1280, 720}}},
+		{"vp8 delta", VP8, "9080801051f3009d012a0005d002", nil},
+		{"vp8 cut", VP8, "9080801050f3009d012a0005d0", nil},
+		{"vp9 structure", VP9, "aa85010009500140" + "00b402800168" + "05" + "0002d0", []Size{{320, 180}, {640, 360}, {1280, 720}}},
+		{"vp9 no structure", VP9, "a88501000900", nil},
+		{"vp9 cut structure", VP9, "aa850100095001400", nil},
+		{"h264 sps", H264, "6742c00cda05067e7c0440000003004000000c83c50aa8", []Size{{320, 180}}},
+		{"h264 stap-a", H264, "180017" + "6742c00cda05067e7c0440000003004000000c83c50aa8" + "000468ce0fc8", []Size{{320, 180}}},
+		{"h264 pps", H264, "68ce0fc8", nil},
+		{"h264 cut", H264, "6742c0", nil},
+		{"av1", AV1, "180a0b000000043cfeccdaf90040", []Size{{320, 180}}},
+		{"av1 length first", AV1, "280d0a0b000000043cfeccdaf9004032", []Size{{320, 180}}},
+		{"av1 frame", AV1, "183200", nil},
+		{"av1 cut", AV1, "180a0b0000", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			raw, _ := hex.DecodeString(tt.payload[:len(tt.payload)&^1])
+			var sizes [4]Size
+			n := Sizes(tt.codec, raw, sizes[:])
+			if !slices.Equal(sizes[:n], tt.want) {
+				t.Errorf("got %v, want %v", sizes[:n], tt.want)
+			}
+		})
 	}
 }

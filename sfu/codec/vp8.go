@@ -9,7 +9,7 @@ func inspectVP8(b []byte) Info {
 		if len(b) < 2 {
 			return Info{}
 		}
-		at = info.VP8.read(b)
+		at = info.readVP8(b)
 	}
 	if at >= len(b) {
 		return Info{}
@@ -19,10 +19,11 @@ func inspectVP8(b []byte) Info {
 	return info
 }
 
-// read reads the optional fields of a descriptor of at least two bytes and returns where the frame begins, which is
+// readVP8 reads the optional fields of a descriptor of at least two bytes and returns where the frame begins, which is
 // past the payload if that is cut short.
-func (p *Picture) read(b []byte) int {
-	const hasID, hasTL0, hasTID, hasKeyIdx, long = 0x80, 0x40, 0x20, 0x10, 0x80
+func (i *Info) readVP8(b []byte) int {
+	const hasID, hasTL0, hasTID, hasKeyIdx, long, sync = 0x80, 0x40, 0x20, 0x10, 0x80, 0x20
+	p := &i.Picture
 	flags, at := b[1], 2
 	if flags&hasID != 0 && at < len(b) {
 		p.IDAt, p.ID = uint8(at), uint16(b[at]&^long)
@@ -42,6 +43,9 @@ func (p *Picture) read(b []byte) int {
 		at++
 	}
 	if flags&(hasTID|hasKeyIdx) != 0 {
+		if flags&hasTID != 0 && at < len(b) {
+			i.Temporal, i.Sync = b[at]>>6, b[at]&sync != 0
+		}
 		at++
 	}
 	return at

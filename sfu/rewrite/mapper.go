@@ -19,9 +19,10 @@ type Packet struct {
 	TL0       uint8
 }
 
-// run is a stretch of source sequence numbers with one offset; the skipped numbers just before start were left out.
+// run is a stretch of source sequence numbers with one offset, for them and for their picture ids; the skipped numbers
+// just before start were left out.
 type run struct {
-	start, skipped, delta uint16
+	start, skipped, delta, picture uint16
 }
 
 // Mapper maps one source after another onto one outgoing stream. It needs Switch before anything else. It is not
@@ -36,11 +37,12 @@ type Mapper struct {
 	newest uint16       // newest source number mapped or left out
 
 	timestampDelta uint32
-	pictureDelta   uint16
 	tl0Delta       uint8
+	leftOut        uint16 // picture id that was left out last, if any was
 
 	switched bool // a source was begun
 	mapped   bool // a packet of this source was mapped
+	thinned  bool // a picture of this source was left out
 }
 
 // New makes a Mapper whose first packet gets these numbers.
@@ -59,12 +61,11 @@ func (m *Mapper) Switch(first Packet, elapsed uint32) {
 		elapsed = 1
 	}
 	m.floorOut = m.last.Seq + 1
-	m.runs[0] = run{start: first.Seq, delta: first.Seq - m.floorOut}
+	m.runs[0] = run{start: first.Seq, delta: first.Seq - m.floorOut, picture: m.last.PictureID + 1 - first.PictureID}
 	m.n = 1
 	m.floor, m.newest = first.Seq, first.Seq-1
-	m.mapped = false
+	m.mapped, m.thinned = false, false
 	m.timestampDelta = m.last.Timestamp + elapsed - first.Timestamp
-	m.pictureDelta = m.last.PictureID + 1 - first.PictureID
 	m.tl0Delta = m.last.TL0 + 1 - first.TL0
 }
 
@@ -76,12 +77,12 @@ func (m *Mapper) Map(p Packet) (Packet, bool) {
 	}
 	out := Packet{
 		Timestamp: p.Timestamp + m.timestampDelta,
-		PictureID: p.PictureID + m.pictureDelta,
 		TL0:       p.TL0 + m.tl0Delta,
 	}
 	if int16(p.Seq-m.newest) > 0 {
 		m.advance(p.Seq)
-		out.Seq = p.Seq - m.runs[m.n-1].delta
+		r := m.runs[m.n-1]
+		out.Seq, out.PictureID = p.Seq-r.delta, p.PictureID+r.picture
 		m.keep(out)
 		return out, true
 	}
@@ -92,7 +93,7 @@ func (m *Mapper) Map(p Packet) (Packet, bool) {
 		r := m.runs[i]
 		behind := r.start - p.Seq
 		if int16(behind) <= 0 {
-			out.Seq = p.Seq - r.delta
+			out.Seq, out.PictureID = p.Seq-r.delta, p.PictureID+r.picture
 			if int16(out.Seq-m.last.Seq) > 0 {
 				m.keep(out)
 			}
@@ -116,22 +117,29 @@ func (m *Mapper) keep(out Packet) {
 	}
 }
 
-// Drop leaves a source packet out, so that the packets after it close the gap. It does nothing for a packet that is
+// Drop leaves a source packet out, so that the packets after it close the gap. With whole, its picture is left out as a
+// whole, and the picture ids of later ones close the gap too. It reports false, and does nothing, for a packet that is
 // not newer than all others: a number that was passed over stays a gap.
-func (m *Mapper) Drop(seq uint16) {
-	if !m.switched || int16(seq-m.newest) <= 0 {
-		return
+func (m *Mapper) Drop(p Packet, whole bool) bool {
+	if !m.switched || int16(p.Seq-m.newest) <= 0 {
+		return false
 	}
 	last := &m.runs[m.n-1]
-	if adjacent := seq == last.start && m.newest == seq-1; adjacent {
-		m.newest = seq
+	picture := last.picture
+	if whole && (!m.thinned || m.leftOut != p.PictureID) {
+		m.thinned, m.leftOut = true, p.PictureID
+		picture--
+	}
+	if adjacent := p.Seq == last.start && m.newest == p.Seq-1; adjacent {
+		m.newest = p.Seq
 		last.start++
 		last.skipped++
 		last.delta++
-		return
+		last.picture = picture
+		return true
 	}
-	m.advance(seq)
-	if out := seq - m.runs[m.n-1].delta; out-m.last.Seq > window { // keep the newest packet comparable
+	m.advance(p.Seq)
+	if out := p.Seq - m.runs[m.n-1].delta; out-m.last.Seq > window { // keep the newest packet comparable
 		m.last.Seq = out - window
 		m.floorOut = m.last.Seq
 	}
@@ -139,8 +147,9 @@ func (m *Mapper) Drop(seq uint16) {
 		m.forget()
 		m.floor = m.runs[0].start
 	}
-	m.runs[m.n] = run{start: seq + 1, skipped: 1, delta: m.runs[m.n-1].delta + 1}
+	m.runs[m.n] = run{start: p.Seq + 1, skipped: 1, delta: m.runs[m.n-1].delta + 1, picture: picture}
 	m.n++
+	return true
 }
 
 // Source returns the source number behind an outgoing one of the current source, the inverse of Map.

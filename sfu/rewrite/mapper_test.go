@@ -47,7 +47,7 @@ func TestMapper(t *testing.T) {
 			mapper.Switch(Packet{Seq: tt.first}, 0)
 			for i, s := range tt.steps {
 				if s.drop {
-					mapper.Drop(s.seq)
+					mapper.Drop(Packet{Seq: s.seq}, false)
 					continue
 				}
 				out, ok := mapSeq(mapper, s.seq)
@@ -68,7 +68,7 @@ func TestMapper(t *testing.T) {
 func TestMapperBeforeSwitch(t *testing.T) {
 	t.Parallel()
 	m := New(1, 1)
-	m.Drop(5)
+	m.Drop(Packet{Seq: 5}, false)
 	if _, ok := mapSeq(m, 5); ok {
 		t.Error("mapped without a source")
 	}
@@ -126,7 +126,7 @@ func TestMapperContinuous(t *testing.T) {
 			sent := map[uint16]uint16{}
 			for range rapid.IntRange(0, 200).Draw(t, "packets") {
 				if rapid.IntRange(0, 3).Draw(t, "drop") == 0 {
-					m.Drop(p.Seq)
+					m.Drop(p, false)
 					if _, ok := mapSeq(m, p.Seq); ok {
 						t.Fatalf("%d was left out and maps", p.Seq)
 					}
@@ -173,7 +173,7 @@ func FuzzMapper(f *testing.F) {
 		for _, op := range ops {
 			seq := newest + uint16(int16(int8(op<<1)))*64 // back and forth by up to half of the space
 			if op&0x80 != 0 {
-				m.Drop(seq)
+				m.Drop(Packet{Seq: seq}, false)
 			} else if out, ok := mapSeq(m, seq); ok {
 				if back, ok := m.Source(out); !ok || back != seq {
 					t.Fatalf("Map(%d) = %d, Source = %d, %t", seq, out, back, ok)

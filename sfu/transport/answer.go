@@ -34,6 +34,8 @@ type Section struct {
 	Receive bool
 	// Extensions are the header extensions taken from the offer, with its numbers (RFC 8285, section 6).
 	Extensions []Extension
+	// RIDs name the simulcast layers that are received (RFC 8853); none means that there is but one, without a name.
+	RIDs []string
 	// ReducedSize says that the peer offered a=rtcp-rsize (RFC 5506).
 	ReducedSize bool
 	// SSRC of the media, and of its retransmissions if Codec.RTX is not 0.
@@ -192,6 +194,7 @@ func (b *sdpWriter) section(s Section, local Local) {
 	}
 	b.codec(s)
 	if s.Receive {
+		b.layers(s.RIDs)
 		return
 	}
 	b.line("a=msid:%s %s", s.Stream, s.Track)
@@ -232,6 +235,16 @@ func (b *sdpWriter) sources(s Section) {
 	for _, ssrc := range ssrcs {
 		b.line("a=ssrc:%d cname:%s", ssrc, s.CNAME)
 		b.line("a=ssrc:%d msid:%s %s", ssrc, s.Stream, s.Track)
+	}
+}
+
+// layers answers simulcast: RFC 8853, section 5.3.2.
+func (b *sdpWriter) layers(rids []string) {
+	for _, rid := range rids {
+		b.line("a=rid:%s recv", rid)
+	}
+	if len(rids) > 0 {
+		b.line("a=simulcast:recv %s", strings.Join(rids, ";"))
 	}
 }
 

@@ -1,0 +1,97 @@
+package sfu
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Preference is what a viewer wants to get of what its camera sends. Everything in it is an upper limit: of the layers
+// that are within it, the viewer gets the best that its link carries.
+type Preference struct {
+	// RID names the simulcast layer that is wanted at most; "" means any.
+	RID string
+	// SpatialID and TemporalID are the highest layers within a stream that are wanted, -1 means any.
+	SpatialID, TemporalID int
+	// MaxHeight limits the shorter side of the picture, in pixels, which is its height unless the camera stands
+	// upright; 0 means any.
+	MaxHeight int
+	// MaxBitrate limits the video, in bit/s; 0 means any.
+	MaxBitrate int
+	// Paused means that nothing is to be sent at all.
+	Paused bool
+}
+
+// NoPreference is the wish for the best there is.
+func NoPreference() Preference { return Preference{SpatialID: -1, TemporalID: -1} }
+
+// maxRID bounds the name of a layer: RFC 8852, section 3.1, has none, and browsers' are of a few characters.
+const maxRID = 32
+
+// SetPreference says what a WHEP session wants from now on. What it gets changes with the next keyframe of what it
+// wants. The session may be one that is not connected yet.
+func (s *SFU) SetPreference(sessionID string, p Preference) error {
+	if len(p.RID) > maxRID || p.SpatialID < -1 || p.TemporalID < -1 || p.MaxHeight < 0 || p.MaxBitrate < 0 {
+		return fmt.Errorf("%w: preference", ErrUnsupported)
+	}
+	s.mu.Lock()
+	sess, ok := s.sessions[sessionID]
+	s.mu.Unlock()
+	if !ok || sess.role != play {
+		return ErrNotFound
+	}
+	sess.seat.wish.Store(&p)
+	sess.seat.changed(sess.shard.Load())
+	return nil
+}
+
+// setBudget says how many bits a second the way to a viewer carries, media and what wraps it; 0 means that it is not
+// known. It may be called from any goroutine.
+func (sess *session) setBudget(bitsPerSecond int) {
+	sess.seat.budget.Store(int64(max(bitsPerSecond, 0)))
+	sess.seat.changed(sess.shard.Load())
+}
+
+// seat is what one viewer wants and may have. A tap has one too.
+type seat struct {
+	wish   atomic.Pointer[Preference]
+	budget atomic.Int64 // bit/s for all its tracks; 0 means unknown
+	stale  atomic.Bool  // a choice is under way to the shard
+
+	downs []*downTrack // owned by the shard
+}
+
+func newSeat() *seat {
+	s := &seat{}
+	p := NoPreference()
+	s.wish.Store(&p)
+	return s
+}
+
+// changed has the viewer's shard choose anew. It never blocks; sh is nil for a viewer that is not connected yet, which
+// chooses when it is.
+func (s *seat) changed(sh *shard) {
+	if sh != nil && !s.stale.Swap(true) {
+		sh.post(func() {
+			s.stale.Store(false)
+			for _, d := range s.downs {
+				d.choose()
+			}
+		})
+	}
+}
+
+// share returns the budget of a track, 0 for no limit: audio comes first, video gets the rest. Runs on the shard.
+func (s *seat) share(of *downTrack) int {
+	budget := int(s.budget.Load())
+	if budget == 0 || of.track.spec.kind == audio {
+		return 0
+	}
+	for _, d := range s.downs {
+		if d.track.spec.kind == audio && d.layer != nil {
+			if f := d.layer.facts.Load(); f != nil {
+				budget -= f.rate(maxSpatial-1, maxTemporal-1)
+			}
+		}
+	}
+	return max(budget, 1)
+}
