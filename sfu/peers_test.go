@@ -96,7 +96,13 @@ func newPC(t *testing.T, formats ...webrtc.RTPCodecParameters) *webrtc.PeerConne
 
 func newPCWith(t *testing.T, change func(*webrtc.SettingEngine), formats ...webrtc.RTPCodecParameters) *webrtc.PeerConnection {
 	t.Helper()
-	m := &webrtc.MediaEngine{}
+	return newPCOf(t, &webrtc.MediaEngine{}, change, formats...)
+}
+
+func newPCOf(
+	t *testing.T, m *webrtc.MediaEngine, change func(*webrtc.SettingEngine), formats ...webrtc.RTPCodecParameters,
+) *webrtc.PeerConnection {
+	t.Helper()
 	for _, f := range formats {
 		k := webrtc.RTPCodecTypeVideo
 		if f.MimeType == webrtc.MimeTypeOpus {
