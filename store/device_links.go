@@ -149,7 +149,7 @@ func relink(ctx context.Context, tx *sql.Tx, d Device) error {
 // RevokeLink revokes the user's link, ends the open streams over it and fails
 // its pending commands. It returns ErrConflict when the link is revoked already.
 func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
 		const query = "SELECT " + linkColumns + " FROM device_links WHERE id = $1 AND owner_user_id = $2"
 		l, err := one(ctx, tx, scanLink, query, id, userID)
 		if err != nil {
@@ -159,8 +159,8 @@ func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error
 			return err
 		}
 		at := now()
-		const revoke = `UPDATE device_links SET status = 'revoked', updated_at = $2 WHERE id = $1 AND status = 'active'`
-		switch n, err := change(ctx, tx, revoke, id, ms(at)); {
+		const deactivate = `UPDATE device_links SET status = 'revoked', updated_at = $2 WHERE id = $1 AND status = 'active'`
+		switch n, err := change(ctx, tx, deactivate, id, ms(at)); {
 		case err != nil:
 			return err
 		case n == 0:
@@ -179,6 +179,13 @@ func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error
 		}
 		const between = `target_device_id = $3 AND source_device_id = $4`
 		err = failPending(ctx, tx, ReasonLinkRevoked, at, between, l.CameraDeviceID, l.ClientDeviceID)
+		if err != nil {
+			return err
+		}
+		err = revoke(ctx, tx, Revocation{
+			OwnerUserID: userID, Kind: RevokedLink, TargetID: id,
+			CameraDeviceID: l.CameraDeviceID, ClientDeviceID: l.ClientDeviceID,
+		})
 		if err != nil {
 			return err
 		}

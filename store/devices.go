@@ -124,7 +124,7 @@ func (db *DB) Devices(ctx context.Context, userID string, p Page) ([]Device, err
 // device's links and links it with every device that now has the opposite
 // role; it is ErrConflict while the device streams or publishes.
 func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChange, by Actor) (d Device, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inRevokingTx(ctx, func(tx *sql.Tx) (err error) {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -136,6 +136,9 @@ func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChang
 		d.UpdatedAt = now()
 		if d.Role != before.Role {
 			if err := relink(ctx, tx, d); err != nil {
+				return err
+			}
+			if err := revokeDevice(ctx, tx, userID, id); err != nil { // tokens carry the role
 				return err
 			}
 		}
@@ -182,13 +185,28 @@ func (c DeviceChange) details() details {
 	return d
 }
 
+func revokeDevice(ctx context.Context, tx *sql.Tx, userID, id string) error {
+	return revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedDevice, TargetID: id})
+}
+
 // SetDeviceKey gives the user's device a new token key, so that its tokens
-// with the old one are revoked.
+// with the old one are revoked, and ends what they opened: its streams and its
+// media session.
 func (db *DB) SetDeviceKey(ctx context.Context, userID, id, keyID string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+		if err := lockDevices(ctx, tx, userID); err != nil {
+			return err
+		}
+		at := now()
 		const query = `UPDATE devices SET token_key_id = $3, updated_at = $4
 			WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL`
-		if err := changeOne(ctx, tx, query, id, userID, keyID, ms(now())); err != nil {
+		if err := changeOne(ctx, tx, query, id, userID, keyID, ms(at)); err != nil {
+			return err
+		}
+		if err := endDevice(ctx, tx, id, ReasonDeviceRevoked, at, by); err != nil {
+			return err
+		}
+		if err := revokeDevice(ctx, tx, userID, id); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "device", "rotate_key", id, nil)
@@ -199,7 +217,7 @@ func (db *DB) SetDeviceKey(ctx context.Context, userID, id, keyID string, by Act
 // its open streams and its media session, and fails the pending commands from
 // it and to it. Its history stays.
 func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -207,7 +225,7 @@ func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) err
 			return err
 		}
 		at := now()
-		if err := endDevice(ctx, tx, id, at, by); err != nil {
+		if err := endDevice(ctx, tx, id, ReasonDeviceDeleted, at, by); err != nil {
 			return err
 		}
 		if err := failPending(ctx, tx, ReasonDeviceDeleted, at, eitherSide, id); err != nil {
@@ -220,6 +238,9 @@ func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) err
 		const del = `UPDATE devices SET deleted_at = $2, updated_at = $2, status = 'offline', push_token = '',
 			token_key_id = '' WHERE id = $1`
 		if err := changeOne(ctx, tx, del, id, ms(at)); err != nil {
+			return err
+		}
+		if err := revokeDevice(ctx, tx, userID, id); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "device", "delete", id, nil)

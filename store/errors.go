@@ -9,6 +9,9 @@ var ErrNotFound = errors.New("store: not found")
 // that a unique value is taken.
 var ErrConflict = errors.New("store: conflict")
 
+// ErrDisabled reports a user who may not sign in.
+var ErrDisabled = errors.New("store: user disabled")
+
 // ErrUnavailable reports that the database does not answer, or not now: the
 // same call may succeed later. What it wraps says why. A change that returns
 // it may have happened, when the connection broke during its commit.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -20,9 +21,20 @@ type Session struct {
 
 const sessionColumns = "id, user_id, token_sha256, ip_address, user_agent, created_at, updated_at, expires_at"
 
-// CreateSession adds a session.
+// CreateSession adds a session. It returns ErrDisabled for a user who may not
+// sign in; there is no other way to get a session.
 func (db *DB) CreateSession(ctx context.Context, s Session, by Actor) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockUser(ctx, tx, s.UserID); err != nil {
+			return err
+		}
+		const disabled = `SELECT id FROM users WHERE id = $1 AND disabled_at IS NOT NULL`
+		switch _, err := one(ctx, tx, scanText, disabled, s.UserID); {
+		case err == nil:
+			return ErrDisabled
+		case !errors.Is(err, ErrNotFound):
+			return err
+		}
 		err := insert(ctx, tx, "sessions", sessionColumns, s.ID, s.UserID, s.TokenSHA256, s.IPAddress, s.UserAgent,
 			ms(s.CreatedAt), ms(orElse(s.UpdatedAt, s.CreatedAt)), ms(s.ExpiresAt))
 		if err != nil {
@@ -62,12 +74,30 @@ func (db *DB) TouchSession(ctx context.Context, id string, updatedAt, expiresAt 
 
 // DeleteSession signs the user's session out.
 func (db *DB) DeleteSession(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
 		if err := changeOne(ctx, tx, `DELETE FROM sessions WHERE id = $1 AND user_id = $2`, id, userID); err != nil {
+			return err
+		}
+		if err := revokeSession(ctx, tx, userID, id); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "session", "delete", id, nil)
 	})
+}
+
+func revokeSession(ctx context.Context, tx *sql.Tx, userID, id string) error {
+	return revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedSession, TargetID: id})
+}
+
+// Session returns the user's session with the id.
+func (db *DB) Session(ctx context.Context, userID, id string) (Session, error) {
+	scan := func(r row) (s Session, err error) {
+		err = r.Scan(&s.ID, &s.UserID, &s.TokenSHA256, &s.IPAddress, &s.UserAgent,
+			timeColumn{&s.CreatedAt}, timeColumn{&s.UpdatedAt}, timeColumn{&s.ExpiresAt})
+		return s, err
+	}
+	const query = "SELECT " + sessionColumns + " FROM sessions WHERE id = $1 AND user_id = $2"
+	return one(ctx, db.r, scan, query, id, userID)
 }
 
 // DeleteExpiredSessions deletes what expired at now or before and returns how

@@ -28,6 +28,8 @@ type DB struct {
 	w       *sql.DB // everything that changes a row
 	r       *sql.DB // everything else; the same pool as w on PostgreSQL
 	log     *slog.Logger
+
+	onRevocation func() // nil, or what OnRevocation was given
 }
 
 // Open connects to the database and answers an error when that is not

@@ -17,6 +17,8 @@ const (
 	ReasonCameraUnavailable = "camera_unavailable"
 	ReasonLinkRevoked       = "link_revoked"
 	ReasonDeviceDeleted     = "device_deleted"
+	ReasonDeviceRevoked     = "device_revoked"
+	ReasonUserRevoked       = "user_revoked"
 )
 
 // The stream states: requested -> streaming -> completed, cancelled or failed.
@@ -214,10 +216,10 @@ func closeStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus,
 
 // endDevice ends what a device takes part in. The caller holds the lock on the
 // devices of its user.
-func endDevice(ctx context.Context, tx *sql.Tx, id string, at time.Time, by Actor) error {
+func endDevice(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time, by Actor) error {
 	m, err := runningMedia(ctx, tx, id)
 	if err == nil {
-		_, err = endMedia(ctx, tx, m.ID, ReasonDeviceDeleted, at, by)
+		_, err = endMedia(ctx, tx, m.ID, reason, at, by)
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
@@ -229,7 +231,7 @@ func endDevice(ctx context.Context, tx *sql.Tx, id string, at time.Time, by Acto
 		return err
 	}
 	for _, s := range streams {
-		if _, _, err := endStream(ctx, tx, s, StreamCompleted, ReasonDeviceDeleted, at, by); err != nil {
+		if _, _, err := endStream(ctx, tx, s, StreamCompleted, reason, at, by); err != nil {
 			return err
 		}
 	}

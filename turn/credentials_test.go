@@ -1,7 +1,6 @@
 package turn
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -12,12 +11,12 @@ import (
 func TestNewCredentialsIsTheRESTScheme(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1764000000, 0)
-	username, password := NewCredentials([]byte("secret"), "ada", time.Hour, now)
-	if want := "1764003600:ada"; username != want {
+	username, password := NewCredentials([]byte("secret"), Principal{"ada", "phone", "door"}, time.Hour, now)
+	if want := "1764003600:1764000000000.ada.phone.door"; username != want {
 		t.Errorf("got user name %q, want %q", username, want)
 	}
-	// printf 1764003600:ada | openssl dgst -sha1 -hmac secret -binary | base64
-	if want := "LK7vcQZpydbLhYkyDxnnmYl0G2Y="; password != want {
+	// printf 1764003600:1764000000000.ada.phone.door | openssl dgst -sha1 -hmac secret -binary | base64
+	if want := "tJ8wkFUb/viy/52Fsh3MwFTOdg0="; password != want {
 		t.Errorf("got password %q, want %q", password, want)
 	}
 	theirs, theirPassword, err := turn.GenerateLongTermTURNRESTCredentials("secret", "ada", time.Hour)
@@ -33,24 +32,26 @@ func TestAuthenticate(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1764000000, 0)
 	s := &Server{
-		realm: "realm", secret: []byte("secret"), stats: new(counters),
+		realm: "realm", secret: []byte("secret"), stats: new(counters), revoked: new(revocations),
 		now: func() time.Time { return now },
 	}
-	good, password := NewCredentials(s.secret, "a:b", time.Second, now)
-	expired, _ := NewCredentials(s.secret, "ada", 0, now)
+	good, password := NewCredentials(s.secret, Principal{User: "a:b"}, time.Second, now)
+	expired, _ := NewCredentials(s.secret, Principal{User: "ada"}, 0, now)
 	tests := []struct {
 		name, username string
 		method         stun.Method
 		user           string
 		ok             bool
 	}{
-		{"good", good, stun.MethodAllocate, "a:b", true},
+		{"good", good, stun.MethodAllocate, "1764000000000.a:b..", true},
 		{"expired", expired, stun.MethodAllocate, "", false},
-		{"expired but allocated", expired, stun.MethodRefresh, "ada", true},
-		{"no user", "1764003600:", stun.MethodAllocate, "", false},
-		{"no expiry", ":ada", stun.MethodAllocate, "", false},
+		{"expired but allocated", expired, stun.MethodRefresh, "1764000000000.ada..", true},
+		{"no user", "1764003600:1764000000000...", stun.MethodAllocate, "", false},
+		{"no parts", "1764003600:ada", stun.MethodAllocate, "", false},
+		{"no issue", "1764003600:x.ada..", stun.MethodAllocate, "", false},
+		{"no expiry", ":0.ada..", stun.MethodAllocate, "", false},
 		{"no colon", "1764003600", stun.MethodAllocate, "", false},
-		{"no number", "tomorrow:ada", stun.MethodRefresh, "", false},
+		{"no number", "tomorrow:0.ada..", stun.MethodRefresh, "", false},
 		{"empty", "", stun.MethodAllocate, "", false},
 	}
 	for _, tt := range tests {
@@ -69,13 +70,17 @@ func TestAuthenticate(t *testing.T) {
 }
 
 func FuzzParseUsername(f *testing.F) {
-	f.Add("1764003600:ada")
+	f.Add("1764003600:0.ada.phone.door")
 	f.Add(":")
-	f.Add("-9223372036854775808:x:y")
+	f.Add("-9223372036854775808:1.x:y..")
 	f.Fuzz(func(t *testing.T, username string) {
-		_, user, ok := parseUsername(username)
-		if ok && (user == "" || !strings.HasSuffix(username, ":"+user)) {
-			t.Errorf("parseUsername(%q) names %q", username, user)
+		_, h, ok := parseUsername(username)
+		if !ok {
+			return
+		}
+		again, ok := parseHolder(h.id())
+		if h.principal.User == "" || again != h || !ok {
+			t.Errorf("parseUsername(%q) names %+v, then %+v", username, h, again)
 		}
 	})
 }

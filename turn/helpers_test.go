@@ -102,7 +102,7 @@ func dial(t *testing.T, s *Server, network, username, password string) *turn.Cli
 
 func dialAs(t *testing.T, s *Server, network, user string) *turn.Client {
 	t.Helper()
-	username, password := NewCredentials([]byte("secret"), user, time.Hour, time.Now())
+	username, password := NewCredentials([]byte("secret"), Principal{User: user}, time.Hour, time.Now())
 	return dial(t, s, network, username, password)
 }
 

@@ -29,6 +29,7 @@ type relays struct {
 	max, maxPerUser  int
 	media            func() []netip.AddrPort
 	stats            *counters
+	revoked          *revocations
 
 	// peers is the media addresses as last asked for. Each permission asks
 	// anew, so that packets need not.
@@ -56,19 +57,21 @@ func (r *relays) AllocateConn(turn.AllocateConnConfig) (net.Conn, error) {
 
 // AllocatePacketConn opens a relay socket for the user.
 func (r *relays) AllocatePacketConn(c turn.AllocateListenerConfig) (net.PacketConn, net.Addr, error) {
-	if err := r.reserve(c.UserID); err != nil {
+	// The library hands back what authenticate gave it.
+	h, _ := parseHolder(c.UserID)
+	if err := r.reserve(h.principal.User); err != nil {
 		r.stats.refused.Add(1)
 		return nil, nil, err
 	}
 	conn, err := r.listen(c.Network, c.RequestedPort)
 	if err != nil {
-		r.release(nil, c.UserID)
+		r.release(nil, h.principal.User)
 		r.stats.refused.Add(1)
 		return nil, nil, err
 	}
 	port := addrPortOf(conn.LocalAddr()).Port()
 	relay := &relayConn{
-		UDPConn: conn, relays: r, user: c.UserID,
+		UDPConn: conn, relays: r, principal: h.principal,
 		known: netip.AddrPortFrom(r.advertise(c.Network), port),
 		local: netip.AddrPortFrom(r.hairpin(c.Network), port),
 	}
@@ -76,7 +79,9 @@ func (r *relays) AllocatePacketConn(c turn.AllocateListenerConfig) (net.PacketCo
 	closed := r.closed
 	r.known[relay.known], r.local[relay.local] = relay, relay
 	r.mu.Unlock()
-	if closed {
+	// Whoever was revoked since authenticate looked was not among the relays
+	// then to close.
+	if closed || r.revoked.covers(h) {
 		relay.Close() //nolint:errcheck // Close of a relay answers nil
 		return nil, nil, errClosed
 	}
@@ -123,9 +128,10 @@ func (r *relays) total() (n int) {
 
 // withinQuota answers before the library opens a socket, which makes the
 // refusal a proper 486.
-func (r *relays) withinQuota(user, _ string, _ net.Addr) bool {
+func (r *relays) withinQuota(id, _ string, _ net.Addr) bool {
+	h, _ := parseHolder(id)
 	r.mu.RLock()
-	ok := r.users[user] < r.maxPerUser
+	ok := r.users[h.principal.User] < r.maxPerUser
 	r.mu.RUnlock()
 	if !ok {
 		r.stats.refused.Add(1)

@@ -10,11 +10,11 @@ import (
 // peers only: a permission names a host, this filter its port as well.
 type relayConn struct {
 	*net.UDPConn
-	relays *relays
-	user   string
-	known  netip.AddrPort // as clients know it
-	local  netip.AddrPort // as other relays reach it
-	once   sync.Once
+	relays    *relays
+	principal Principal
+	known     netip.AddrPort // as clients know it
+	local     netip.AddrPort // as other relays reach it
+	once      sync.Once
 }
 
 // ReadFrom returns the next packet of an allowed peer.
@@ -50,7 +50,7 @@ func (c *relayConn) WriteTo(p []byte, to net.Addr) (int, error) {
 // closing the others at the first error.
 func (c *relayConn) Close() error {
 	c.once.Do(func() {
-		c.relays.release(c, c.user)
+		c.relays.release(c, c.principal.User)
 		c.UDPConn.Close() //nolint:errcheck // nothing is left to do about it
 	})
 	return nil

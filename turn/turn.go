@@ -86,15 +86,16 @@ func orElse[T comparable](v *T, instead T) {
 
 // Server is a running TURN server.
 type Server struct {
-	realm  string
-	secret []byte
-	now    func() time.Time
-	addr   *net.UDPAddr
-	relays *relays
-	tcp    *limitedListener
-	server *turn.Server
-	stats  *counters
-	stop   func() error // shutdown, once
+	realm   string
+	secret  []byte
+	now     func() time.Time
+	addr    *net.UDPAddr
+	relays  *relays
+	tcp     *limitedListener
+	server  *turn.Server
+	stats   *counters
+	revoked *revocations
+	stop    func() error // shutdown, once
 }
 
 // New starts a server. It serves until Close.
@@ -107,11 +108,11 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{realm: c.Realm, secret: c.Secret, now: c.Now, stats: new(counters)}
+	s := &Server{realm: c.Realm, secret: c.Secret, now: c.Now, stats: new(counters), revoked: new(revocations)}
 	s.addr, _ = udp.LocalAddr().(*net.UDPAddr)
 	s.relays = &relays{
 		bind: addrOf(s.addr.IP), public: c.PublicIPs, portMin: c.RelayPortMin, portMax: c.RelayPortMax,
-		max: c.MaxAllocations, maxPerUser: c.MaxUserAllocations, media: c.AllowPeers, stats: s.stats,
+		max: c.MaxAllocations, maxPerUser: c.MaxUserAllocations, media: c.AllowPeers, stats: s.stats, revoked: s.revoked,
 		known: map[netip.AddrPort]*relayConn{}, local: map[netip.AddrPort]*relayConn{}, users: map[string]int{},
 	}
 	s.relays.peers.Store(&peerSet{})
@@ -207,7 +208,7 @@ func (s *Server) shutdown() error {
 }
 
 type counters struct {
-	refused, refusedConns, denied, dropped, authFailures, bytesToPeers, bytesFromPeers atomic.Uint64
+	refused, revoked, refusedConns, denied, dropped, authFailures, bytesToPeers, bytesFromPeers atomic.Uint64
 }
 
 // Stats counts what the server does.
@@ -215,6 +216,7 @@ type Stats struct {
 	Allocations        int    // open now
 	Connections        int    // TCP connections open now
 	RefusedAllocations uint64 // over a quota, or without a free port
+	RevokedAllocations uint64 // closed by Revoke
 	RefusedConnections uint64 // over a limit
 	DeniedPermissions  uint64 // to hosts that are not allowed
 	DroppedPackets     uint64 // from or to addresses that are not allowed
@@ -229,6 +231,7 @@ func (s *Server) Stats() Stats {
 		Allocations:        s.relays.count(),
 		Connections:        s.tcp.count(),
 		RefusedAllocations: s.stats.refused.Load(),
+		RevokedAllocations: s.stats.revoked.Load(),
 		RefusedConnections: s.stats.refusedConns.Load(),
 		DeniedPermissions:  s.stats.denied.Load(),
 		DroppedPackets:     s.stats.dropped.Load(),

@@ -122,9 +122,9 @@ func TestRelaysReachEachOther(t *testing.T) {
 func TestBadCredentials(t *testing.T) {
 	t.Parallel()
 	s := start(t, Config{})
-	good, password := NewCredentials([]byte("secret"), "ada", time.Hour, time.Now())
-	expired, expiredPassword := NewCredentials([]byte("secret"), "ada", -time.Second, time.Now())
-	forged, forgedPassword := NewCredentials([]byte("another secret"), "ada", time.Hour, time.Now())
+	good, password := NewCredentials([]byte("secret"), Principal{User: "ada"}, time.Hour, time.Now())
+	expired, expiredPassword := NewCredentials([]byte("secret"), Principal{User: "ada"}, -time.Second, time.Now())
+	forged, forgedPassword := NewCredentials([]byte("another secret"), Principal{User: "ada"}, time.Hour, time.Now())
 	for name, c := range map[string][2]string{
 		"wrong password": {good, password + "x"}, "expired": {expired, expiredPassword},
 		"another secret": {forged, forgedPassword}, "another user": {strings.Replace(good, "ada", "bob", 1), password},
@@ -169,7 +169,7 @@ func TestQuotaHoldsUnderConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			_, _, err := s.relays.AllocatePacketConn(turn.AllocateListenerConfig{Network: "udp4", UserID: "ada"})
+			_, _, err := s.relays.AllocatePacketConn(turn.AllocateListenerConfig{Network: "udp4", UserID: "0.ada.."})
 			if err != nil && !errors.Is(err, errQuota) {
 				t.Error(err)
 			}

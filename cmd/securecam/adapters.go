@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/securecam/securecam/control/streams"
 	"github.com/securecam/securecam/recorder"
 	"github.com/securecam/securecam/sfu"
+	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/blob"
 	"github.com/securecam/securecam/turn"
 )
@@ -190,8 +192,8 @@ func (o recordedObjects) Stat(ctx context.Context, key string) (recordings.Objec
 	return recordings.ObjectInfo(info), err
 }
 
-func (o recordedObjects) SignGet(ctx context.Context, key, filename string, ttl time.Duration) (string, time.Time, error) {
-	return o.Store.SignGet(ctx, key, blob.SignOptions{TTL: ttl, Filename: filename})
+func (o recordedObjects) SignGet(ctx context.Context, key string, so recordings.SignOptions) (string, time.Time, error) {
+	return o.Store.SignGet(ctx, key, blob.SignOptions(so))
 }
 
 // signedFiles is the object store as those see it who have a signed URL.
@@ -200,6 +202,11 @@ type signedFiles struct{ signedStore }
 func (f signedFiles) Stat(ctx context.Context, key string) (objects.Info, error) {
 	info, err := f.signedStore.Stat(ctx, key)
 	return objects.Info(info), err
+}
+
+func (f signedFiles) Verify(method, key string, query url.Values) (objects.Signed, error) {
+	o, err := f.signedStore.Verify(method, key, query)
+	return objects.Signed{Filename: o.Filename, Grant: o.Grant}, err
 }
 
 // iceServers names our TURN server, by the host that the client itself used,
@@ -211,11 +218,13 @@ type iceServers struct {
 	ttl      time.Duration
 }
 
-func (i iceServers) ICEServers(host, userID string) []media.ICEServer {
+func (i iceServers) ICEServers(host string, who media.Guest) []media.ICEServer {
 	servers := []media.ICEServer{} // never null in JSON
 	if i.port != 0 {
 		address := net.JoinHostPort(host, strconv.Itoa(i.port))
-		username, credential := turn.NewCredentials(i.secret, userID, i.ttl, time.Now())
+		username, credential := turn.NewCredentials(i.secret, turn.Principal{
+			User: who.UserID, Device: who.DeviceID, Camera: who.CameraID,
+		}, i.ttl, time.Now())
 		servers = append(servers,
 			media.ICEServer{URLs: []string{"stun:" + address}},
 			media.ICEServer{
@@ -228,6 +237,24 @@ func (i iceServers) ICEServers(host, userID string) []media.ICEServer {
 		servers = append(servers, *i.external)
 	}
 	return servers
+}
+
+// relayRevoker ends relays whose right has ended.
+type relayRevoker struct {
+	turn *turn.Server
+	ttl  time.Duration // of credentials
+}
+
+func (r relayRevoker) revoked(v store.Revocation) {
+	switch v.Kind {
+	case store.RevokedUser:
+		r.turn.Revoke(turn.Principal{User: v.OwnerUserID}, v.CreatedAt, r.ttl)
+	case store.RevokedDevice:
+		r.turn.Revoke(turn.Principal{Device: v.TargetID}, v.CreatedAt, r.ttl)
+	case store.RevokedLink:
+		r.turn.Revoke(turn.Principal{Device: v.ClientDeviceID, Camera: v.CameraDeviceID}, v.CreatedAt, r.ttl)
+	case store.RevokedSession: // sessions have no relays
+	}
 }
 
 // Err returns why the recording has stopped by itself, nil while it goes on.

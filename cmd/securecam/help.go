@@ -42,7 +42,7 @@ func settings() map[string]string {
 		"MINIO_ACCESS_KEY":               "Its access key.",
 		"MINIO_SECRET_KEY":               "Its secret key.",
 		"MINIO_BUCKET":                   "Its bucket; made when absent.",
-		"MINIO_PUBLIC_URL":               "URL under which browsers reach it, to fetch recordings there; empty means from this server.",
+		"MINIO_PUBLIC_URL":               "URL under which browsers reach it, to fetch recordings there with URLs that only expire; empty means from this server, which can revoke them.",
 		"MINIO_PRESIGNED_EXPIRY_SECONDS": "Life of a download URL.",
 		"MEDIA_UDP_PORT":                 "UDP port of all media.",
 		"PUBLIC_IPS":                     "Addresses to announce to cameras and viewers; empty means those of the interfaces.",

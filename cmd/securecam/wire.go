@@ -27,6 +27,7 @@ import (
 	"github.com/securecam/securecam/control/objects"
 	"github.com/securecam/securecam/control/ops"
 	"github.com/securecam/securecam/control/recordings"
+	"github.com/securecam/securecam/control/revoke"
 	"github.com/securecam/securecam/control/streams"
 	"github.com/securecam/securecam/recorder"
 	"github.com/securecam/securecam/sfu"
@@ -144,7 +145,7 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 // signedStore is a store whose signed URLs are this server's.
 type signedStore interface {
 	blob.Store
-	Verify(method, key string, query url.Values) (filename string, err error)
+	Verify(method, key string, query url.Values) (blob.SignOptions, error)
 }
 
 func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob.Store, signedStore, error) {
@@ -245,10 +246,9 @@ func (a *app) openControl(
 		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
 	})
 	deviceService := devices.New(devices.Config{
-		Store: s.db, Tokens: accounts, Gateway: gate, Streams: streamService,
-		OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: a.log,
+		Store: s.db, Tokens: accounts, OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: a.log,
 	})
-	linkService := links.New(links.Config{Store: s.db, Streams: streamService, Logger: a.log})
+	linkService := links.New(links.Config{Store: s.db, Logger: a.log})
 	mediaService := media.New(media.Config{
 		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: streamService, ICE: c.iceServers(keys, p.turn),
 		Logger: a.log, BaseURL: baseURL, TokenTTL: seconds(c.MediaTokenTTLSeconds),
@@ -266,9 +266,19 @@ func (a *app) openControl(
 			{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},
 		}, Logger: a.log}),
 	}
-	if s.signed != nil {
-		features = append(features, objects.New(signedFiles{s.signed}))
+	holders := []revoke.Holder{gate.Revoked, func(store.Revocation) { streamService.Nudge() }}
+	if p.turn != nil {
+		holders = append(holders, relayRevoker{p.turn, seconds(c.MediaTokenTTLSeconds)}.revoked)
 	}
+	if s.signed != nil {
+		files := objects.New(signedFiles{s.signed}, accounts)
+		features, holders = append(features, files), append(holders, files.Revoked)
+	}
+	revocations := revoke.New(revoke.Config{Store: s.db, Bus: s.bus, Holders: holders, Logger: a.log})
+	if err := revocations.Load(ctx); err != nil {
+		return nil, err
+	}
+	s.db.OnRevocation(revocations.Wake)
 	server, err := control.New(control.Config{
 		Auth: accounts, Features: features, Static: web.FS, Version: version(), TrustedOrigins: c.BetterAuthTrustedOrigins,
 		TrustedProxies: proxies, ObjectOrigin: strings.TrimRight(c.MinIOPublicURL, "/"), SignUpClosed: !c.SignUp, Logger: a.log,
@@ -278,6 +288,7 @@ func (a *app) openControl(
 	}
 
 	a.run("sessions", accounts.Run)
+	a.run("revocations", revocations.Run)
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
 	a.run("losses", func(ctx context.Context) error { return reportLosses(ctx, a.log, losses(p, s, gate)) })

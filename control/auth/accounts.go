@@ -13,6 +13,9 @@ import (
 	"github.com/securecam/securecam/store"
 )
 
+// ErrDisabled refuses a user whom the administrator has shut out.
+var ErrDisabled = fault.New(fault.Forbidden, "account_disabled", "This account is disabled.")
+
 // The faults of signing up and in. Codes and messages are Better Auth's, which
 // its client shows and branches on.
 var (

@@ -16,6 +16,7 @@ type Principal struct {
 	UserID    string
 	SessionID string           // empty for a device
 	DeviceID  string           // empty for a session
+	KeyID     string           // of the device's token; empty for a session
 	Role      store.DeviceRole // empty for a session
 	IP        string           // where the request came from
 }

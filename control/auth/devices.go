@@ -51,6 +51,6 @@ func (s *Service) Device(ctx context.Context, token string) (Principal, store.De
 		s.log.DebugContext(ctx, "device token revoked", slog.String("device", d.ID))
 		return Principal{}, store.Device{}, ErrUnauthenticated
 	}
-	p := Principal{UserID: d.UserID, DeviceID: d.ID, Role: d.Role, IP: rest.RequestOf(ctx).IP}
+	p := Principal{UserID: d.UserID, DeviceID: d.ID, KeyID: d.TokenKeyID, Role: d.Role, IP: rest.RequestOf(ctx).IP}
 	return p, d, nil
 }

@@ -34,6 +34,7 @@ type Store interface {
 	Users
 	Sessions
 	Devices
+	Grants
 	DeleteExpiredSessions(ctx context.Context, now time.Time) (int64, error)
 }
 

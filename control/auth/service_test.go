@@ -141,7 +141,7 @@ func TestDeviceToken(t *testing.T) {
 		}
 	}
 	p, d, err := e.service.Device(t.Context(), good)
-	want := auth.Principal{UserID: owner.ID, DeviceID: camera.ID, Role: store.RoleCamera}
+	want := auth.Principal{UserID: owner.ID, DeviceID: camera.ID, KeyID: camera.TokenKeyID, Role: store.RoleCamera}
 	if err != nil || p != want || d.ID != camera.ID {
 		t.Errorf("got %+v %+v %v", p, d, err)
 	}

@@ -40,7 +40,11 @@ func (s *Service) openSession(ctx context.Context, u store.User, userAgent strin
 		IPAddress: rest.RequestOf(ctx).IP, UserAgent: cut(userAgent, maxUserAgentBytes),
 		CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(ttl),
 	}
-	if err := s.store.CreateSession(ctx, row, store.Actor{UserID: u.ID, IP: row.IPAddress}); err != nil {
+	err := s.store.CreateSession(ctx, row, store.Actor{UserID: u.ID, IP: row.IPAddress})
+	if errors.Is(err, store.ErrDisabled) {
+		return "", nil, ErrDisabled.With(err)
+	}
+	if err != nil {
 		return "", nil, err
 	}
 	return token, s.cookie(ctx, token, maxAge), nil

@@ -13,7 +13,6 @@ import (
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
-	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/store"
 )
 
@@ -33,30 +32,12 @@ type Tokens interface {
 	IssueDeviceToken(d store.Device) (token string, expires time.Time, err error)
 }
 
-// Gateway ends a device's connections, on whichever node.
-type Gateway interface {
-	Disconnect(ctx context.Context, deviceID string, code int) error
-}
-
-// Streams ends what a device watches or publishes.
-type Streams interface {
-	// Nudge tells that streams may have ended in the store.
-	Nudge()
-	// EndDevice ends every stream of a device whose tokens were revoked.
-	EndDevice(ctx context.Context, deviceID, reason string) error
-}
-
-// ReasonRevoked is why the streams of a device with revoked tokens end.
-const ReasonRevoked = "device_revoked"
-
 // Config holds what devices needs.
 type Config struct {
-	Store   Store
-	Tokens  Tokens
-	Gateway Gateway
-	Streams Streams          // may be nil
-	Logger  *slog.Logger     // may be nil
-	Now     func() time.Time // time.Now if nil
+	Store  Store
+	Tokens Tokens
+	Logger *slog.Logger     // may be nil
+	Now    func() time.Time // time.Now if nil
 	// OnlineStale is how long a device counts as online after it was last
 	// seen; 90 s if zero.
 	OnlineStale time.Duration
@@ -136,8 +117,8 @@ func (s *Service) Devices(ctx context.Context, p auth.Principal, page store.Page
 	return list, err
 }
 
-// Update changes a device. A device whose role changes needs a new token, and
-// is disconnected: its old one no longer holds. It is recorded as if it had been
+// Update changes a device. A device whose role changes needs a new token: its
+// old one no longer holds, and what it opened ends with it. It is recorded as if it had been
 // registered in its new role.
 func (s *Service) Update(ctx context.Context, p auth.Principal, id string, c store.DeviceChange) (store.Device, error) {
 	before, err := s.cfg.Store.Device(ctx, p.UserID, id)
@@ -159,9 +140,6 @@ func (s *Service) Update(ctx context.Context, p auth.Principal, id string, c sto
 	if err != nil {
 		return store.Device{}, err
 	}
-	if d.Role != before.Role {
-		s.disconnect(ctx, id)
-	}
 	return s.seen(d), nil
 }
 
@@ -171,21 +149,14 @@ func (s *Service) Delete(ctx context.Context, p auth.Principal, id string) error
 		return err
 	}
 	s.log.Info("device deleted", slog.String("device", id))
-	s.disconnect(ctx, id)
 	return nil
 }
 
 // Rotate returns a new token and revokes all older ones, with the connections
-// that they opened.
+// and streams that they opened.
 func (s *Service) Rotate(ctx context.Context, p auth.Principal, id string) (store.Device, Token, error) {
 	if err := s.cfg.Store.SetDeviceKey(ctx, p.UserID, id, newID(), p.Actor()); err != nil {
 		return store.Device{}, Token{}, err
-	}
-	s.disconnect(ctx, id)
-	if s.cfg.Streams != nil {
-		if err := s.cfg.Streams.EndDevice(ctx, id, ReasonRevoked); err != nil {
-			return store.Device{}, Token{}, err
-		}
 	}
 	d, err := s.cfg.Store.Device(ctx, p.UserID, id)
 	if err != nil {
@@ -224,17 +195,6 @@ func (s *Service) seen(d store.Device) store.Device {
 func (s *Service) issue(d store.Device) (Token, error) {
 	value, expires, err := s.cfg.Tokens.IssueDeviceToken(d)
 	return Token{Value: value, Expires: expires}, err
-}
-
-// disconnect ends what the device's old tokens opened. When the bus fails, the
-// gateways notice by themselves within a minute.
-func (s *Service) disconnect(ctx context.Context, id string) {
-	if err := s.cfg.Gateway.Disconnect(ctx, id, gateway.CloseRevoked); err != nil {
-		s.log.Warn("device not disconnected", slog.String("device", id), slog.Any("err", err))
-	}
-	if s.cfg.Streams != nil {
-		s.cfg.Streams.Nudge()
-	}
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/devices"
-	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
@@ -32,30 +30,18 @@ func (cookies) Session(_ context.Context, cs []*http.Cookie) (auth.Principal, *h
 	return auth.Principal{UserID: cs[0].Value, SessionID: "s"}, nil, nil
 }
 
-// gate remembers whom it disconnected, and counts nudges.
-type gate struct {
-	mu     sync.Mutex
-	closed []string
-	ended  []string
-	nudges int
-}
-
-func (g *gate) Disconnect(_ context.Context, id string, code int) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if code == gateway.CloseRevoked {
-		g.closed = append(g.closed, id)
+// revoked returns the devices whose tokens were revoked, oldest first.
+func (w *world) revoked() []string {
+	w.t.Helper()
+	list, err := w.db.Revocations(w.t.Context(), w.now.Add(-time.Hour))
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return nil
-}
-
-func (g *gate) Nudge() { g.nudges++ }
-
-func (g *gate) EndDevice(_ context.Context, id, reason string) error {
-	if reason == devices.ReasonRevoked {
-		g.ended = append(g.ended, id)
+	ids := make([]string, len(list))
+	for i, r := range list {
+		ids[i] = r.TargetID
 	}
-	return nil
+	return ids
 }
 
 type world struct {
@@ -63,14 +49,13 @@ type world struct {
 	db   *store.DB
 	app  *fiber.App
 	auth *auth.Service
-	gate *gate
 	user string
 	now  time.Time
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, db: storetest.SQLite(t), gate: &gate{}, now: storetest.Now()}
+	w := &world{t: t, db: storetest.SQLite(t), now: storetest.Now()}
 	w.user = storetest.User(t, w.db).ID
 	var err error
 	if w.auth, err = auth.New(auth.Config{Store: w.db, Secret: []byte("0123456789abcdef")}); err != nil {
@@ -80,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	api := rest.New(w.app, rest.Config{})
 	api.UseMiddleware(auth.Middleware(api, cookies{w.auth}))
 	devices.New(devices.Config{
-		Store: w.db, Tokens: w.auth, Gateway: w.gate, Streams: w.gate, Now: func() time.Time { return w.now },
+		Store: w.db, Tokens: w.auth, Now: func() time.Time { return w.now },
 	}).Mount(w.app, api)
 	return w
 }
@@ -189,8 +174,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 	w.call("user:"+w.user, "POST", path+"/heartbeat", "", 401, nil)
 	w.call("token:"+mine.Token, "POST", "/devices/unknown/heartbeat", "", 404, nil)
 	w.call("token:"+mine.Token+"x", "GET", "/devices", "", 401, nil)
-	if len(w.gate.closed) != 0 {
-		t.Errorf("disconnected %v", w.gate.closed)
+	if got := w.revoked(); len(got) != 0 {
+		t.Errorf("revoked %v", got)
 	}
 }
 
@@ -271,14 +256,14 @@ func TestUpdate(t *testing.T) {
 	}
 	w.call("user:"+w.user, "PATCH", path, `{}`, 200, &d)
 	w.call("user:"+w.user, "PATCH", path, `{"role":"camera"}`, 200, &d)
-	if len(w.gate.closed) != 0 {
-		t.Errorf("disconnected %v without need", w.gate.closed)
+	if got := w.revoked(); len(got) != 0 {
+		t.Errorf("revoked %v without need", got)
 	}
 	w.call("user:"+w.user, "PATCH", path, `{"status":"online"}`, 422, nil)
 
 	w.call("user:"+w.user, "PATCH", path, `{"role":"client"}`, 200, &d)
-	if d.IsCamera || len(w.gate.closed) != 1 || w.gate.nudges != 1 {
-		t.Errorf("after the role's change: %+v, disconnected %v", d, w.gate.closed)
+	if got := w.revoked(); d.IsCamera || len(got) != 1 {
+		t.Errorf("after the role's change: %+v, revoked %v", d, got)
 	}
 	w.call("token:"+r.Token, "POST", path+"/heartbeat", "", 401, nil)
 }
@@ -326,13 +311,10 @@ func TestRotate(t *testing.T) {
 	r := w.register(`{"name":"Door","role":"camera"}`)
 	var fresh struct{ Token string }
 	w.call("user:"+w.user, "POST", "/devices/"+r.Device.ID+"/token", "", 200, &fresh)
-	if len(w.gate.ended) != 1 || w.gate.ended[0] != r.Device.ID {
-		t.Errorf("the streams of %v ended, want those of the device", w.gate.ended)
-	}
 	w.call("token:"+r.Token, "GET", "/devices", "", 401, nil)
 	w.call("token:"+fresh.Token, "GET", "/devices", "", 200, nil)
-	if len(w.gate.closed) != 1 || w.gate.closed[0] != r.Device.ID {
-		t.Errorf("disconnected %v, want the device", w.gate.closed)
+	if got := w.revoked(); len(got) != 1 || got[0] != r.Device.ID {
+		t.Errorf("revoked %v, want the device", got)
 	}
 }
 
@@ -343,7 +325,7 @@ func TestDelete(t *testing.T) {
 	w.call("user:"+w.user, "DELETE", "/devices/"+r.Device.ID, "", 204, nil)
 	w.call("user:"+w.user, "DELETE", "/devices/"+r.Device.ID, "", 404, nil)
 	w.call("token:"+r.Token, "GET", "/devices", "", 401, nil)
-	if len(w.gate.closed) != 1 || w.gate.nudges != 1 {
-		t.Errorf("disconnected %v, nudged %d times", w.gate.closed, w.gate.nudges)
+	if got := w.revoked(); len(got) != 1 || got[0] != r.Device.ID {
+		t.Errorf("revoked %v, want the device", got)
 	}
 }

@@ -16,6 +16,7 @@ import (
 // only writer of its presence.
 type device struct {
 	id         string
+	userID     string
 	conns      []*conn       // oldest first; guarded by Gateway.mu
 	left       bool          // no connection was left, or there never was a subscription; guarded by Gateway.mu
 	empty      chan struct{} // closed when left becomes true
@@ -27,7 +28,7 @@ type device struct {
 
 // join adds c to its device and returns when events sent to the device from
 // anywhere reach c. It returns bus.ErrClosed when the gateway is closing.
-func (g *Gateway) join(c *conn, id string) error {
+func (g *Gateway) join(c *conn, userID, id string) error {
 	g.mu.Lock()
 	if g.closing {
 		g.mu.Unlock()
@@ -35,7 +36,7 @@ func (g *Gateway) join(c *conn, id string) error {
 	}
 	d := g.devices[id]
 	if d == nil || d.left {
-		d = g.start(id, d)
+		d = g.start(userID, id, d)
 	}
 	var oldest *conn
 	if len(d.conns) >= g.cfg.MaxDeviceConns {
@@ -56,9 +57,10 @@ func (g *Gateway) join(c *conn, id string) error {
 }
 
 // start makes the device that follows prev, which may be nil; caller holds mu.
-func (g *Gateway) start(id string, prev *device) *device {
+func (g *Gateway) start(userID, id string, prev *device) *device {
 	d := &device{
 		id:         id,
+		userID:     userID,
 		empty:      make(chan struct{}),
 		succeeded:  make(chan struct{}),
 		subscribed: make(chan struct{}),

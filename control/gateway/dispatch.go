@@ -38,7 +38,7 @@ func (c *conn) begin(ctx context.Context, authorization string) bool {
 		c.deny(id, err)
 		return false
 	}
-	if err := c.g.join(c, p.DeviceID); err != nil {
+	if err := c.g.join(c, p.UserID, p.DeviceID); err != nil {
 		code := CloseTryAgain
 		if errors.Is(err, bus.ErrClosed) {
 			code = CloseGoingAway
@@ -47,7 +47,7 @@ func (c *conn) begin(ctx context.Context, authorization string) bool {
 		return false
 	}
 	// The token may have been revoked after the first look, and before join
-	// made the connection reachable for Disconnect.
+	// made the connection reachable for Revoked.
 	if p, err = c.authenticate(ctx, token); err != nil {
 		c.deny(id, err)
 		return false

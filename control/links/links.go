@@ -22,17 +22,11 @@ type Store interface {
 	RevokeLink(ctx context.Context, userID, id string, by store.Actor) error
 }
 
-// Streams is told when streams may have lost their right to go on.
-type Streams interface {
-	Nudge()
-}
-
 // Config holds what links needs.
 type Config struct {
-	Store   Store
-	Streams Streams          // may be nil
-	Logger  *slog.Logger     // may be nil
-	Now     func() time.Time // time.Now if nil
+	Store  Store
+	Logger *slog.Logger     // may be nil
+	Now    func() time.Time // time.Now if nil
 }
 
 // Service is the feature.
@@ -101,8 +95,5 @@ func (s *Service) Revoke(ctx context.Context, p auth.Principal, id string) error
 		return err
 	}
 	s.log.Info("device link revoked", slog.String("link", id))
-	if s.cfg.Streams != nil {
-		s.cfg.Streams.Nudge()
-	}
 	return nil
 }

@@ -113,12 +113,12 @@ func (s *fakeSFU) take() []string {
 // fakeICE is a STUN and a TURN server on the host that the client came to.
 type fakeICE struct{}
 
-func (fakeICE) ICEServers(host, userID string) []ICEServer {
+func (fakeICE) ICEServers(host string, who Guest) []ICEServer {
 	return []ICEServer{
 		{URLs: []string{"stun:" + host + ":3478"}},
 		{
 			URLs:     []string{"turn:" + host + ":3478?transport=udp", "turn:" + host + ":3478?transport=tcp"},
-			Username: `1:"` + userID + `"`, Credential: `a\b`,
+			Username: `1:"` + who.UserID + `"`, Credential: `a\b`,
 		},
 	}
 }

@@ -122,7 +122,7 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	c.Set(fiber.HeaderLocation, base.Path+"/"+protocolOf(d)+"/"+cl.MediaSessionID+"/"+segment)
 	c.Set(fiber.HeaderETag, answer.ETag)
 	c.Set("Accept-Patch", typeSDPFrag)
-	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.UserID))
+	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
 	c.Set(fiber.HeaderContentType, typeSDP)
 	return c.Status(fiber.StatusCreated).Send(answer.SDP)
 }
@@ -154,7 +154,7 @@ func (s *Service) describe(c *fiber.Ctx, d direction) error {
 	if err != nil {
 		return err
 	}
-	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.UserID))
+	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
 	return nil
 }
 

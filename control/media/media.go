@@ -98,9 +98,15 @@ type Sessions interface {
 	EndMedia(ctx context.Context, p auth.Principal, id string) error
 }
 
-// ICE names the STUN and TURN servers for a user who reached us under host.
+// ICE names the STUN and TURN servers for whoever reached us under host.
 type ICE interface {
-	ICEServers(host, userID string) []ICEServer
+	ICEServers(host string, who Guest) []ICEServer
+}
+
+// Guest is for whom TURN credentials are, so that they can be revoked: a device
+// of a user, that watches a camera or is it.
+type Guest struct {
+	UserID, DeviceID, CameraID string
 }
 
 // ICEServer is one entry of a browser's RTCConfiguration.iceServers.
@@ -189,7 +195,9 @@ func (s *Service) PublishCredentials(
 	if err != nil {
 		return Credentials{}, err
 	}
-	return s.credentials(ctx, claims{Direction: publish, MediaSessionID: st.MediaSessionID}, p, origin)
+	return s.credentials(ctx, claims{
+		Direction: publish, MediaSessionID: st.MediaSessionID, CameraID: st.CameraDeviceID,
+	}, p, origin)
 }
 
 // SubscribeCredentials returns what a participant p needs to watch a stream.
@@ -200,7 +208,7 @@ func (s *Service) SubscribeCredentials(
 	if err != nil {
 		return Credentials{}, err
 	}
-	c := claims{Direction: subscribe, MediaSessionID: st.MediaSessionID, StreamID: st.ID}
+	c := claims{Direction: subscribe, MediaSessionID: st.MediaSessionID, StreamID: st.ID, CameraID: st.CameraDeviceID}
 	return s.credentials(ctx, c, p, origin)
 }
 
@@ -226,7 +234,7 @@ func (s *Service) GoLive(ctx context.Context, p auth.Principal, origin string) (
 	if err != nil {
 		return store.MediaSession{}, Credentials{}, err
 	}
-	c, err := s.credentials(ctx, claims{Direction: publish, MediaSessionID: m.ID}, p, origin)
+	c, err := s.credentials(ctx, claims{Direction: publish, MediaSessionID: m.ID, CameraID: m.CameraDeviceID}, p, origin)
 	return m, c, err
 }
 
@@ -255,7 +263,7 @@ func (s *Service) credentials(ctx context.Context, c claims, p auth.Principal, o
 		Token:          token,
 		ExpiresAt:      expires,
 		MediaSessionID: c.MediaSessionID,
-		ICEServers:     s.ice.ICEServers(base.Hostname(), c.UserID),
+		ICEServers:     s.ice.ICEServers(base.Hostname(), c.guest()),
 	}, nil
 }
 

@@ -22,10 +22,15 @@ type claims struct {
 	Direction      direction `json:"dir"`
 	MediaSessionID string    `json:"mediaSessionId"`
 	StreamID       string    `json:"streamId,omitempty"`
+	CameraID       string    `json:"cameraId"`
 	DeviceID       string    `json:"deviceId"`
 	UserID         string    `json:"userId"`
 	KeyID          string    `json:"keyId"`
 	Exp            int64     `json:"exp"` // unix seconds
+}
+
+func (c claims) guest() Guest {
+	return Guest{UserID: c.UserID, DeviceID: c.DeviceID, CameraID: c.CameraID}
 }
 
 // handle is the last path segment of a WHIP or WHEP session URL: the SFU's

@@ -39,7 +39,7 @@ func TestRevokedTokensTouchNothing(t *testing.T) {
 			_, err := w.db.EndMediaSession(ctx, w.stream.MediaSessionID, "", storetest.Now(), store.Actor{})
 			return err
 		}, 401, 401},
-		{"camera's key rotated", func(ctx context.Context, w *world) error { return w.rotate(ctx, w.camera) }, 401, 0},
+		{"camera's key rotated", func(ctx context.Context, w *world) error { return w.rotate(ctx, w.camera) }, 401, 401},
 		{"client's key rotated", func(ctx context.Context, w *world) error { return w.rotate(ctx, w.client) }, 0, 401},
 		{"client deleted", func(ctx context.Context, w *world) error {
 			return w.db.DeleteDevice(ctx, w.user.ID, w.client.ID, store.Actor{})

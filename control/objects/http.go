@@ -9,13 +9,17 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
 )
+
+const grantTimeout = 5 * time.Second
 
 // contentPolicy keeps an object that is opened as a page from being one: what
 // cameras upload must not run scripts on this origin.
@@ -42,9 +46,20 @@ func (s *Service) serve(c *fiber.Ctx) error {
 	if err != nil {
 		return ErrSignature
 	}
-	filename, err := s.files.Verify(utils.CopyString(c.Method()), key, query)
+	signed, err := s.files.Verify(utils.CopyString(c.Method()), key, query)
 	if err != nil {
 		return ErrSignature
+	}
+	// Counted in before the question, so that no revocation falls between.
+	body := s.open.begin(signed.Grant)
+	sending := false
+	defer func() {
+		if !sending {
+			s.open.end(body)
+		}
+	}()
+	if err := s.holds(ctx, signed.Grant); err != nil {
+		return err
 	}
 	info, err := s.files.Stat(ctx, key)
 	if err != nil {
@@ -52,18 +67,30 @@ func (s *Service) serve(c *fiber.Ctx) error {
 	}
 	status, part := plan(c, info)
 	if c.Method() == fiber.MethodHead || status >= http.StatusMultipleChoices {
-		describe(c, info, filename, status, part)
+		describe(c, info, signed.Filename, status, part)
 		c.Response().SkipBody = true
 		c.Response().Header.SetContentLength(int(part.n))
 		return nil
 	}
-	body, err := s.files.Open(ctx, key, part.off, part.n)
-	if err != nil {
+	if body.body, err = s.files.Open(ctx, key, part.off, part.n); err != nil {
 		return notFound(err)
 	}
-	describe(c, info, filename, status, part)
+	describe(c, info, signed.Filename, status, part)
 	// Streamed, never in memory as a whole. What sends it closes it.
+	sending = true
 	return c.SendStream(body, int(part.n))
+}
+
+// holds asks, for at most a few seconds, whether the right to a URL stands.
+func (s *Service) holds(ctx context.Context, grant string) error {
+	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
+	defer cancel()
+	err := s.grants.Holds(ctx, grant)
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == fault.Unauthenticated {
+		return ErrRevoked.With(err) // a signed URL has no credentials to send again
+	}
+	return err
 }
 
 // plan returns how to answer, and with which part of the object.

@@ -13,18 +13,44 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/blob"
 )
 
 // disk is a blob.Disk as the program plugs it in.
 type disk struct{ *blob.Disk }
+
+func (d disk) Verify(method, key string, query url.Values) (Signed, error) {
+	o, err := d.Disk.Verify(method, key, query)
+	return Signed{Filename: o.Filename, Grant: o.Grant}, err
+}
+
+// grants are the rights that have ended; all others stand.
+type grants struct {
+	mu    sync.Mutex
+	ended map[string]error
+}
+
+func (g *grants) Holds(_ context.Context, grant string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ended[grant]
+}
+
+func (g *grants) end(grant string, why error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended[grant] = why
+}
 
 func (d disk) Stat(ctx context.Context, key string) (Info, error) {
 	info, err := d.Disk.Stat(ctx, key)
@@ -39,6 +65,9 @@ type server struct {
 	disk *blob.Disk
 	base string
 	http *http.Client
+
+	service *Service
+	grants  *grants
 }
 
 func newServer(t *testing.T, content []byte) server {
@@ -57,14 +86,17 @@ func newServer(t *testing.T, content []byte) server {
 		t.Fatal(err)
 	}
 	s := server{t: t, disk: d}
-	s.base, s.http = listen(t, disk{d})
+	s.listen(disk{d})
 	return s
 }
 
-func listen(t *testing.T, files Files) (base string, client *http.Client) {
+func (s *server) listen(files Files) {
+	t := s.t
 	t.Helper()
 	app := fiber.New(fiber.Config{ErrorHandler: rest.ErrorHandler, DisableStartupMessage: true})
-	New(files).Mount(app, nil)
+	s.grants = &grants{ended: map[string]error{}}
+	s.service = New(files, s.grants)
+	s.service.Mount(app, nil)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +110,7 @@ func listen(t *testing.T, files Files) (base string, client *http.Client) {
 			t.Error(err)
 		}
 	})
-	return "http://" + listener.Addr().String(), &http.Client{Transport: transport}
+	s.base, s.http = "http://"+listener.Addr().String(), &http.Client{Transport: transport}
 }
 
 func (s server) sign(o blob.SignOptions) string {
@@ -244,6 +276,11 @@ func TestServeRefuses(t *testing.T) {
 // plugged is a blob.Signed as the program plugs it in.
 type plugged struct{ *blob.Signed }
 
+func (p plugged) Verify(method, key string, query url.Values) (Signed, error) {
+	o, err := p.Signed.Verify(method, key, query)
+	return Signed{Filename: o.Filename, Grant: o.Grant}, err
+}
+
 func (p plugged) Stat(ctx context.Context, key string) (Info, error) {
 	info, err := p.Signed.Stat(ctx, key)
 	return Info(info), err
@@ -261,7 +298,7 @@ func TestServeSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := server{t: t}
-	s.base, s.http = listen(t, plugged{signed})
+	s.listen(plugged{signed})
 	signedURL, _, err := signed.SignGet(t.Context(), key, blob.SignOptions{TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +315,7 @@ func TestServeSigned(t *testing.T) {
 // broken fails at one step.
 type broken struct{ stat, open error }
 
-func (broken) Verify(string, string, url.Values) (string, error) { return "", nil }
+func (broken) Verify(string, string, url.Values) (Signed, error) { return Signed{}, nil }
 
 func (b broken) Stat(context.Context, string) (Info, error) {
 	return Info{Size: 100, ContentType: "video/webm"}, b.stat
@@ -300,7 +337,7 @@ func TestServeBrokenStore(t *testing.T) {
 		{broken{open: fmt.Errorf("deleted meanwhile: %w", fs.ErrNotExist)}, 404},
 	} {
 		s := server{t: t}
-		s.base, s.http = listen(t, test.files)
+		s.listen(test.files)
 		response, body := s.do(http.MethodGet, "/objects/a", nil)
 		if response.StatusCode != test.status || bytes.Contains(body, []byte("fire")) {
 			t.Errorf("%+v: %s %s", test.files, response.Status, body)
@@ -319,9 +356,14 @@ type endless struct {
 	closed chan struct{}
 }
 
-const endlessSize = 8 << 30
+const (
+	endlessSize  = 8 << 30
+	endlessGrant = "d.user.phone.key.camera"
+)
 
-func (*endless) Verify(string, string, url.Values) (string, error) { return "", nil }
+func (*endless) Verify(string, string, url.Values) (Signed, error) {
+	return Signed{Grant: endlessGrant}, nil
+}
 
 func (*endless) Stat(context.Context, string) (Info, error) {
 	return Info{Size: endlessSize, ContentType: "video/webm"}, nil
@@ -349,10 +391,11 @@ func (e *endless) Close() error {
 func TestServeStreams(t *testing.T) {
 	t.Parallel()
 	files := &endless{closed: make(chan struct{})}
-	base, _ := listen(t, files)
+	s := server{t: t}
+	s.listen(files)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,5 +427,68 @@ func TestServeStreams(t *testing.T) {
 	}
 	if grown := int64(after.TotalAlloc) - int64(before.TotalAlloc); grown > 64<<20 {
 		t.Errorf("%d bytes allocated", grown)
+	}
+}
+
+func TestRevokedURL(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, []byte("content"))
+	const mine, other = "s.user.session", "s.user.another"
+	signed := s.sign(blob.SignOptions{Grant: mine})
+	if response, _ := s.do(http.MethodGet, signed, nil); response.StatusCode != http.StatusOK {
+		t.Fatalf("before: %s", response.Status)
+	}
+	s.grants.end(mine, auth.ErrUnauthenticated)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		if response, _ := s.do(method, signed, nil); response.StatusCode != http.StatusForbidden {
+			t.Errorf("%s of a revoked URL: %s", method, response.Status)
+		}
+	}
+	if response, _ := s.do(http.MethodGet, s.sign(blob.SignOptions{Grant: other}), nil); response.StatusCode != http.StatusOK {
+		t.Errorf("another session's URL: %s", response.Status)
+	}
+	s.grants.end(other, store.ErrUnavailable)
+	response, body := s.do(http.MethodGet, s.sign(blob.SignOptions{Grant: other}), nil)
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		t.Errorf("while nobody can tell: %s %s", response.Status, body)
+	}
+	if n := s.service.Downloads(); n != 0 {
+		t.Errorf("%d downloads are counted after the last one", n)
+	}
+}
+
+// TestRevocationCutsADownload revokes in the middle of an endless body.
+func TestRevocationCutsADownload(t *testing.T) {
+	t.Parallel()
+	for _, r := range []store.Revocation{
+		{Kind: store.RevokedUser, OwnerUserID: "user", TargetID: "user"},
+		{Kind: store.RevokedDevice, OwnerUserID: "user", TargetID: "phone"},
+		{Kind: store.RevokedLink, OwnerUserID: "user", TargetID: "link", CameraDeviceID: "camera", ClientDeviceID: "phone"},
+	} {
+		files := &endless{closed: make(chan struct{})}
+		s := server{t: t}
+		s.listen(files)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+"/objects/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := s.http.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, response.Body, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		s.service.Revoked(store.Revocation{Kind: r.Kind, OwnerUserID: "x", TargetID: "x", CameraDeviceID: "x", ClientDeviceID: "phone"})
+		if _, err := io.CopyN(io.Discard, response.Body, 16<<20); err != nil {
+			t.Fatalf("another's %s was revoked: %v", r.Kind, err)
+		}
+		s.service.Revoked(r)
+		// What is under way may still come; the rest of the 8 GiB may not.
+		if n, err := io.Copy(io.Discard, response.Body); err == nil || n > 1<<30 {
+			t.Errorf("the %s was revoked: %d more bytes, %v", r.Kind, n, err)
+		}
+		_ = response.Body.Close()
+		<-files.closed
 	}
 }

@@ -102,8 +102,8 @@ func (o *fakeObjects) Stat(_ context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{Key: key, Size: size, ContentType: "video/x-matroska", ModTime: time.Now()}, o.err
 }
 
-func (o *fakeObjects) SignGet(_ context.Context, key, name string, ttl time.Duration) (string, time.Time, error) {
-	return "/objects/" + key + "?filename=" + name, time.Now().Add(ttl), nil
+func (o *fakeObjects) SignGet(_ context.Context, key string, so SignOptions) (string, time.Time, error) {
+	return "/objects/" + key + "?filename=" + so.Filename + "&by=" + so.Grant, time.Now().Add(so.TTL), nil
 }
 
 func (o *fakeObjects) Delete(_ context.Context, key string) error {

@@ -167,7 +167,7 @@ func TestHTTPDownload(t *testing.T) {
 	if status, code := c.do("client", http.MethodGet, path, &got); status != http.StatusOK {
 		t.Fatalf("%d %s", status, code)
 	}
-	if got.URL != "http://cam.example/objects/"+r.ObjectKey+"?filename=" || got.Size != 1000 ||
+	if !strings.HasPrefix(got.URL, "http://cam.example/objects/"+r.ObjectKey+"?filename=&by=d.") || got.Size != 1000 ||
 		got.ContentType != "video/x-matroska" || got.ExpiresAt.IsZero() {
 		t.Errorf("got %+v", got)
 	}

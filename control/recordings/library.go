@@ -70,7 +70,9 @@ func (s *Service) Download(ctx context.Context, p auth.Principal, id string, kee
 	if keep {
 		filename = "securecam-" + r.StartedAt.UTC().Format("2006-01-02T15-04-05Z") + ".webm"
 	}
-	url, expires, err := s.Objects.SignGet(ctx, r.ObjectKey, filename, s.URLTTL)
+	url, expires, err := s.Objects.SignGet(ctx, r.ObjectKey, SignOptions{
+		TTL: s.URLTTL, Filename: filename, Grant: p.Grant(r.CameraDeviceID).String(),
+	})
 	if err != nil {
 		return Download{}, ErrStorage.With(err)
 	}

@@ -84,9 +84,16 @@ type Objects interface {
 	// SignGet returns a URL that lets anybody read the object until expires. A
 	// URL that begins with a slash is one of this server. An empty filename
 	// shows the object inline, any other offers a download.
-	SignGet(ctx context.Context, key, filename string, ttl time.Duration) (url string, expires time.Time, err error)
+	SignGet(ctx context.Context, key string, o SignOptions) (url string, expires time.Time, err error)
 	// Delete removes the object and what a killed process left of it.
 	Delete(ctx context.Context, key string) error
+}
+
+// SignOptions are what a signed URL says beside its object.
+type SignOptions struct {
+	TTL      time.Duration
+	Filename string
+	Grant    string // by whose right it is given out
 }
 
 // ObjectInfo describes an object.

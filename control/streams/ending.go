@@ -138,27 +138,6 @@ func (s *Service) endMedia(ctx context.Context, id, reason string, by store.Acto
 	return nil
 }
 
-// EndDevice ends every stream and media session of a device, because its
-// tokens were revoked. (Those of a deleted device, and the streams of a revoked
-// link, end in the store with that change: Nudge is enough then.)
-func (s *Service) EndDevice(ctx context.Context, deviceID, reason string) error {
-	streams, err := s.store.OpenStreams(ctx)
-	for _, st := range streams {
-		if st.CameraDeviceID == deviceID || st.RequesterDeviceID == deviceID {
-			_, endErr := s.end(ctx, st, orderly, reason, store.Actor{})
-			err = errors.Join(err, lost(endErr))
-		}
-	}
-	sessions, listErr := s.store.OpenMediaSessions(ctx)
-	err = errors.Join(err, listErr)
-	for _, m := range sessions {
-		if m.CameraDeviceID == deviceID {
-			err = errors.Join(err, lost(s.endMedia(ctx, m.ID, reason, store.Actor{})))
-		}
-	}
-	return err
-}
-
 // lost drops the error of a change that somebody else made first: the store's
 // compare-and-set decides, and what was wanted has happened.
 func lost(err error) error {

@@ -273,7 +273,7 @@ func TestServiceAgainstModel(t *testing.T) {
 			"stopLive": m.stopLive, "sfu": m.sfu, "pass": m.pass, "": m.check,
 		})
 		for _, p := range []auth.Principal{w.camera, w.client, w.second} {
-			if err := w.EndDevice(t.Context(), p.DeviceID, "test_over"); err != nil {
+			if err := w.db.SetDeviceKey(t.Context(), p.UserID, p.DeviceID, newID(), store.Actor{}); err != nil {
 				rt.Fatal(err)
 			}
 		}

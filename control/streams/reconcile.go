@@ -221,10 +221,18 @@ func (s *Service) tellEnded(ctx context.Context, v *view) (err error) {
 
 func (s *Service) tellIfUntold(ctx context.Context, st store.Stream) error {
 	ended, err := s.store.Stream(ctx, st.OwnerUserID, st.ID)
-	if err == nil && (ended.Reason == store.ReasonLinkRevoked || ended.Reason == store.ReasonDeviceDeleted) {
+	if err == nil && endedByStore(ended.Reason) {
 		s.announceEnd(ctx, ended)
 	}
 	return lost(err)
+}
+
+func endedByStore(reason string) bool {
+	switch reason {
+	case store.ReasonLinkRevoked, store.ReasonDeviceDeleted, store.ReasonDeviceRevoked, store.ReasonUserRevoked:
+		return true
+	}
+	return false
 }
 
 // endLost ends media sessions whose camera does not publish, with the streams

@@ -287,27 +287,21 @@ func TestContinuousMediaSession(t *testing.T) {
 	}
 }
 
-func TestEndDevice(t *testing.T) {
+// TestStreamsOfARevokedDevice holds that what the store ended is closed in the
+// SFU, and told to both sides.
+func TestStreamsOfARevokedDevice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first, second := w.streaming(t, w.client), w.streaming(t, w.second)
-	if err := w.EndDevice(t.Context(), w.client.DeviceID, "key_rotated"); err != nil {
+	w.settle(t)
+	w.gateway.take()
+	if err := w.db.SetDeviceKey(t.Context(), w.user.ID, w.client.DeviceID, newID(), store.Actor{}); err != nil {
 		t.Fatal(err)
 	}
-	w.wantStatus(t, first.ID, store.StreamCompleted, "key_rotated")
+	w.settle(t)
+	w.wantStatus(t, first.ID, store.StreamCompleted, store.ReasonDeviceRevoked)
 	w.wantStatus(t, second.ID, store.StreamStreaming, "")
-
-	m := must[store.MediaSession](t)(w.OpenMedia(t.Context(), w.camera))
-	w.media.take()
-	if err := w.EndDevice(t.Context(), w.camera.DeviceID, "device_revoked"); err != nil {
-		t.Fatal(err)
-	}
-	w.wantStatus(t, second.ID, store.StreamCompleted, "device_revoked")
-	want := []string{
-		"close " + m.ID + " " + second.ID + " device_revoked",
-		"end " + m.ID + " device_revoked",
-	}
-	if got := w.media.take(); !reflect.DeepEqual(got, want) {
-		t.Errorf("the SFU heard %v, want %v", got, want)
+	if got := w.gateway.take(); len(got) != 2 || got[0].event != EventEnded {
+		t.Errorf("told %v, want the end to both", got)
 	}
 }

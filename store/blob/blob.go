@@ -107,6 +107,10 @@ type Info struct {
 type SignOptions struct {
 	TTL      time.Duration
 	Filename string // offered as a download under this name; empty shows it inline
+	// Grant says by whose right the URL was given out, so that it can be
+	// revoked: whoever serves it asks whether that still stands. MinIO does
+	// not ask, and ignores it.
+	Grant string
 }
 
 // checkKey refuses keys that could mean anything but one object. The allowed

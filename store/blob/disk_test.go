@@ -84,7 +84,7 @@ func TestDiskVerify(t *testing.T) {
 		return s
 	}
 	s, other := open("0123456789abcdef"), open("0123456789abcdeX")
-	signed, expires, err := s.SignGet(t.Context(), "a/b", blob.SignOptions{TTL: time.Minute, Filename: "x y&z.webm"})
+	signed, expires, err := s.SignGet(t.Context(), "a/b", blob.SignOptions{TTL: time.Minute, Filename: "x y&z.webm", Grant: "d.1.2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,8 +93,9 @@ func TestDiskVerify(t *testing.T) {
 		t.Fatalf("signed %s, %v", signed, err)
 	}
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		if name, err := s.Verify(method, "a/b", u.Query()); err != nil || name != "x y&z.webm" {
-			t.Errorf("Verify(%s) = %q, %v", method, name, err)
+		o, err := s.Verify(method, "a/b", u.Query())
+		if err != nil || o.Filename != "x y&z.webm" || o.Grant != "d.1.2" {
+			t.Errorf("Verify(%s) = %+v, %v", method, o, err)
 		}
 	}
 	if _, err := other.Verify(http.MethodGet, "a/b", u.Query()); !errors.Is(err, blob.ErrSignature) {

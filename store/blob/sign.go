@@ -15,10 +15,12 @@ import (
 const (
 	minSecretLength   = 16
 	maxFilenameLength = 200
+	maxGrantLength    = 300
 	defaultBase       = "/objects/"
 
 	paramExpires   = "expires"
 	paramFilename  = "filename"
+	paramGrant     = "by"
 	paramSignature = "sig"
 )
 
@@ -51,9 +53,10 @@ func (d *Disk) SignGet(_ context.Context, key string, o SignOptions) (string, ti
 }
 
 // Verify checks the query of a URL that SignGet made, for GET and HEAD, and
-// returns the file name that was signed into it. It returns ErrSignature when
-// the URL expired or anything in it was changed.
-func (d *Disk) Verify(method, key string, query url.Values) (filename string, err error) {
+// returns the options that were signed into it, TTL being what is left. It
+// returns ErrSignature when the URL expired or anything in it was changed.
+// Whether the grant still stands is the caller's to ask.
+func (d *Disk) Verify(method, key string, query url.Values) (SignOptions, error) {
 	return d.signer.verify(method, key, query)
 }
 
@@ -80,7 +83,7 @@ func (s *Signed) SignGet(_ context.Context, key string, o SignOptions) (string, 
 }
 
 // Verify is as Disk.Verify.
-func (s *Signed) Verify(method, key string, query url.Values) (filename string, err error) {
+func (s *Signed) Verify(method, key string, query url.Values) (SignOptions, error) {
 	return s.signer.verify(method, key, query)
 }
 
@@ -93,6 +96,9 @@ func (s urlSigner) signGet(key string, o SignOptions) (string, time.Time, error)
 	if o.Filename != "" {
 		query.Set(paramFilename, o.Filename)
 	}
+	if o.Grant != "" {
+		query.Set(paramGrant, o.Grant)
+	}
 	query.Set(paramSignature, base64.RawURLEncoding.EncodeToString(s.mac(http.MethodGet, key, query)))
 	return s.base + key + "?" + query.Encode(), expires, nil
 }
@@ -101,33 +107,34 @@ func checkSign(key string, o SignOptions) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	if o.TTL < time.Second || len(o.Filename) > maxFilenameLength {
-		return errors.New("blob: bad time to live or file name")
+	if o.TTL < time.Second || len(o.Filename) > maxFilenameLength || len(o.Grant) > maxGrantLength {
+		return errors.New("blob: bad time to live, file name or grant")
 	}
 	return nil
 }
 
-func (s urlSigner) verify(method, key string, query url.Values) (filename string, err error) {
+func (s urlSigner) verify(method, key string, query url.Values) (SignOptions, error) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
 	if checkKey(key) != nil {
-		return "", ErrSignature
+		return SignOptions{}, ErrSignature
 	}
 	for _, values := range query {
 		if len(values) != 1 {
-			return "", ErrSignature
+			return SignOptions{}, ErrSignature
 		}
 	}
 	got, err := base64.RawURLEncoding.Strict().DecodeString(query.Get(paramSignature))
 	if err != nil || !hmac.Equal(got, s.mac(method, key, query)) {
-		return "", ErrSignature
+		return SignOptions{}, ErrSignature
 	}
 	expires, err := strconv.ParseInt(query.Get(paramExpires), 10, 64)
-	if err != nil || s.now().Unix() >= expires {
-		return "", ErrSignature
+	left := time.Unix(expires, 0).Sub(s.now())
+	if err != nil || left <= 0 {
+		return SignOptions{}, ErrSignature
 	}
-	return query.Get(paramFilename), nil
+	return SignOptions{TTL: left, Filename: query.Get(paramFilename), Grant: query.Get(paramGrant)}, nil
 }
 
 // mac signs a request. The key has no line end and the encoded query is

@@ -1,0 +1,185 @@
+package revoke_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/securecam/securecam/control/bus"
+	"github.com/securecam/securecam/control/revoke"
+	"github.com/securecam/securecam/store"
+	"github.com/securecam/securecam/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// process is one process's holders of a database and a bus.
+type process struct {
+	*revoke.Service
+	mu   sync.Mutex
+	told []store.Revocation
+	news chan struct{}
+}
+
+func (p *process) hold(r store.Revocation) {
+	p.mu.Lock()
+	p.told = append(p.told, r)
+	p.mu.Unlock()
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+// await waits until the process was told n revocations, and returns them.
+func (p *process) await(t *testing.T, n int) []store.Revocation {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		p.mu.Lock()
+		told := p.told
+		p.mu.Unlock()
+		if len(told) >= n {
+			return told
+		}
+		select {
+		case <-p.news:
+		case <-deadline:
+			t.Fatalf("told %+v, want %d", told, n)
+		}
+	}
+}
+
+func openBus(t *testing.T) *bus.Bus {
+	t.Helper()
+	b, err := bus.Open(t.Context(), bus.Config{StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// run starts a process; interval is how often it looks untold.
+func run(t *testing.T, rows revoke.Store, b revoke.Bus, interval time.Duration) *process {
+	t.Helper()
+	p := &process{news: make(chan struct{}, 1)}
+	p.Service = revoke.New(revoke.Config{Store: rows, Bus: b, Holders: []revoke.Holder{p.hold}, Interval: interval})
+	if err := p.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func TestEveryProcessIsToldOnce(t *testing.T) {
+	t.Parallel()
+	db, b := storetest.SQLite(t), openBus(t)
+	user := storetest.User(t, db)
+	camera := storetest.Camera(t, db, user.ID)
+	by := store.Actor{UserID: user.ID}
+	if err := db.SetDeviceKey(t.Context(), user.ID, camera.ID, storetest.ID(), by); err != nil {
+		t.Fatal(err)
+	}
+	// Only the bus tells them in time.
+	one, two := run(t, db, b, time.Hour), run(t, db, b, time.Hour)
+	for _, p := range []*process{one, two} {
+		if told := p.await(t, 1); told[0].Kind != store.RevokedDevice || told[0].TargetID != camera.ID {
+			t.Errorf("what was revoked before the start is told as %+v", told)
+		}
+	}
+	db.OnRevocation(one.Wake)
+	if err := db.RevokeUser(t.Context(), user.ID, by); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*process{one, two} {
+		if told := p.await(t, 2); len(told) != 2 || told[1].Kind != store.RevokedUser || told[1].TargetID != user.ID {
+			t.Errorf("told %+v", told)
+		}
+	}
+	one.Wake()
+	if err := db.DeleteDevice(t.Context(), user.ID, camera.ID, by); err != nil {
+		t.Fatal(err)
+	}
+	if told := two.await(t, 3); len(told) != 3 || two.Stats().Applied != 3 {
+		t.Errorf("told %+v, something of it twice", told)
+	}
+}
+
+// deafBus loses every message.
+type deafBus struct{ *bus.Bus }
+
+func (deafBus) Publish(context.Context, string, []byte) error { return errors.New("the bus is down") }
+
+func TestLostMessagesCostOnlyTime(t *testing.T) {
+	t.Parallel()
+	db, b := storetest.SQLite(t), openBus(t)
+	user := storetest.User(t, db)
+	here, there := run(t, db, deafBus{b}, time.Hour), run(t, db, deafBus{b}, 20*time.Millisecond)
+	db.OnRevocation(here.Wake)
+	if err := db.RevokeUser(t.Context(), user.ID, store.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	here.await(t, 1)
+	there.await(t, 1)
+}
+
+// flaky is a database that fails a number of times.
+type flaky struct {
+	revoke.Store
+	mu       sync.Mutex
+	failures int
+}
+
+func (f *flaky) fail(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures = n
+}
+
+func (f *flaky) Revocations(ctx context.Context, since time.Time) ([]store.Revocation, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failures > 0 {
+		f.failures--
+		return nil, store.ErrUnavailable
+	}
+	return f.Store.Revocations(ctx, since)
+}
+
+func TestOutageDelaysARevocation(t *testing.T) {
+	t.Parallel()
+	db := storetest.SQLite(t)
+	user := storetest.User(t, db)
+	rows := &flaky{Store: db}
+	p := run(t, rows, openBus(t), time.Hour)
+	db.OnRevocation(p.Wake)
+	rows.fail(2)
+	if err := db.RevokeUser(t.Context(), user.ID, store.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	p.await(t, 1)
+	if n := p.Stats().Failures; n != 2 {
+		t.Errorf("%d failures are counted, want 2", n)
+	}
+	rows.fail(1)
+	if err := revoke.New(revoke.Config{Store: rows}).Load(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a start without the database: %v", err)
+	}
+}
