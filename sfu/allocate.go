@@ -14,6 +14,7 @@ type rung struct {
 	rid               string
 	spatial, temporal uint8
 	width, height     int  // zeros if not known
+	depth             int  // how many spatial layers of the stream are below the highest of the rung
 	rate              int  // bit/s
 	thin              bool // fewer frames a second than the camera sends
 }
@@ -67,7 +68,7 @@ func within(rungs []rung, r rung, wish Preference) bool {
 	if wish.MaxHeight > 0 && min(r.width, r.height) > wish.MaxHeight {
 		return false
 	}
-	if wish.SpatialID >= 0 && int(r.spatial) > wish.SpatialID {
+	if wish.SpatialID >= 0 && r.depth > wish.SpatialID {
 		return false
 	}
 	if wish.RID == "" {
@@ -126,17 +127,22 @@ func (l *layer) rungs(out []rung, temporal int) []rung {
 	f := l.facts.Load()
 	if f == nil {
 		w, h := l.size(0)
-		return append(out, rung{layer: l, rid: l.rid, spatial: maxSpatial - 1, temporal: top(maxTemporal-1, temporal),
+		return append(out, rung{layer: l, rid: l.rid, spatial: everything, temporal: top(everything, temporal),
 			width: w, height: h, rate: guess(w, h)})
 	}
 	t := top(f.highest.temporal, temporal)
+	limit := top(everything, temporal)
 	for lower := range t {
 		w, h := l.size(0)
 		out = append(out, rung{layer: l, rid: l.rid, temporal: lower, width: w, height: h, rate: f.rate(0, lower), thin: true})
 	}
 	for s := range f.highest.spatial + 1 {
 		w, h := l.size(s)
-		out = append(out, rung{layer: l, rid: l.rid, spatial: s, temporal: t, width: w, height: h, rate: f.rate(s, t)})
+		r := rung{layer: l, rid: l.rid, spatial: s, temporal: limit, depth: int(s), width: w, height: h, rate: f.rate(s, t)}
+		if s == f.highest.spatial {
+			r.spatial = everything // also what is yet to come
+		}
+		out = append(out, r)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -42,6 +43,7 @@ type downTrack struct {
 
 	mapper      *rewrite.Mapper
 	lastArrival int64
+	ahead       int64  // how far what goes out is ahead of the camera's clock since a switch, in RTP clock units
 	waited      uint32 // packets passed over while waiting for a keyframe
 	header      rtp.Header
 	resends     resends
@@ -75,20 +77,12 @@ func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding u
 	if l != d.layer && !d.follow(l, p, info) {
 		return skipped
 	}
-	if len(p.Payload) == 0 { // padding that only probed the camera's uplink
-		d.mapper.Drop(source(p, info), false)
-		return skipped
-	}
-	d.lastArrival = p.Arrival
-	out, ok := d.mapper.Map(source(p, info))
+	out, ok := d.place(p, &info)
 	if !ok {
 		return skipped
 	}
-	info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
-	d.header = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
-		SequenceNumber: out.Seq, Timestamp: out.Timestamp, SSRC: d.stream.ssrc,
-	}
+	d.lastArrival = p.Arrival
+	d.head(p, out)
 	if d.pads && padding > 0 {
 		d.header.Padding, d.header.PaddingSize = true, padding
 	}
@@ -98,6 +92,42 @@ func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding u
 	d.packets++
 	d.octets += uint32(len(p.Payload))
 	return forwarded
+}
+
+// place finds the packet's place in what goes out and writes its picture ids. It reports false for a packet that goes
+// out not at all. One that should not, but that was taken for lost before it came, goes out empty: the gap that was left
+// for it would have the viewer ask for it and wait.
+func (d *downTrack) place(p *ring.Packet, info *codec.Info) (rewrite.Packet, bool) {
+	at := d.at(p, info)
+	if len(p.Payload) == 0 || !at.have(info) { // padding that only probed the camera's uplink, or what is not wanted
+		whole := len(p.Payload) > 0 && d.track.codec == codec.VP8
+		if d.mapper.Drop(source(p, *info), whole) {
+			return rewrite.Packet{}, false
+		}
+		p.Payload, p.Marker = p.Payload[:0], false
+		return d.mapper.Map(source(p, *info))
+	}
+	out, ok := d.mapper.Map(source(p, *info))
+	if ok {
+		p.Marker = at.ends(p, info)
+		info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
+	}
+	return out, ok
+}
+
+// head prepares the header of a packet that goes out.
+func (d *downTrack) head(p *ring.Packet, out rewrite.Packet) {
+	d.header = rtp.Header{
+		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
+		SequenceNumber: out.Seq, Timestamp: out.Timestamp, SSRC: d.stream.ssrc,
+	}
+}
+
+// wait counts a packet that had to be passed over for want of a keyframe of l, and asks for one again and again.
+func (d *downTrack) wait(l *layer) {
+	if d.waited++; d.waited%askEvery == 0 {
+		l.keys.request()
+	}
 }
 
 // choose finds out what the viewer is to be sent, and asks for the keyframe that this takes. Runs on the shard.
@@ -149,9 +179,7 @@ func (d *downTrack) requestKeyframe() {
 func (d *downTrack) follow(l *layer, p *ring.Packet, info codec.Info) bool {
 	if !info.Keyframe {
 		if l == d.target {
-			if d.waited++; d.waited%askEvery == 0 {
-				l.keys.request()
-			}
+			d.wait(l)
 		}
 		return false
 	}
@@ -162,12 +190,43 @@ func (d *downTrack) follow(l *layer, p *ring.Packet, info codec.Info) bool {
 	if l != d.target && (d.target == nil || !d.gone() || !worse(l, d.target)) {
 		return false
 	}
-	elapsed := time.Duration(max(p.Arrival-d.lastArrival, 0))
-	d.mapper.Switch(source(p, info), uint32(ticks(elapsed, d.track.spec.clockRate)))
+	d.mapper.Switch(source(p, info), d.elapsed(l, p))
+	if d.layer != nil {
+		d.track.counters.switches.Add(1)
+	}
 	d.layer, d.waited = l, 0
 	d.asked.Store(l)
-	d.cut.begin()
+	d.cut.begin(p.Seq, l == d.target)
 	return true
+}
+
+// elapsed is how many units of the RTP clock the first packet of another layer is after the newest one that went out: by
+// when the camera captured them, where its sender reports tell, or by when they came. Time never goes backwards: what
+// had to be set too late is made up for at the next switch.
+func (d *downTrack) elapsed(l *layer, p *ring.Packet) uint32 {
+	rate := d.track.spec.clockRate
+	passed := ticks(time.Duration(max(p.Arrival-d.lastArrival, 0)), rate)
+	if from, to := d.reports(l); from != nil && to != nil {
+		captured := int64(to.ntp-from.ntp)>>16*int64(rate)>>16 +
+			int64(int32(p.Timestamp-to.rtp)) - int64(int32(d.mapper.Newest()-from.rtp))
+		if off := captured - passed; max(off, -off) < int64(rate) { // else a clock jumped
+			passed = captured
+		}
+	}
+	if passed -= d.ahead; passed < 1 {
+		d.ahead = 1 - passed
+		return 1
+	}
+	d.ahead = 0
+	return uint32(min(passed, math.MaxInt32))
+}
+
+// reports returns the sender reports of what is followed and of l, nil if there are none yet.
+func (d *downTrack) reports(l *layer) (from, to *senderReport) {
+	if d.layer == nil {
+		return nil, nil
+	}
+	return d.layer.report.Load(), l.report.Load()
 }
 
 // worse reports whether a has the smaller picture, or rate, than b.

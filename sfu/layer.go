@@ -123,6 +123,16 @@ func (l *layer) size(spatial uint8) (width, height int) {
 	return int(v >> 16), int(v & 0xffff)
 }
 
+// largest returns the picture of the highest of so many spatial layers that is known.
+func (l *layer) largest(spatial int) (width, height int) {
+	for i := min(spatial, maxSpatial) - 1; i >= 0; i-- {
+		if width, height = l.size(uint8(i)); width > 0 {
+			break
+		}
+	}
+	return width, height
+}
+
 // dispatch offers the packet to every shard that serves the track. It never blocks: a full shard misses the rest of
 // the frame, which its viewers may ask for again.
 func (l *layer) dispatch(slot ring.Slot, info codec.Info) {

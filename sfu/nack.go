@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 
 	"github.com/securecam/securecam/sfu/codec"
 )
@@ -96,16 +95,12 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
 	}
 	p := &s.packet
 	info := codec.Inspect(d.track.codec, p.Payload)
-	out, ok := d.mapper.Map(source(p, info))
-	if !ok || len(p.Payload) == 0 {
+	out, ok := d.place(p, &info)
+	if !ok {
 		return false
 	}
-	info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
 	payload := p.Payload
-	d.header = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
-		SequenceNumber: out.Seq, Timestamp: out.Timestamp, SSRC: d.stream.ssrc,
-	}
+	d.head(p, out)
 	if d.stream.rtxPayloadType != 0 {
 		binary.BigEndian.PutUint16(s.buf[:rtxHeader], out.Seq)
 		payload = s.buf[:rtxHeader+len(payload)]

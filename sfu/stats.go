@@ -1,12 +1,17 @@
 package sfu
 
-import "sync/atomic"
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+)
 
 // counters are the live form of Counters: written by the hot path, read by anybody.
 type counters struct {
 	packetsIn, bytesIn, keyframes             atomic.Uint64 // written by the socket's reader
 	packetsOut, bytesOut, retransmitted       atomic.Uint64 // written by shards
 	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
+	switches                                  atomic.Uint64
 }
 
 func (c *counters) load() Counters {
@@ -14,7 +19,7 @@ func (c *counters) load() Counters {
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), Keyframes: c.keyframes.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), Retransmitted: c.retransmitted.Load(),
 		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
-		KeyframeRequests: c.keyframeAsks.Load(),
+		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(),
 	}
 }
 
@@ -30,6 +35,7 @@ func (c Counters) add(d Counters) Counters {
 	c.WriteErrors += d.WriteErrors
 	c.Dropped += d.Dropped
 	c.KeyframeRequests += d.KeyframeRequests
+	c.Switches += d.Switches
 	return c
 }
 
@@ -54,9 +60,28 @@ func (s *SFU) Status(mediaSession string) (Status, bool) {
 	for _, t := range m.tracks {
 		if t != nil {
 			st.Tracks = append(st.Tracks, t.info)
+			st.Layers = t.describe(st.Layers)
 		}
 	}
 	return st, true
+}
+
+// describe appends the track's layers, the least first.
+func (t *upTrack) describe(to []LayerInfo) []LayerInfo {
+	from := len(to)
+	for _, l := range *t.layers.Load() {
+		i := LayerInfo{Track: t.info.ID, RID: l.rid, Active: !l.silent.Load(), SpatialLayers: 1, TemporalLayers: 1}
+		if f := l.facts.Load(); f != nil {
+			i.SpatialLayers, i.TemporalLayers = int(f.highest.spatial)+1, int(f.highest.temporal)+1
+			i.Bitrate, i.FPS = f.rate(f.highest.spatial, f.highest.temporal), f.fps
+		}
+		i.Width, i.Height = l.largest(i.SpatialLayers)
+		to = append(to, i)
+	}
+	slices.SortStableFunc(to[from:], func(a, b LayerInfo) int {
+		return cmp.Or(a.Width*a.Height-b.Width*b.Height, a.Bitrate-b.Bitrate)
+	})
+	return to
 }
 
 // MediaSessions returns the ids of all media sessions that have not ended, in no order.

@@ -74,7 +74,20 @@ type Status struct {
 	// Viewers counts the WHEP sessions of each stream session.
 	Viewers map[string]int
 	Tracks  []TrackInfo
+	Layers  []LayerInfo // of what the publisher sends, the least first
 	Counters
+}
+
+// LayerInfo describes a layer of an up track, measured over the last second.
+type LayerInfo struct {
+	Track         string // TrackInfo.ID
+	RID           string // "" where there is but one layer
+	Active        bool   // packets come
+	Width, Height int    // 0 if not known
+	Bitrate       int    // bit/s, with headers
+	FPS           float64
+	// SpatialLayers and TemporalLayers are how many the stream holds, at least 1.
+	SpatialLayers, TemporalLayers int
 }
 
 // Counters count since the media session was opened.
@@ -87,6 +100,7 @@ type Counters struct {
 	Retransmitted        uint64 // packets answered to NACKs
 	Dropped              uint64 // packets not offered to a full shard
 	WriteErrors          uint64 // packets a Sink refused
+	Switches             uint64 // of viewers and taps from one layer to another
 }
 
 // Stats is the node at one moment.

@@ -45,9 +45,10 @@ type Info struct {
 	Spatial, Temporal uint8
 	// End says that the packet is the last one of its spatial layer's frame. VP8 and H.264 have only the marker for it.
 	End bool
-	// Sync says that from this frame on its temporal layer can be decoded by whoever had those below it.
-	Sync    bool
-	Picture Picture
+	// Sync says that from this frame on its temporal layer can be decoded by whoever had those below it; Up says so of
+	// all layers above it.
+	Sync, Up bool
+	Picture  Picture
 }
 
 // Picture is the part of a payload descriptor that must be rewritten when packets of two sources become one stream. An offset of 0 means that the field is absent: the first byte of a descriptor is never either field.

@@ -67,7 +67,9 @@ func (d *vp9) readLayers(b []byte, at int) int {
 	if at >= len(b) {
 		return 0
 	}
-	d.info.Temporal, d.info.Sync, d.info.Spatial = b[at]>>5, b[at]&0x10 != 0, b[at]>>1&0x07
+	// The bit says that layers above can be joined; encoders also set it where its own can.
+	up := b[at]&0x10 != 0
+	d.info.Temporal, d.info.Sync, d.info.Up, d.info.Spatial = b[at]>>5, up, up, b[at]>>1&0x07
 	at++
 	if b[0]&vp9Flexible != 0 {
 		return at

@@ -69,6 +69,9 @@ func (m *Mapper) Switch(first Packet, elapsed uint32) {
 	m.tl0Delta = m.last.TL0 + 1 - first.TL0
 }
 
+// Newer reports whether seq comes after everything of the source that was mapped or left out.
+func (m *Mapper) Newer(seq uint16) bool { return int16(seq-m.newest) > 0 }
+
 // Map returns the outgoing numbers of a source packet. It reports false for what came before the source began, was
 // left out, or is too old.
 func (m *Mapper) Map(p Packet) (Packet, bool) {
@@ -164,6 +167,9 @@ func (m *Mapper) Source(out uint16) (uint16, bool) {
 	}
 	return 0, false
 }
+
+// Newest returns the source timestamp of the newest packet that was mapped.
+func (m *Mapper) Newest() uint32 { return m.last.Timestamp - m.timestampDelta }
 
 // Timestamp returns the outgoing timestamp of a source timestamp, for sender reports.
 func (m *Mapper) Timestamp(source uint32) uint32 {
