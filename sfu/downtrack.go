@@ -105,7 +105,7 @@ func (d *downTrack) place(p *ring.Packet, info *codec.Info) (rewrite.Packet, boo
 			return rewrite.Packet{}, false
 		}
 		p.Payload, p.Marker = p.Payload[:0], false
-		return d.mapper.Map(source(p, *info))
+		return d.mapper.Fill(source(p, *info))
 	}
 	out, ok := d.mapper.Map(source(p, *info))
 	if ok {

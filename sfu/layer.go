@@ -172,7 +172,7 @@ const (
 // facts is what was measured of a layer over the last second.
 type facts struct {
 	rates   [maxSpatial][maxTemporal]int // bit/s that each layer within the stream adds
-	highest struct{ spatial, temporal uint8 }
+	highest sublayers
 	fps     float64
 }
 

@@ -109,6 +109,15 @@ func (m *Mapper) Map(p Packet) (Packet, bool) {
 	return Packet{}, false
 }
 
+// Fill is Map for an empty packet that stands in for one which should have been left out, but whose number was passed
+// over: it belongs to no picture.
+func (m *Mapper) Fill(p Packet) (Packet, bool) {
+	picture, tl0 := m.last.PictureID, m.last.TL0
+	out, ok := m.Map(p)
+	m.last.PictureID, m.last.TL0 = picture, tl0
+	return out, ok
+}
+
 // keep remembers the newest outgoing packet.
 func (m *Mapper) keep(out Packet) {
 	if m.mapped && int32(out.Timestamp-m.last.Timestamp) < 0 { // frames may be sent in another order than shown
