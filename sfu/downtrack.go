@@ -33,8 +33,11 @@ type downTrack struct {
 	pads   bool    // the sink adds padding
 	egress *egress // for reports; nil for a tap
 
-	waiting int  // NACKs in shard.missing; guarded by shard.mu
-	removed bool // from its shard; NACKs may still wait
+	shard   *shard      // that it belongs to; set when it gets there
+	instant bool        // begins with a cached keyframe, in collapsed time
+	waiting int         // NACKs in shard.missing; guarded by shard.mu
+	pleads  atomic.Bool // a request for a keyframe is under way to the shard
+	removed bool        // from its shard; NACKs may still wait
 
 	layer  *layer                // followed now; nil until a first keyframe, and while paused
 	target *layer                // to be followed from its next keyframe on; nil while paused
@@ -42,6 +45,7 @@ type downTrack struct {
 	cut    cut                   // of what is followed
 
 	mapper      *rewrite.Mapper
+	replay      replay
 	lastArrival int64
 	ahead       int64  // how far what goes out is ahead of the camera's clock since a switch, in RTP clock units
 	waited      uint32 // packets passed over while waiting for a keyframe
@@ -74,9 +78,14 @@ const (
 // forward sends a packet of l on, or not: nothing goes out before a keyframe, nor of a layer that is not followed. It
 // changes the payload's picture ids. padding is how many bytes a sink may add that can.
 func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding uint8) outcome {
-	if l != d.layer && !d.follow(l, p, info) {
+	if l != d.layer && !d.follow(l, p, info) || !d.replay.passes(l, p.Seq) {
 		return skipped
 	}
+	return d.emit(p, info, padding)
+}
+
+// emit sends a packet of the layer that is followed.
+func (d *downTrack) emit(p *ring.Packet, info codec.Info, padding uint8) outcome {
 	out, ok := d.place(p, &info)
 	if !ok {
 		return skipped
@@ -91,6 +100,9 @@ func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding u
 	}
 	d.packets++
 	d.octets += uint32(len(p.Payload))
+	if d.packets == 1 { // lip sync need not wait for the shard's tick
+		d.sendReport(time.Now())
+	}
 	return forwarded
 }
 
@@ -119,7 +131,7 @@ func (d *downTrack) place(p *ring.Packet, info *codec.Info) (rewrite.Packet, boo
 func (d *downTrack) head(p *ring.Packet, out rewrite.Packet) {
 	d.header = rtp.Header{
 		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
-		SequenceNumber: out.Seq, Timestamp: out.Timestamp, SSRC: d.stream.ssrc,
+		SequenceNumber: out.Seq, Timestamp: out.Timestamp + d.replay.shift(p.Timestamp), SSRC: d.stream.ssrc,
 	}
 }
 
@@ -154,6 +166,9 @@ func (d *downTrack) aim(r rung) {
 	higher := d.cut.aim(r.spatial, r.temporal)
 	if d.layer == nil || d.gone() {
 		d.asked.Store(d.target)
+		if r.layer != d.layer && d.catchUp(r.layer, groupBytes) {
+			return
+		}
 	}
 	if r.layer != d.layer && !again || r.layer == d.layer && higher {
 		r.layer.keys.request()
@@ -187,35 +202,45 @@ func (d *downTrack) follow(l *layer, p *ring.Packet, info codec.Info) bool {
 		return false
 	}
 	d.choose() // a keyframe is when a layer becomes known, or comes back
+	if l == d.layer {
+		return true // begun with just now
+	}
 	if l != d.target && (d.target == nil || !d.gone() || !worse(l, d.target)) {
 		return false
 	}
-	d.mapper.Switch(source(p, info), d.elapsed(l, p))
-	if d.layer != nil {
+	d.begin(l, source(p, info), p.Arrival)
+	return true
+}
+
+// begin goes over to l, which goes on with the packet first.
+func (d *downTrack) begin(l *layer, first rewrite.Packet, arrival int64) {
+	d.mapper.Switch(first, d.elapsed(l, first.Timestamp, arrival))
+	if d.layer != nil && d.layer != l {
 		d.track.counters.switches.Add(1)
 	}
+	d.replay = replay{plea: d.replay.plea}
 	d.layer, d.waited = l, 0
 	d.asked.Store(l)
-	d.cut.begin(p.Seq, l == d.target)
-	return true
+	d.cut.begin(first.Seq, l == d.target)
 }
 
 // elapsed is how many units of the RTP clock the first packet of another layer is after the newest one that went out: by
 // when the camera captured them, where its sender reports tell, or by when they came. Time never goes backwards: what
 // had to be set too late is made up for at the next switch.
-func (d *downTrack) elapsed(l *layer, p *ring.Packet) uint32 {
+func (d *downTrack) elapsed(l *layer, timestamp uint32, arrival int64) uint32 {
 	rate := d.track.spec.clockRate
-	passed := ticks(time.Duration(max(p.Arrival-d.lastArrival, 0)), rate)
+	passed := ticks(time.Duration(max(arrival-d.lastArrival, 0)), rate)
 	if from, to := d.reports(l); from != nil && to != nil {
 		captured := int64(to.ntp-from.ntp)>>16*int64(rate)>>16 +
-			int64(int32(p.Timestamp-to.rtp)) - int64(int32(d.mapper.Newest()-from.rtp))
+			int64(int32(timestamp-to.rtp)) - int64(int32(d.mapper.Newest()-from.rtp))
 		if off := captured - passed; max(off, -off) < int64(rate) { // else a clock jumped
 			passed = captured
 		}
 	}
-	if passed -= d.ahead; passed < 1 {
-		d.ahead = 1 - passed
-		return 1
+	least := int64(d.replay.shift(d.mapper.Newest())) + 1 // a replay that ends here may have been ahead of its time
+	if passed -= d.ahead; passed < least {
+		d.ahead = least - passed
+		return uint32(least)
 	}
 	d.ahead = 0
 	return uint32(min(passed, math.MaxInt32))

@@ -128,7 +128,8 @@ func (sess *session) fromViewer(b []byte, now int64) bool {
 	for r.Next() {
 		switch e := &r.Event; e.Kind { //nolint:exhaustive // nothing else is answered
 		case feedback.PLI, feedback.FIR:
-			if d := sess.downOf(e.Media); d != nil {
+			if d := sess.downOf(e.Media); d != nil && !d.pleads.Swap(true) && !sh.ask(missing{down: d, keyframe: true}) {
+				d.pleads.Store(false)
 				d.requestKeyframe()
 			}
 		case feedback.NACK:

@@ -26,6 +26,7 @@ type layer struct {
 	ring   *ring.Ring
 	keys   *keyframes
 	report atomic.Pointer[senderReport]
+	group  group         // the last keyframe and what followed
 	done   chan struct{} // closed when another stream took its room
 
 	silent atomic.Bool // nothing comes of it while other layers go on
@@ -93,8 +94,12 @@ func (l *layer) noteKeyframe(info *codec.Info) {
 	l.noteSize()
 	if l.keyframe && l.keyframeTime == l.packet.Timestamp {
 		info.Keyframe = info.Parameters || l.track.codec != codec.H264
+		if first, _, _ := l.group.first(); info.Keyframe && int16(l.packet.Seq-first) < 0 { // they came in another order
+			l.group.begin(l.packet.Seq, l.packet.Arrival)
+		}
 		return
 	}
+	l.group.begin(l.packet.Seq, l.packet.Arrival)
 	l.keyframe, l.keyframeTime = true, l.packet.Timestamp
 	l.track.counters.keyframes.Add(1)
 	l.reception.keyframeAt(l.packet.Seq)

@@ -44,11 +44,12 @@ func (r *resends) allow(seq uint16, now time.Duration) bool {
 	return true
 }
 
-// missing is what a viewer asks for again: RFC 4585, section 6.2.1.
+// missing is what a viewer asks for again (RFC 4585, section 6.2.1), or a keyframe.
 type missing struct {
 	down     *downTrack
 	pid, blp uint16
 	at       time.Duration // on the clock of packet arrivals
+	keyframe bool
 }
 
 // ask has the shard answer a NACK. It never blocks, and reports false when too many wait already.

@@ -56,9 +56,11 @@ type shard struct {
 	burst     burst
 	pace      pace
 	conn      *udp.Conn
-	batch     *udp.Batch  // made with the first viewer
-	answering []missing   // taken from missing
-	packet    ring.Packet // a retransmission
+	batch     *udp.Batch // made with the first viewer
+	answering []missing  // taken from missing
+	replaying []*downTrack
+	pacer     *time.Ticker // while there are any
+	packet    ring.Packet  // a retransmission
 	buf       [rtxHeader + ring.MaxPayload]byte
 }
 
@@ -92,6 +94,9 @@ func (s *shard) run() {
 			for _, d := range s.downs {
 				d.sendReport(now)
 			}
+			s.flush()
+		case <-s.pacing():
+			s.catchUp()
 			s.flush()
 		case <-s.stop:
 			for s.drains && len(s.queue) > 0 {
@@ -225,17 +230,25 @@ func (s *shard) act() {
 		f()
 	}
 	for _, m := range s.answering {
+		if m.keyframe {
+			m.down.pleads.Store(false)
+			m.down.plead()
+			continue
+		}
 		s.retransmit(m)
 	}
 }
 
 // add takes a down track over. Runs on the shard.
 func (s *shard) add(f *fan, d *downTrack) {
+	d.shard = s
 	f.downs = append(f.downs, d)
 	s.downs = append(s.downs, d)
 	d.seat.downs = append(d.seat.downs, d)
 	d.choose()
-	d.requestKeyframe()
+	if d.layer == nil {
+		d.requestKeyframe()
+	}
 }
 
 // remove lets go of a down track. Runs on the shard.

@@ -12,6 +12,7 @@ type counters struct {
 	packetsOut, bytesOut, retransmitted       atomic.Uint64 // written by shards
 	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
 	switches                                  atomic.Uint64
+	cachedStarts, replayed                    atomic.Uint64 // written by shards
 }
 
 func (c *counters) load() Counters {
@@ -20,6 +21,7 @@ func (c *counters) load() Counters {
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), Retransmitted: c.retransmitted.Load(),
 		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
 		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(),
+		CachedStarts: c.cachedStarts.Load(), Replayed: c.replayed.Load(),
 	}
 }
 
@@ -36,6 +38,8 @@ func (c Counters) add(d Counters) Counters {
 	c.Dropped += d.Dropped
 	c.KeyframeRequests += d.KeyframeRequests
 	c.Switches += d.Switches
+	c.CachedStarts += d.CachedStarts
+	c.Replayed += d.Replayed
 	return c
 }
 

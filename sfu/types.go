@@ -96,6 +96,8 @@ type Counters struct {
 	PacketsOut, BytesOut uint64 // to viewers and taps
 	Keyframes            uint64 // received
 	KeyframeRequests     uint64 // PLIs sent to the camera
+	CachedStarts         uint64 // viewers that began, or began again, with a keyframe that was there
+	Replayed             uint64 // packets they were sent to catch up
 	NACKs                uint64 // packets viewers asked for again
 	Retransmitted        uint64 // packets answered to NACKs
 	Dropped              uint64 // packets not offered to a full shard

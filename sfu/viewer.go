@@ -253,7 +253,7 @@ func (s *SFU) startViewer(sess *session) {
 	for _, t := range sess.tracks {
 		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc}
 		d := newDownTrack(t.track, t.st, t.sink, sess.seat)
-		d.egress, d.pads = sess.egress, t.st.rtxPayloadType != 0
+		d.egress, d.pads, d.instant = sess.egress, t.st.rtxPayloadType != 0, true
 		t.down = d
 		t.fan = s.attach(d, sh, func(f *fan) { sh.add(f, d) })
 	}

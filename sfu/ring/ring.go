@@ -187,17 +187,18 @@ func (r *Ring) Find(seq uint16, p *Packet, buf []byte) bool {
 	return true
 }
 
-// Newest returns the sequence number and timestamp of the newest packet. It reports false before the first.
-func (r *Ring) Newest() (seq uint16, timestamp uint32, ok bool) {
+// Newest returns the sequence number and arrival of the newest packet. It reports false before the first.
+func (r *Ring) Newest() (seq uint16, arrival int64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.newest, r.entries[r.newest&r.mask].packet.Timestamp, r.started
+	return r.newest, r.entries[r.newest&r.mask].packet.Arrival, r.started
 }
 
 // Span is what came from one packet to the newest.
 type Span struct {
 	Newest    uint16
 	Timestamp uint32 // of the newest
+	Arrival   int64  // of the newest
 	Packets   int    // sequence numbers, missing ones included
 	Bytes     int    // payload bytes, what came late from before the first included
 	// Hole is when the oldest missing packet was passed over: the arrival of the one behind it. It is 0 if none is
@@ -213,8 +214,9 @@ func (r *Ring) Span(first uint16) (Span, bool) {
 	if e == nil || int16(r.newest-first) < 0 {
 		return Span{}, false
 	}
+	newest := &r.entries[r.newest&r.mask].packet
 	s := Span{
-		Newest: r.newest, Timestamp: r.entries[r.newest&r.mask].packet.Timestamp,
+		Newest: r.newest, Timestamp: newest.Timestamp, Arrival: newest.Arrival,
 		Packets: int(r.newest-first) + 1, Bytes: int(r.total - e.total),
 	}
 	missing := false
