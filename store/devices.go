@@ -231,6 +231,9 @@ func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) err
 		if err := failPending(ctx, tx, ReasonDeviceDeleted, at, eitherSide, id); err != nil {
 			return err
 		}
+		if _, err := change(ctx, tx, `DELETE FROM push_subscriptions WHERE device_id = $1`, id); err != nil {
+			return err
+		}
 		const unlink = `DELETE FROM device_links WHERE camera_device_id = $1 OR client_device_id = $1`
 		if _, err := change(ctx, tx, unlink, id); err != nil {
 			return err

@@ -29,18 +29,50 @@ func TestOwnership(t *testing.T) {
 		}
 		wantErr(t, db.CreateSession(ctx, session, w.by), nil)
 
+		event := w.start(t)
+		push, hook := w.push(t), w.webhook()
+		wantErr(t, db.CreateWebhook(ctx, hook, 9, w.by), nil)
+		wantErr(t, db.QueueMessage(ctx, w.user.ID, message("x"), storetest.Now()), nil)
+		log, err := db.Deliveries(ctx, w.user.ID, store.DeliveryFilter{}, store.Page{})
+		wantErr(t, err, nil)
+		at, note := storetest.Now(), event.Notifications[0].ID
+		sub := store.PushSubscription{DeviceID: w.client.ID, UserID: w.user.ID, Endpoint: "https://push.example/" + w.user.ID, CreatedAt: at}
+		wantErr(t, db.SetPushSubscription(ctx, sub, w.by), nil)
+		stolen, foreignEvent := sub, w.event()
+		stolen.UserID, foreignEvent.UserID = me, me
+
 		for name, err := range map[string]error{
-			"DeleteSession":   db.DeleteSession(ctx, me, session.ID, by),
-			"Device":          second(db.Device(ctx, me, w.camera.ID)),
-			"UpdateDevice":    second(db.UpdateDevice(ctx, me, w.camera.ID, store.DeviceChange{}, by)),
-			"SetDeviceKey":    db.SetDeviceKey(ctx, me, w.camera.ID, "key", by),
-			"DeleteDevice":    db.DeleteDevice(ctx, me, w.camera.ID, by),
-			"RevokeLink":      db.RevokeLink(ctx, me, link.ID, by),
-			"Command":         second(db.Command(ctx, me, cmd.ID)),
-			"Stream":          second(db.Stream(ctx, me, s.ID)),
-			"EndStream":       endError(db.EndStream(ctx, me, s.ID, store.StreamFailed, "", storetest.Now(), by)),
-			"Recording":       second(db.Recording(ctx, me, r.ID)),
-			"DeleteRecording": second(db.DeleteRecording(ctx, me, r.ID, by)),
+			"StartEvent":             second(db.StartEvent(ctx, foreignEvent, message("x"), at, by)),
+			"EndEvent":               second(db.EndEvent(ctx, foreign.camera.ID, event.Event.ID, at, ended, by)),
+			"Event":                  second(db.Event(ctx, me, event.Event.ID)),
+			"SetEventThumbnail":      second(db.SetEventThumbnail(ctx, foreign.camera.ID, event.Event.ID, "k", by)),
+			"DeleteEvent":            second(db.DeleteEvent(ctx, me, event.Event.ID, by)),
+			"Notification":           second(db.Notification(ctx, me, "", note)),
+			"AdvanceNotification":    second(db.AdvanceNotification(ctx, me, "", note, store.NotificationRead, at, by)),
+			"DeleteNotification":     db.DeleteNotification(ctx, me, "", note, by),
+			"QueuePush":              second(db.QueuePush(ctx, store.Push{OwnerUserID: me, RecipientDeviceID: w.client.ID, CreatedAt: at}, "", by)),
+			"Push":                   second(db.Push(ctx, me, "", push.ID)),
+			"RetryPush":              second(db.RetryPush(ctx, me, "", push.ID, at, by)),
+			"DeletePush":             db.DeletePush(ctx, me, "", push.ID, by),
+			"SetPushSubscription":    db.SetPushSubscription(ctx, stolen, by),
+			"PushSubscription":       second(db.PushSubscription(ctx, me, w.client.ID)),
+			"DeletePushSubscription": db.DeletePushSubscription(ctx, me, w.client.ID, by),
+			"Webhook":                second(db.Webhook(ctx, me, hook.ID)),
+			"UpdateWebhook":          second(db.UpdateWebhook(ctx, me, hook.ID, store.WebhookChange{}, at, by)),
+			"DeleteWebhook":          db.DeleteWebhook(ctx, me, hook.ID, by),
+			"QueueDelivery":          db.QueueDelivery(ctx, store.Delivery{ID: storetest.ID(), UserID: me, WebhookID: hook.ID, CreatedAt: at}, by),
+			"Delivery":               second(db.Delivery(ctx, me, log[0].ID)),
+			"DeleteSession":          db.DeleteSession(ctx, me, session.ID, by),
+			"Device":                 second(db.Device(ctx, me, w.camera.ID)),
+			"UpdateDevice":           second(db.UpdateDevice(ctx, me, w.camera.ID, store.DeviceChange{}, by)),
+			"SetDeviceKey":           db.SetDeviceKey(ctx, me, w.camera.ID, "key", by),
+			"DeleteDevice":           db.DeleteDevice(ctx, me, w.camera.ID, by),
+			"RevokeLink":             db.RevokeLink(ctx, me, link.ID, by),
+			"Command":                second(db.Command(ctx, me, cmd.ID)),
+			"Stream":                 second(db.Stream(ctx, me, s.ID)),
+			"EndStream":              endError(db.EndStream(ctx, me, s.ID, store.StreamFailed, "", storetest.Now(), by)),
+			"Recording":              second(db.Recording(ctx, me, r.ID)),
+			"DeleteRecording":        second(db.DeleteRecording(ctx, me, r.ID, by)),
 		} {
 			t.Log(name)
 			wantErr(t, err, store.ErrNotFound)

@@ -1,0 +1,15 @@
+DROP INDEX recordings_awaiting;
+DROP INDEX videos_event;
+DROP INDEX videos_expiring;
+ALTER TABLE videos DROP COLUMN name;
+DROP TABLE webhook_deliveries;
+DROP TABLE webhooks;
+DROP TABLE push_subscriptions;
+DROP INDEX push_notifications_recipient;
+DROP INDEX push_notifications_event;
+ALTER TABLE push_notifications DROP COLUMN leased;
+ALTER TABLE push_notifications DROP COLUMN event_id;
+DROP INDEX notifications_recipient;
+ALTER TABLE events DROP COLUMN thumbnail_key;
+DROP INDEX events_stale;
+DROP INDEX events_active;
