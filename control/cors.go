@@ -14,7 +14,7 @@ import (
 const (
 	preflightAge = 7200 // seconds, what Chromium allows at most
 
-	openMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+	openMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 	openHeaders = "Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range"
 	// What a WHIP or WHEP client reads: RFC 9725, section 4.
 	openExposed = "Location, Link, ETag, Retry-After, Accept-Patch, Accept-Post, WWW-Authenticate, Content-Range, X-Request-Id"
@@ -49,7 +49,7 @@ func newCORS(trusted []string) ([]fiber.Handler, error) {
 	return append(handlers, cors.New(cors.Config{
 		Next:             isOpen,
 		AllowOrigins:     strings.Join(origins, ","),
-		AllowMethods:     "GET,HEAD,POST,PATCH,DELETE",
+		AllowMethods:     "GET,HEAD,POST,PUT,PATCH,DELETE",
 		AllowHeaders:     "Authorization,Content-Type,X-Request-Id",
 		ExposeHeaders:    "Retry-After, WWW-Authenticate, X-Request-Id",
 		AllowCredentials: true,

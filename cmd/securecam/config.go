@@ -82,6 +82,12 @@ type Config struct {
 	PublisherTimeoutSeconds     int `group:"Media" env:"PUBLISHER_TIMEOUT_SECONDS" default:"30"`
 	ViewerTimeoutSeconds        int `group:"Media" env:"VIEWER_TIMEOUT_SECONDS" default:"60"`
 
+	PushWorkerIntervalMS int      `group:"Notifications" env:"PUSH_WORKER_INTERVAL_MS" name:"push-worker-interval-ms" default:"10000"`
+	PushMaxAttempts      int      `group:"Notifications" env:"PUSH_MAX_ATTEMPTS" default:"8"`
+	PushSubject          string   `group:"Notifications" env:"PUSH_SUBJECT"`
+	OutgoingNetworks     []string `group:"Notifications" env:"OUTGOING_NETWORKS"`
+	EventStaleSeconds    int      `group:"Notifications" env:"EVENT_STALE_SECONDS" default:"300"`
+
 	TURNPort         int      `group:"TURN" env:"TURN_PORT" name:"turn-port" default:"3478"`
 	TURNRelayPortMin uint16   `group:"TURN" env:"TURN_RELAY_PORT_MIN" name:"turn-relay-port-min" default:"49160"`
 	TURNRelayPortMax uint16   `group:"TURN" env:"TURN_RELAY_PORT_MAX" name:"turn-relay-port-max" default:"49359"`
@@ -179,10 +185,14 @@ func (c *Config) Validate() error {
 		{"STREAM_REQUEST_TIMEOUT_SECONDS", 1, 3600, c.StreamRequestTimeoutSeconds},
 		{"PUBLISHER_TIMEOUT_SECONDS", 1, 3600, c.PublisherTimeoutSeconds},
 		{"VIEWER_TIMEOUT_SECONDS", 1, 3600, c.ViewerTimeoutSeconds},
+		{"EVENT_STALE_SECONDS", 10, 86400, c.EventStaleSeconds},
 	} {
 		if n.got < n.min || n.got > n.max {
 			return fmt.Errorf("%s is %d: use %d to %d seconds", n.name, n.got, n.min, n.max)
 		}
+	}
+	if err := c.validateNotifications(); err != nil {
+		return err
 	}
 	if c.BurstWindowMS < 0 || c.BurstWindowMS > 100 {
 		return fmt.Errorf("BURST_WINDOW_MS is %d: use 0 to 100 milliseconds", c.BurstWindowMS)
@@ -272,15 +282,20 @@ func (c *Config) publicIPs() ([]netip.Addr, error) {
 }
 
 func (c *Config) trustedProxies() ([]netip.Prefix, error) {
-	prefixes := make([]netip.Prefix, 0, len(c.TrustedProxies))
-	for _, s := range c.TrustedProxies {
+	return networks("TRUSTED_PROXIES", c.TrustedProxies)
+}
+
+// networks reads addresses and networks.
+func networks(setting string, list []string) ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(list))
+	for _, s := range list {
 		s = strings.TrimSpace(s)
 		p, err := netip.ParsePrefix(s)
 		if ip, ipErr := netip.ParseAddr(s); ipErr == nil {
 			p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("TRUSTED_PROXIES has %q: use addresses or networks such as 10.0.0.0/8", s)
+			return nil, fmt.Errorf("%s has %q: use addresses or networks such as 10.0.0.0/8", setting, s)
 		}
 		prefixes = append(prefixes, p)
 	}

@@ -238,9 +238,18 @@ func (a *app) openControl(
 		return nil, err
 	}
 	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Bus: s.bus, Logger: a.log})
+	notify, err := a.openNotifier(c, keys, s)
+	if err != nil {
+		return nil, err
+	}
+	eventService, err := c.openEvents(s, gate, notify, a.log)
+	if err != nil {
+		return nil, err
+	}
 	commandService := commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log})
 	streamService := streams.New(streams.Config{
 		Store: s.db, Gateway: gate, Commands: commandService, Media: streamMedia{p.sfu}, NodeID: keys.nodeID, Logger: a.log,
+		Notifier:         notify,
 		AcceptTimeout:    seconds(c.StreamRequestTimeoutSeconds),
 		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),
 		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
@@ -261,7 +270,7 @@ func (a *app) openControl(
 
 	features := []control.Feature{
 		accounts, gate, deviceService, linkService, commandService,
-		streamService, mediaService, recordingService,
+		streamService, mediaService, recordingService, eventService, notify.push, notify.webhooks,
 		ops.New(ops.Config{Checks: []ops.Check{
 			{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},
 		}, Logger: a.log}),
@@ -291,6 +300,9 @@ func (a *app) openControl(
 	a.run("revocations", revocations.Run)
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
+	a.run("events", eventService.Run)
+	a.run("push", notify.push.Run)
+	a.run("webhooks", notify.webhooks.Run)
 	a.run("losses", func(ctx context.Context) error { return reportLosses(ctx, a.log, losses(p, s, gate)) })
 	a.stopControl(server, gate, recordingService)
 	if err := recordingService.Recover(ctx); err != nil {

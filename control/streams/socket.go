@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -24,14 +25,39 @@ type Gateway interface {
 	Send(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
 }
 
+// Notifier tells those whom the gateway does not reach. Whatever is queued
+// with the same key is sent once: several processes may tell of one end.
+type Notifier interface {
+	// Push queues an event for a device that is not connected.
+	Push(ctx context.Context, userID, deviceID, event, key string, data any) error
+	// Webhook queues an event for the user's webhooks.
+	Webhook(ctx context.Context, userID, event, key string, data any) error
+}
+
 func (s *Service) announce(ctx context.Context, event string, st store.Stream, devices ...string) {
 	for _, id := range devices {
-		sendCtx, cancel := context.WithTimeout(ctx, announceTimeout)
-		_, err := s.gateway.Send(sendCtx, id, event, toStream(st))
-		cancel()
-		if err != nil {
-			s.log.WarnContext(ctx, "stream event not sent", slog.String("stream", st.ID),
-				slog.String("device", id), slog.String("event", event), slog.Any("err", err))
-		}
+		s.tell(ctx, event, st, id)
+	}
+	if s.cfg.Notifier == nil {
+		return
+	}
+	if err := s.cfg.Notifier.Webhook(ctx, st.OwnerUserID, event, st.ID+" "+event, toStream(st)); err != nil {
+		s.log.WarnContext(ctx, "stream event not sent to webhooks", slog.String("stream", st.ID),
+			slog.String("event", event), slog.Any("err", err))
+	}
+}
+
+// tell sends an event to a device, by push when it is not connected. A start
+// is no reason to wake a device: whoever waited for it is there.
+func (s *Service) tell(ctx context.Context, event string, st store.Stream, device string) {
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	delivered, err := s.gateway.Send(ctx, device, event, toStream(st))
+	if !delivered && event != EventStarted && s.cfg.Notifier != nil {
+		err = errors.Join(err, s.cfg.Notifier.Push(ctx, st.OwnerUserID, device, event, st.ID+" "+event, toStream(st)))
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "stream event not sent", slog.String("stream", st.ID),
+			slog.String("device", device), slog.String("event", event), slog.Any("err", err))
 	}
 }

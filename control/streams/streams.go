@@ -112,6 +112,7 @@ type Config struct {
 	Gateway  Gateway
 	Commands Commands
 	Media    Media
+	Notifier Notifier // may be nil
 	Logger   *slog.Logger
 
 	// NodeID names this process among those on one database, the same after a

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/securecam/securecam/control/events"
+	"github.com/securecam/securecam/control/gateway"
+	"github.com/securecam/securecam/control/outbound"
+	"github.com/securecam/securecam/control/push"
+	"github.com/securecam/securecam/control/streams"
+	"github.com/securecam/securecam/control/webhooks"
+	"github.com/securecam/securecam/control/webpush"
+	"github.com/securecam/securecam/store"
+	"github.com/securecam/securecam/store/blob"
+)
+
+var (
+	_ push.Identity    = (*webpush.Server)(nil)
+	_ push.Sender      = (*outbound.Client)(nil)
+	_ webhooks.Sender  = (*outbound.Client)(nil)
+	_ events.Objects   = thumbnails{}
+	_ streams.Notifier = notifier{}
+)
+
+// projectURL is whom push services may turn to when the operator says nothing.
+const projectURL = "https://github.com/securecam/securecam"
+
+// notifier is how those hear of things whom the gateway does not reach.
+type notifier struct {
+	push     *push.Service
+	webhooks *webhooks.Service
+}
+
+// Push queues once: a second process that tells of the same end is no error.
+func (n notifier) Push(ctx context.Context, userID, deviceID, event, key string, data any) error {
+	_, err := n.push.Send(ctx, push.Message{UserID: userID, DeviceID: deviceID, Type: event, Key: key, Data: data}, store.Actor{})
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) { // told already, or deleted
+		return nil
+	}
+	return err
+}
+
+func (n notifier) Webhook(ctx context.Context, userID, event, key string, data any) error {
+	return n.webhooks.Send(ctx, userID, event, key, data)
+}
+
+// openNotifier makes what sends messages out of this server.
+func (a *app) openNotifier(c *Config, keys secrets, s state) (notifier, error) {
+	allowed, err := networks("OUTGOING_NETWORKS", c.OutgoingNetworks)
+	if err != nil {
+		return notifier{}, err
+	}
+	identity, err := webpush.NewServer(keys.vapid(), c.pushSubject())
+	if err != nil {
+		return notifier{}, err
+	}
+	sender := outbound.New(outbound.Config{Networks: allowed})
+	a.onStop("outgoing requests", stopPart, func(context.Context) error { sender.Close(); return nil })
+	interval := time.Duration(c.PushWorkerIntervalMS) * time.Millisecond
+	return notifier{
+		push: push.New(push.Config{
+			Store: s.db, Sender: sender, Identity: identity, Bus: s.bus, Logger: a.log,
+			Interval: interval, MaxAttempts: c.PushMaxAttempts,
+		}),
+		webhooks: webhooks.New(webhooks.Config{
+			Store: s.db, Sender: sender, Bus: s.bus, Logger: a.log, Interval: interval, MaxAttempts: c.PushMaxAttempts,
+		}),
+	}, nil
+}
+
+func (c *Config) openEvents(s state, gate *gateway.Gateway, n notifier, log logger) (*events.Service, error) {
+	baseURL, err := c.baseURL()
+	if err != nil {
+		return nil, err
+	}
+	return events.New(events.Config{
+		Store: s.db, Gateway: gate, Objects: thumbnails{recordedObjects{s.objects}},
+		Queues: []events.Notifier{n.push, n.webhooks}, Logger: log, BaseURL: baseURL,
+		URLTTL: seconds(c.MinIOPresignedExpirySeconds), StaleAfter: seconds(c.EventStaleSeconds),
+	}), nil
+}
+
+// vapid returns the key by which push services know this server. It follows
+// from the secret that is kept, or that the processes of a cluster share.
+func (s secrets) vapid() []byte {
+	for i := 0; ; i++ {
+		key := s.derive("web push " + strconv.Itoa(i))
+		// One key in 2^32 is larger than the order of the curve.
+		if _, err := webpush.NewServer(key, projectURL); err == nil {
+			return key
+		}
+	}
+}
+
+// pushSubject returns whom push services may turn to.
+func (c *Config) pushSubject() string {
+	switch {
+	case c.PushSubject != "":
+		return c.PushSubject
+	case strings.HasPrefix(c.BetterAuthBaseURL, "https://"):
+		return c.BetterAuthBaseURL
+	default:
+		return projectURL
+	}
+}
+
+func (c *Config) validateNotifications() error {
+	if c.PushWorkerIntervalMS < 100 || c.PushWorkerIntervalMS > 3600000 {
+		return fmt.Errorf("PUSH_WORKER_INTERVAL_MS is %d: use 100 to 3600000 milliseconds", c.PushWorkerIntervalMS)
+	}
+	if c.PushMaxAttempts < 1 || c.PushMaxAttempts > 100 {
+		return fmt.Errorf("PUSH_MAX_ATTEMPTS is %d: use 1 to 100", c.PushMaxAttempts)
+	}
+	if c.PushSubject != "" && !webpush.ValidSubject(c.PushSubject) {
+		return fmt.Errorf("PUSH_SUBJECT is %q: use mailto:you@example.org or an https URL", c.PushSubject)
+	}
+	_, err := networks("OUTGOING_NETWORKS", c.OutgoingNetworks)
+	return err
+}
+
+// thumbnails is the object store as the owner of small pictures sees it.
+type thumbnails struct{ recordedObjects }
+
+func (o thumbnails) Put(ctx context.Context, key, contentType string, data []byte) error {
+	w, err := o.Create(ctx, key, contentType)
+	if err != nil {
+		return err
+	}
+	if err := put(ctx, w, data); err != nil {
+		return errors.Join(err, w.Abort(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+func put(ctx context.Context, w blob.Writer, data []byte) error {
+	if _, err := bytes.NewReader(data).WriteTo(w); err != nil {
+		return err
+	}
+	return w.Commit(ctx)
+}
