@@ -80,7 +80,7 @@ func (c *Config) openEvents(s state, gate *gateway.Gateway, n notifier, log logg
 		return nil, err
 	}
 	return events.New(events.Config{
-		Store: s.db, Gateway: gate, Objects: thumbnails{recordedObjects{s.objects}},
+		Store: s.db, Gateway: gate, Objects: thumbnails{s.objects},
 		Queues: []events.Notifier{n.push, n.webhooks}, Logger: log, BaseURL: baseURL,
 		URLTTL: seconds(c.MinIOPresignedExpirySeconds), StaleAfter: seconds(c.EventStaleSeconds),
 	}), nil
@@ -125,7 +125,7 @@ func (c *Config) validateNotifications() error {
 }
 
 // thumbnails is the object store as the owner of small pictures sees it.
-type thumbnails struct{ recordedObjects }
+type thumbnails struct{ blob.Store }
 
 func (o thumbnails) Put(ctx context.Context, key, contentType string, data []byte) error {
 	w, err := o.Create(ctx, key, contentType)
@@ -136,6 +136,10 @@ func (o thumbnails) Put(ctx context.Context, key, contentType string, data []byt
 		return errors.Join(err, w.Abort(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+func (o thumbnails) SignGet(ctx context.Context, key string, ttl time.Duration, grant string) (string, time.Time, error) {
+	return o.Store.SignGet(ctx, key, blob.SignOptions{TTL: ttl, Grant: grant})
 }
 
 func put(ctx context.Context, w blob.Writer, data []byte) error {

@@ -67,7 +67,8 @@ type Gateway interface {
 // Objects keeps thumbnails.
 type Objects interface {
 	Put(ctx context.Context, key, contentType string, data []byte) error
-	SignGet(ctx context.Context, key, filename string, ttl time.Duration) (url string, expires time.Time, err error)
+	// SignGet returns a URL that answers GET by the right that grant names.
+	SignGet(ctx context.Context, key string, ttl time.Duration, grant string) (url string, expires time.Time, err error)
 	Delete(ctx context.Context, key string) error
 }
 
@@ -325,11 +326,11 @@ func (s *Service) Delete(ctx context.Context, p auth.Principal, id string) error
 }
 
 // thumbnailURL returns a URL of the event's picture, "" for none.
-func (s *Service) thumbnailURL(ctx context.Context, e store.Event) string {
+func (s *Service) thumbnailURL(ctx context.Context, e store.Event, g auth.Grant) string {
 	if e.ThumbnailKey == "" {
 		return ""
 	}
-	signed, _, err := s.cfg.Objects.SignGet(ctx, e.ThumbnailKey, "", s.cfg.URLTTL)
+	signed, _, err := s.cfg.Objects.SignGet(ctx, e.ThumbnailKey, s.cfg.URLTTL, g.String())
 	if err != nil {
 		s.log.WarnContext(ctx, "thumbnail not signed", slog.String("event", e.ID), slog.Any("err", err))
 		return ""

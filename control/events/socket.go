@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/store"
 )
 
@@ -33,7 +34,7 @@ type Notice struct {
 func (s *Service) notice(ctx context.Context, e store.Event, cameraName string) Notice {
 	return Notice{
 		EventID: e.ID, CameraDeviceID: e.DeviceID, CameraName: cameraName, TriggeredBy: e.TriggeredBy,
-		StartedAt: e.StartedAt, EndedAt: e.EndedAt, ThumbnailURL: s.thumbnailURL(ctx, e),
+		StartedAt: e.StartedAt, EndedAt: e.EndedAt, ThumbnailURL: s.thumbnailURL(ctx, e, auth.UserGrant(e.UserID, s.now())),
 		URL: s.absolute(ctx, "/sim#/events/"+e.ID),
 	}
 }
