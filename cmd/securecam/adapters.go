@@ -46,6 +46,32 @@ func (w whipSFU) Play(ctx context.Context, mediaSession, viewer string, offer []
 	return media.Answer(a), mediaFault(err)
 }
 
+func (w whipSFU) SetQuality(session string, q media.Quality) error {
+	p := sfu.NoPreference()
+	p.MaxHeight, p.MaxBitrate, p.RID, p.Paused = q.MaxHeight, q.MaxBitrate, q.RID, q.Paused
+	if q.SpatialID != nil {
+		p.SpatialID = *q.SpatialID
+	}
+	if q.TemporalID != nil {
+		p.TemporalID = *q.TemporalID
+	}
+	return mediaFault(w.SetPreference(session, p))
+}
+
+func (w whipSFU) Layers(mediaSession string) []media.Layer {
+	layers := []media.Layer{} // never null in JSON
+	st, _ := w.Status(mediaSession)
+	for _, l := range st.Layers {
+		if l.Track == "video" {
+			layers = append(layers, media.Layer{
+				RID: l.RID, Active: l.Active, Width: l.Width, Height: l.Height, Bitrate: l.Bitrate, FramesPerSec: l.FPS,
+				SpatialLayers: l.SpatialLayers, TemporalLayers: l.TemporalLayers,
+			})
+		}
+	}
+	return layers
+}
+
 func (w whipSFU) Update(ctx context.Context, session string, u media.Update) (media.Updated, error) {
 	updated, err := w.SFU.Update(ctx, session, sfu.Update(u))
 	return media.Updated(updated), mediaFault(err)

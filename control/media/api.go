@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -104,6 +105,20 @@ func document(api huma.API) {
 			doc.AddOperation(op)
 		}
 	}
+	documentQuality(doc)
+}
+
+// documentQuality adds what only viewers have.
+func documentQuality(doc *huma.OpenAPI) {
+	wish := huma.SchemaFromType(doc.Components.Schemas, reflect.TypeFor[Quality]())
+	session := doc.Paths["/whep/{mediaSessionId}/{sessionId}"].Patch
+	session.Summary += ", or choose a quality"
+	session.RequestBody.Content[typeJSON] = &huma.MediaType{Schema: wish}
+	endpoint := doc.Paths["/whep/{mediaSessionId}"].Post
+	endpoint.Parameters = append(endpoint.Parameters, &huma.Param{
+		Name: "maxHeight", In: "query", Schema: &huma.Schema{Type: huma.TypeInteger},
+		Description: "Pixels of the picture's shorter side at most",
+	})
 }
 
 func operationsOf(d direction) []*huma.Operation {

@@ -86,6 +86,14 @@ func (s *fakeSFU) Update(_ context.Context, id string, u Update) (Updated, error
 	return Updated{}, nil
 }
 
+func (s *fakeSFU) SetQuality(id string, q Quality) error {
+	return s.touch(fmt.Sprintf("quality %s %d %s %t", id, q.MaxHeight, q.RID, q.Paused), id, false)
+}
+
+func (s *fakeSFU) Layers(mediaSession string) []Layer {
+	return []Layer{{RID: mediaSession, Active: true, Height: 360}}
+}
+
 func (s *fakeSFU) Close(id, reason string) error { return s.touch("close "+id+" "+reason, id, true) }
 
 func (s *fakeSFU) touch(call, id string, remove bool) error {

@@ -65,8 +65,9 @@ func (s *Service) session(d direction) fiber.Handler {
 		case fiber.MethodDelete:
 			err = s.remove(c, d)
 		case fiber.MethodGet, fiber.MethodHead:
-			if _, err = s.find(c, d); err == nil {
-				c.Status(fiber.StatusNoContent)
+			var h handle
+			if h, err = s.find(c, d); err == nil {
+				err = s.tellQuality(c, h, d)
 			}
 		case fiber.MethodOptions:
 			c.Set(fiber.HeaderAllow, allowSession)
@@ -99,7 +100,7 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.connect(ctx, cl, offer)
+	answer, err := s.connect(ctx, cl, c, offer)
 	if err != nil {
 		return err
 	}
@@ -129,11 +130,20 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 
 // connect opens the SFU's side. A second publisher of a media session takes
 // over from the first, a viewer may have several sessions.
-func (s *Service) connect(ctx context.Context, cl claims, offer []byte) (Answer, error) {
+func (s *Service) connect(ctx context.Context, cl claims, c *fiber.Ctx, offer []byte) (Answer, error) {
 	if cl.Direction == publish {
 		return s.sfu.Publish(ctx, cl.MediaSessionID, offer)
 	}
-	return s.sfu.Play(ctx, cl.MediaSessionID, cl.StreamID, offer)
+	wish, given, err := qualityOf(c, cl.Direction)
+	if err != nil {
+		return Answer{}, err
+	}
+	answer, err := s.sfu.Play(ctx, cl.MediaSessionID, cl.StreamID, offer)
+	if err == nil && given {
+		// An error means that the session ended already, of which its owner hears by itself.
+		_ = s.sfu.SetQuality(answer.SessionID, wish)
+	}
+	return answer, err
 }
 
 // describe answers OPTIONS. It is public, as a CORS preflight carries no
@@ -174,6 +184,9 @@ func (s *Service) patch(c *fiber.Ctx, d direction) error {
 	h, err := s.find(c, d)
 	if err != nil {
 		return err
+	}
+	if d == subscribe && hasMediaType(c.Get(fiber.HeaderContentType), typeJSON) {
+		return s.setQuality(c, h)
 	}
 	fragment, err := body(c, typeSDPFrag, errNotSDPFrag)
 	if err != nil {

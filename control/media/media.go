@@ -62,6 +62,10 @@ type SFU interface {
 	Play(ctx context.Context, mediaSessionID, viewer string, offer []byte) (Answer, error)
 	Update(ctx context.Context, sessionID string, u Update) (Updated, error)
 	Close(sessionID, reason string) error
+	// SetQuality says what a viewer's session wants from now on.
+	SetQuality(sessionID string, q Quality) error
+	// Layers lists what a media session's camera sends as video, the least first.
+	Layers(mediaSessionID string) []Layer
 }
 
 // Answer is the SFU's side of a new session. ETag is strong and quoted.
