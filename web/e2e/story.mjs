@@ -126,6 +126,24 @@ async function framesGrow(page, what, seconds = 3) {
   }
 }
 
+/**
+ * The camera sends several sizes; which ones is up to its browser.
+ * @param {Page} page
+ */
+async function chooseQuality(page) {
+  const menu = at(page, 'quality');
+  const heights = async () => (await menu.locator('option').evaluateAll((all) => all.map((o) => Number(o.value)))).filter(Boolean);
+  const height = () => at(page, 'viewer-video').evaluate((video) => video.videoHeight);
+  const offered = await until('heights to choose among', heights, (list) => list.length > 1);
+  const least = Math.min(...offered);
+  await menu.selectOption(String(least));
+  await until(`a picture of ${least} lines`, height, (n) => n === least);
+  await framesGrow(page, 'the viewer, of the smaller picture, decodes', 1);
+  await shot('2-small');
+  await menu.selectOption('0');
+  await until(`a picture of more than ${least} lines`, height, (n) => n > least);
+}
+
 /** @param {Page} page */
 async function pictureIsThere(page) {
   const value = await contrast(at(page, 'viewer-video'));
@@ -151,6 +169,7 @@ async function withCamera() {
     await framesGrow(viewer, 'the viewer decodes');
     await pictureIsThere(viewer);
   });
+  await step('chooses a smaller picture, and the best again', () => chooseQuality(viewer));
   const second = await tab(context, 'second');
   await step('a second viewer joins the running camera', async () => {
     const before = await camera.evaluate(() => window.peers.length);

@@ -45,7 +45,7 @@ async function publishInPage({ credentials, camera }) {
   window.peer = await publish(credentials, stream);
   const sender = window.peer.pc.getSenders().find((s) => s.track.kind === 'video');
   const parameters = sender.getParameters();
-  parameters.encodings[0].maxBitrate = camera.bitrate;
+  parameters.encodings.at(-1).maxBitrate = camera.bitrate;
   parameters.degradationPreference = 'maintain-resolution';
   await sender.setParameters(parameters);
 }

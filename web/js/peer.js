@@ -72,6 +72,24 @@ export class Peer extends EventTarget {
   }
 
   /**
+   * Says what is wanted from now on.
+   * @param {import('./whep.js').Quality} quality
+   */
+  async prefer(quality) {
+    if (!this.#resource || this.#closed) return;
+    const response = await this.#http('PATCH', this.#resource, { 'content-type': 'application/json' }, JSON.stringify(quality));
+    if (!response.ok) throw await failure(response);
+  }
+
+  /** @returns {Promise<import('./whep.js').Layer[]>} what the camera sends as video, the least first */
+  async layers() {
+    if (!this.#resource || this.#closed) return [];
+    const response = await this.#http('GET', this.#resource, { accept: 'application/json' });
+    if (!response.ok) throw await failure(response);
+    return (await response.json()).layers;
+  }
+
+  /**
    * @param {string} sdp
    * @param {AbortSignal} [signal]
    * @returns {Promise<string | null>} the answer, null when this was closed meanwhile

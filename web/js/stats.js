@@ -31,13 +31,14 @@ export class Meter {
   async read() {
     const report = await this.#pc.getStats();
     const all = [...report.values()];
-    const video = all.find((s) => isRtp(s) && s.kind === 'video') ?? {};
+    const videos = all.filter((s) => isRtp(s) && s.kind === 'video');
+    const video = largest(videos);
     const audio = all.find((s) => isRtp(s) && s.kind === 'audio') ?? {};
     const remote = all.find((s) => s.type === 'remote-inbound-rtp' && s.kind === 'video') ?? {};
     const transport = all.find((s) => s.type === 'transport') ?? {};
     const pair = report.get(transport.selectedCandidatePairId)
       ?? all.find((s) => s.type === 'candidate-pair' && s.nominated) ?? {};
-    const bytes = video.bytesReceived ?? video.bytesSent ?? 0;
+    const bytes = videos.reduce((sum, s) => sum + (s.bytesReceived ?? s.bytesSent ?? 0), 0);
     const audioBytes = audio.bytesReceived ?? audio.bytesSent ?? 0;
     return {
       frames: video.framesDecoded ?? video.framesEncoded ?? 0,
@@ -71,6 +72,15 @@ export class Meter {
     const expected = Math.max(1, packets - last.packets + missing);
     return { bitsPerSecond: Math.max(0, (bytes - last.bytes) * 8_000 / (now - last.at)), lost: missing / expected };
   }
+}
+
+/**
+ * The layer to speak of, of those that a simulcast camera sends.
+ * @param {any[]} videos
+ */
+function largest(videos) {
+  const rank = (/** @type {any} */ s) => (s.framesPerSecond ? s.frameWidth * s.frameHeight : 0);
+  return videos.reduce((best, s) => (rank(s) > rank(best) ? s : best), videos[0] ?? {});
 }
 
 /** @param {any} stat */

@@ -15,12 +15,15 @@ const READ_MS = 500;
 const POLL_MS = 2_000; // in case an event was missed
 const WAKE_MS = 65_000; // the server gives up on a silent camera after 60 s
 const HEAD_START_MS = 400; // what a woken camera needs to be publishing; asking sooner costs a whole Retry-After
+const LAYERS_MS = 4_000; // how old the list of what the camera sends may be
+const ENOUGH = 1.6; // a layer so much taller than its tile is taken rather than one that is much too small
 const STILL_MS = 3_000; // no new frame for so long: say why
 const STUCK_MS = 12_000; // and for so long: connect anew
 
 /**
  * Fires "change" when the phase or the hint changed, "stream" with a new
- * MediaStream in this.stream, and "reading" with fresh statistics.
+ * MediaStream in this.stream, "reading" with fresh statistics, and "layers"
+ * when there are other ones to choose among.
  */
 export class Watch extends EventTarget {
   /** @type {'waking' | 'connecting' | 'live' | 'reconnecting' | 'ended' | 'failed'} */
@@ -35,7 +38,13 @@ export class Watch extends EventTarget {
   reading = null;
   /** @type {Date | null} */
   liveSince = null;
+  /** @type {import('./whep.js').Layer[]} that the camera sends, the least first */
+  layers = [];
+  /** The height that was chosen; 0 means as fits. */
+  height = 0;
 
+  #shown = 0;
+  #asked = '';
   #tab;
   #gateway;
   /** @type {Stream | null} */
@@ -80,6 +89,47 @@ export class Watch extends EventTarget {
     if (this.over) return;
     this.#leave(false);
     this.#finish('ended', '');
+  }
+
+  /**
+   * Chooses a height for good, or 0 for what fits.
+   * @param {number} height
+   */
+  choose(height) {
+    this.height = height;
+    this.#ask();
+  }
+
+  /**
+   * Says how large the picture is shown, so that no larger one is sent.
+   * @param {number} pixels of its shorter side
+   */
+  fit(pixels) {
+    this.#shown = pixels;
+    this.#ask();
+  }
+
+  /** @returns {import('./whep.js').Quality} */
+  get #quality() {
+    const chosen = this.layers.find((l) => l.height && Math.min(l.width, l.height) === this.height);
+    if (this.height) return { maxHeight: this.height, ...(chosen?.rid ? { rid: chosen.rid } : {}) };
+    return this.#shown ? { maxHeight: Math.round(this.#shown * ENOUGH) } : {};
+  }
+
+  /** Tells the server what is wanted, if that is something else than before. */
+  #ask() {
+    const quality = this.#quality;
+    if (!this.#peer || this.#asked === JSON.stringify(quality)) return;
+    this.#asked = JSON.stringify(quality);
+    this.#peer.prefer(quality).catch(() => { this.#asked = ''; });
+  }
+
+  /** @param {Peer} peer */
+  async #learnLayers(peer) {
+    const layers = await peer.layers().catch(() => this.layers);
+    if (peer !== this.#peer || JSON.stringify(layers.map(sizeOf)) === JSON.stringify(this.layers.map(sizeOf))) return;
+    this.layers = layers;
+    this.dispatchEvent(new Event('layers'));
   }
 
   async #request() {
@@ -161,9 +211,12 @@ export class Watch extends EventTarget {
   async #playOnce(onLive) {
     const { signal } = this.#off;
     const credentials = await streams.subscribeCredentials(this.#tab, this.#id, signal);
-    const { peer, stream } = await play(credentials, signal);
+    this.#asked = JSON.stringify(this.#quality);
+    const { peer, stream } = await play(credentials, signal, this.#quality);
     if (signal.aborted) return peer.close();
     this.#peer = peer;
+    this.#ask();
+    let learned = -Infinity;
     this.stream = stream;
     this.dispatchEvent(new Event('stream'));
     let lost = false;
@@ -183,6 +236,10 @@ export class Watch extends EventTarget {
         grew = performance.now();
         onLive();
         this.#live();
+        if (grew - learned > LAYERS_MS) {
+          learned = grew;
+          this.#learnLayers(peer);
+        }
       } else if (document.hidden) {
         grew = performance.now(); // browsers may stop decoding for nobody
       } else if (still > STUCK_MS) {
@@ -276,6 +333,9 @@ export class Watch extends EventTarget {
     return this.#session?.id ?? '';
   }
 }
+
+/** @param {import('./whep.js').Layer} layer */
+const sizeOf = ({ width, height, active }) => [width, height, active];
 
 /**
  * @param {RTCPeerConnection} pc

@@ -1,8 +1,16 @@
-// Publishing with WHIP (RFC 9725): one video and at most one audio encoding.
+// Publishing with WHIP (RFC 9725): a video, in several sizes where the browser
+// can, and at most one audio.
 
 import { Peer } from './peer.js';
 
 const MAX_BITS_PER_SECOND = 2_500_000;
+const SMALLER = [ // simulcast layers below the full picture
+  { rid: 'l', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: 'm', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+];
+// Chromium sends no more layers than its picture has pixels for, and leaves out
+// the full one then: 848x480 in three layers comes as 212x120 and 424x240.
+const LAYERS = [{ pixels: 960 * 540, smaller: 2 }, { pixels: 480 * 270, smaller: 1 }];
 const START_KILOBITS_PER_SECOND = 1_200;
 const MAX_FRAMES_PER_SECOND = 30;
 
@@ -19,14 +27,36 @@ export async function publish(credentials, stream, signal) {
   const [audio] = stream.getAudioTracks();
   const [video] = stream.getVideoTracks();
   if (audio) peer.pc.addTransceiver(audio, { direction: 'sendonly', streams: [stream] });
-  const { sender } = peer.pc.addTransceiver(video, {
-    direction: 'sendonly',
-    streams: [stream],
-    sendEncodings: [{ maxBitrate: MAX_BITS_PER_SECOND, maxFramerate: MAX_FRAMES_PER_SECOND }],
-  });
+  const { sender } = addVideo(peer.pc, video, stream);
   await peer.connect(signal, startFast);
   await preferBalance(sender);
   return peer;
+}
+
+/**
+ * @param {RTCPeerConnection} pc
+ * @param {MediaStreamTrack} video
+ * @param {MediaStream} stream
+ */
+function addVideo(pc, video, stream) {
+  const full = { maxBitrate: MAX_BITS_PER_SECOND, maxFramerate: MAX_FRAMES_PER_SECOND };
+  const add = (/** @type {RTCRtpEncodingParameters[]} */ sendEncodings) => (
+    pc.addTransceiver(video, { direction: 'sendonly', streams: [stream], sendEncodings })
+  );
+  const smaller = smallerLayers(video);
+  if (smaller === 0) return add([full]);
+  const layers = SMALLER.slice(SMALLER.length - smaller).map((layer) => ({ ...layer, maxFramerate: MAX_FRAMES_PER_SECOND }));
+  try {
+    return add([...layers, { rid: 'h', ...full }]);
+  } catch {
+    return add([full]); // a browser without simulcast
+  }
+}
+
+/** @param {MediaStreamTrack} video */
+function smallerLayers(video) {
+  const { width = 0, height = 0 } = video.getSettings();
+  return LAYERS.find(({ pixels }) => width * height >= pixels)?.smaller ?? 0;
 }
 
 /**
@@ -39,6 +69,9 @@ export async function replaceTracks(peer, stream) {
   const senders = peer.pc.getSenders();
   const tracks = stream.getTracks();
   if (senders.length !== tracks.length) return false;
+  const [video] = stream.getVideoTracks();
+  const layers = senders.find((s) => s.track?.kind === 'video')?.getParameters().encodings?.length ?? 1;
+  if (video && layers > 1 && layers !== 1 + smallerLayers(video)) return false;
   await Promise.all(tracks.map((track) => senders.find((s) => s.track?.kind === track.kind)?.replaceTrack(track)));
   return true;
 }

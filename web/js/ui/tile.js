@@ -18,6 +18,7 @@ const PHASES = {
   failed: 'Could not connect',
 };
 const STILL_MS = 10_000;
+const MAX_DENSITY = 2; // more pixels to a point than the eye tells apart are not worth their bits
 
 /**
  * @param {Watch} watch
@@ -45,11 +46,16 @@ export function tile(watch, actions) {
   }, STILL_MS);
   video.addEventListener('playing', () => setTimeout(() => keep(watch.camera.id, video), 1000), { once: true });
   watch.addEventListener('change', update);
+  watch.addEventListener('layers', update);
   watch.addEventListener('reading', parts.read);
   watch.addEventListener('stream', onStream);
   el.addEventListener('keydown', (/** @type {KeyboardEvent} */ e) => controls.key(e));
   el.addEventListener('dblclick', () => controls.full());
   fitPortrait(el, video);
+  const size = new ResizeObserver(([{ contentRect: { width, height } }]) => {
+    if (width && height) watch.fit(Math.round(Math.min(width, height) * Math.min(devicePixelRatio, MAX_DENSITY)));
+  });
+  size.observe(el);
   if (watch.stream) onStream();
   update();
   return {
@@ -57,7 +63,9 @@ export function tile(watch, actions) {
     update,
     remove() {
       clearInterval(timer);
+      size.disconnect();
       watch.removeEventListener('change', update);
+      watch.removeEventListener('layers', update);
       watch.removeEventListener('reading', parts.read);
       watch.removeEventListener('stream', onStream);
       video.srcObject = null;
@@ -134,6 +142,7 @@ function tileControls(watch, video, actions) {
   const tools = [iconButton('shot', 'Save a picture (s)', shot, 'snapshot'),
     document.pictureInPictureEnabled && iconButton('pip', 'Picture in picture (p)', pip, 'pip'),
     iconButton('full', 'Full screen (f)', full, 'fullscreen')];
+  const quality = qualityMenu(watch);
   const end = h('button.button.small.end', { type: 'button', testid: 'end', onclick: actions.close }, icon('stop'), h('span', null, 'End'));
   let everHeard = false;
   const update = () => {
@@ -142,16 +151,43 @@ function tileControls(watch, video, actions) {
     show(unmute, watch.phase === 'live' && !everHeard);
     show(sound, everHeard);
     for (const tool of tools) if (tool) tool.disabled = watch.phase !== 'live';
+    quality.update();
     show(end, !watch.over);
   };
   return {
     update,
     full,
-    el: h('div.tile-controls', null, unmute, sound, h('span.grow'), tools, end),
+    el: h('div.tile-controls', null, unmute, sound, h('span.grow'), quality.el, tools, end),
     key(/** @type {KeyboardEvent} */ e) {
       if (e.ctrlKey || e.metaKey || e.altKey || !keys[e.key] || watch.over) return;
       e.preventDefault();
       keys[e.key]();
+    },
+  };
+}
+
+/**
+ * The heights that the camera sends, to choose among; hidden where there is
+ * but one.
+ * @param {Watch} watch
+ */
+function qualityMenu(watch) {
+  const select = h('select.tile-quality', {
+    title: 'Picture quality', 'aria-label': 'Picture quality', testid: 'quality',
+    onchange: () => watch.choose(Number(select.value)),
+  });
+  let shown = '';
+  return {
+    el: select,
+    update() {
+      const heights = [...new Set(watch.layers.filter((l) => l.active && l.height).map((l) => Math.min(l.width, l.height)))];
+      if (watch.height && !heights.includes(watch.height)) heights.push(watch.height);
+      heights.sort((a, b) => b - a);
+      show(select, watch.phase === 'live' && heights.length > 1);
+      if (shown === heights.join()) return;
+      shown = heights.join();
+      select.replaceChildren(h('option', { value: '0' }, 'Auto'), ...heights.map((n) => h('option', { value: String(n) }, `${n}p`)));
+      select.value = String(watch.height);
     },
   };
 }
