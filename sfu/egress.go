@@ -33,6 +33,7 @@ type egress struct {
 	sender *seal.Sender
 	slow   func([]byte) error // for a viewer that plain UDP does not reach; may block
 	to     atomic.Pointer[udp.Addr]
+	way    roundTrip
 
 	buf [udp.MaxSegment]byte // for the slow way, and for reports
 }

@@ -35,6 +35,7 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 		return err
 	}
 	out := &egress{conn: s.socket.conn, sender: sender, slow: sess.link.Write}
+	out.way.begin(time.Now(), sess.link.RTT())
 	sess.costly = seal.Profile(keys.Profile) == seal.AES128CMSHA1
 	sess.ingress.mu.Lock()
 	sess.receiver, sess.egress = receiver, out
@@ -137,6 +138,8 @@ func (sess *session) fromViewer(b []byte, now int64) bool {
 			if m.down != nil && !sh.ask(m) {
 				m.down.track.counters.dropped.Add(1)
 			}
+		case feedback.ReceptionReport:
+			sess.egress.way.heard(e.Report, time.Now())
 		}
 	}
 	return true

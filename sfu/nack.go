@@ -10,28 +10,30 @@ import (
 )
 
 const (
-	// resendInterval is the shortest time between two retransmissions of one packet: an answer under way needs time.
-	resendInterval = 25 * time.Millisecond
 	// resendRate and resendBurst bound what one viewer can make its shard send again, in packets.
 	resendRate, resendBurst = 1000, 256
 	// maxWaiting bounds the NACKs of one viewer's track that wait for a shard, so that others' find room.
 	maxWaiting = 32
+	// resendSlots is how many packets sent again are remembered, by their last bits.
+	resendSlots = 256
 )
 
 // resends remembers what was sent again lately, and how much.
 type resends struct {
-	recent [64]struct {
+	recent [resendSlots]struct {
 		seq uint16
-		at  time.Duration
+		at  uint32 // in units of 1/16384 s, 0 for never; goes round after three days
 	}
 	tokens float64
 	at     time.Duration
 }
 
-// allow reports whether seq may be sent again at now, a time since some fixed moment well in the past.
-func (r *resends) allow(seq uint16, now time.Duration) bool {
-	slot := &r.recent[int(seq)%len(r.recent)]
-	if slot.seq == seq && slot.at != 0 && now-slot.at < resendInterval {
+// allow reports whether seq may be sent again at now, a time since some fixed moment well in the past. A packet is not
+// sent twice within a round trip: what was sent before may still arrive.
+func (r *resends) allow(seq uint16, now, rtt time.Duration) bool {
+	const unit = time.Second >> 14
+	slot, at := &r.recent[seq%resendSlots], uint32(now/unit)|1
+	if slot.seq == seq && slot.at != 0 && at-slot.at < uint32(rtt/unit) {
 		return false
 	}
 	r.tokens = min(r.tokens+(now-r.at).Seconds()*resendRate, resendBurst)
@@ -40,7 +42,7 @@ func (r *resends) allow(seq uint16, now time.Duration) bool {
 		return false
 	}
 	r.tokens--
-	slot.seq, slot.at = seq, now
+	slot.seq, slot.at = seq, at
 	return true
 }
 
@@ -84,6 +86,14 @@ func (s *shard) retransmit(m missing) {
 	d.track.counters.retransmitted.Add(sent)
 }
 
+// rtt is the round-trip time of the viewer.
+func (d *downTrack) rtt() time.Duration {
+	if d.egress == nil {
+		return assumedRTT
+	}
+	return d.egress.way.time()
+}
+
 // resend sends one packet again, by its outgoing number: as RFC 4588 says where the viewer negotiated it, else just
 // as it was.
 func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
@@ -91,7 +101,7 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
 		return false // it would need the packet's index again
 	}
 	from, ok := d.mapper.Source(seq)
-	if !ok || !d.resends.allow(seq, now) || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
+	if !ok || !d.resends.allow(seq, now, d.rtt()) || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
 		return false
 	}
 	p := &s.packet

@@ -73,8 +73,8 @@ func TestRetransmit(t *testing.T) {
 		nacks := rtcp.NackPairsFromSequenceNumbers([]uint16{original.SequenceNumber})
 		at := time.Hour
 		b.ask(d, nacks, at)
-		b.ask(d, nacks, at+resendInterval/2) // on its way already
-		b.ask(d, nacks, at+2*resendInterval)
+		b.ask(d, nacks, at+assumedRTT/2) // on its way already
+		b.ask(d, nacks, at+2*assumedRTT)
 		again := sink.packets[10:]
 		if len(again) != 2 {
 			t.Fatalf("rtx %d: sent again %d times, want 2", rtx, len(again))
@@ -121,7 +121,7 @@ func TestRetransmitBounded(t *testing.T) {
 	var r resends
 	allowed := 0
 	for i := range 10000 {
-		if r.allow(uint16(i), time.Hour+time.Duration(i)*time.Microsecond) {
+		if r.allow(uint16(i), time.Hour+time.Duration(i)*time.Microsecond, assumedRTT) {
 			allowed++
 		}
 	}

@@ -31,9 +31,11 @@ func (d *downTrack) sendReport(now time.Time) {
 		return
 	}
 	since := now.Sub(sr.at)
+	ntp := sr.ntp + ntpDuration(since)
+	d.egress.way.reported(ntp, now)
 	// An error means that the viewer is going; its session ends by itself.
 	_ = d.egress.report(d.stream.ssrc, d.stream.cname, feedback.SenderInfo{
-		NTP:     sr.ntp + ntpDuration(since),
+		NTP:     ntp,
 		RTP:     d.mapper.Timestamp(sr.rtp) + uint32(ticks(since, d.track.spec.clockRate)),
 		Packets: d.packets, Octets: d.octets,
 	})

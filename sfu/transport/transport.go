@@ -154,6 +154,15 @@ func (t *Transport) RemoteAddr() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// RTT returns how long the last connectivity check on the selected pair took, 0 if that is not known.
+func (t *Transport) RTT() time.Duration {
+	stats, ok := t.agent.GetSelectedCandidatePairStats()
+	if !ok {
+		return 0
+	}
+	return time.Duration(stats.CurrentRoundTripTime * float64(time.Second))
+}
+
 // Done is closed when the transport has ended: by the peer, by the network or by Close. It holds its memory until
 // Close.
 func (t *Transport) Done() <-chan struct{} { return t.done }
