@@ -17,7 +17,7 @@ import { Peer } from './peer.js';
  * @property {number} bitrate
  */
 
-const DEPENDENCY_DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
+const DEPENDENCY_DESCRIPTOR = /#dependency-descriptor-rtp-header-extension$/;
 
 /**
  * Asks for the camera's video and audio. The stream fills while the connection
@@ -47,7 +47,7 @@ export async function play(credentials, signal, quality = {}) {
  */
 function takeLayers(transceiver) {
   const extensions = transceiver.getHeaderExtensionsToNegotiate?.();
-  const wanted = extensions?.find((/** @type {{uri: string}} */ e) => e.uri === DEPENDENCY_DESCRIPTOR);
+  const wanted = extensions?.find((/** @type {{uri: string}} */ e) => DEPENDENCY_DESCRIPTOR.test(e.uri));
   if (!wanted) return;
   wanted.direction = 'sendrecv';
   transceiver.setHeaderExtensionsToNegotiate(extensions);
