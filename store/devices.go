@@ -238,6 +238,9 @@ func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) err
 		if _, err := change(ctx, tx, unlink, id); err != nil {
 			return err
 		}
+		if err := forgetDeviceEvents(ctx, tx, id); err != nil {
+			return err
+		}
 		const del = `UPDATE devices SET deleted_at = $2, updated_at = $2, status = 'offline', push_token = '',
 			token_key_id = '' WHERE id = $1`
 		if err := changeOne(ctx, tx, del, id, ms(at)); err != nil {

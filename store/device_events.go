@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// DeviceEvent is something that a device was told. The events of a device are
+// numbered from 1 without a hole, in the order of their commits.
+type DeviceEvent struct {
+	Seq       int64
+	Event     string
+	Data      json.RawMessage
+	CreatedAt time.Time
+}
+
+// AppendDeviceEvent numbers and keeps an event, and forgets all of the device's
+// but the last keep. It returns ErrNotFound when there is no such device.
+func (db *DB) AppendDeviceEvent(ctx context.Context, deviceID string, e DeviceEvent, keep int) (seq int64, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		// The head's row is locked until the commit, so that nobody sees a
+		// number before all below it.
+		const next = `INSERT INTO device_event_heads (device_id, seq)
+			SELECT id, 1 FROM devices WHERE id = $1 AND deleted_at IS NULL
+			ON CONFLICT (device_id) DO UPDATE SET seq = device_event_heads.seq + 1 RETURNING seq`
+		if seq, err = one(ctx, tx, scanNumber, next, deviceID); err != nil {
+			return err
+		}
+		const columns = "device_id, seq, event, data, created_at"
+		if err := insert(ctx, tx, "device_events", columns, deviceID, seq, e.Event, string(e.Data), ms(e.CreatedAt)); err != nil {
+			return err
+		}
+		_, err = change(ctx, tx, `DELETE FROM device_events WHERE device_id = $1 AND seq <= $2`, deviceID, seq-int64(keep))
+		return err
+	})
+	return seq, err
+}
+
+// DeviceEvents returns the device's events after a number, oldest first.
+func (db *DB) DeviceEvents(ctx context.Context, deviceID string, after int64, limit int) ([]DeviceEvent, error) {
+	const query = `SELECT seq, event, data, created_at FROM device_events
+		WHERE device_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`
+	return all(ctx, db.r, func(r row) (e DeviceEvent, err error) {
+		err = r.Scan(&e.Seq, &e.Event, jsonColumn{&e.Data}, timeColumn{&e.CreatedAt})
+		return e, err
+	}, query, deviceID, after, limit)
+}
+
+// DeviceEventRange returns the number of the device's newest event and of the
+// oldest that is kept; both are 0 for a device that was never told anything.
+func (db *DB) DeviceEventRange(ctx context.Context, deviceID string) (oldest, newest int64, err error) {
+	const query = `SELECT h.seq, COALESCE((SELECT MIN(e.seq) FROM device_events e WHERE e.device_id = h.device_id), h.seq + 1)
+		FROM device_event_heads h WHERE h.device_id = $1`
+	_, err = one(ctx, db.r, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&newest, &oldest) }, query, deviceID)
+	if errors.Is(err, ErrNotFound) {
+		return 0, 0, nil
+	}
+	return oldest, newest, err
+}
+
+// forgetDeviceEvents is part of a device's deletion.
+func forgetDeviceEvents(ctx context.Context, tx *sql.Tx, deviceID string) error {
+	if _, err := change(ctx, tx, `DELETE FROM device_events WHERE device_id = $1`, deviceID); err != nil {
+		return err
+	}
+	_, err := change(ctx, tx, `DELETE FROM device_event_heads WHERE device_id = $1`, deviceID)
+	return err
+}
+
+// scanNumber reads a single integer column.
+func scanNumber(r row) (n int64, err error) {
+	err = r.Scan(&n)
+	return n, err
+}
