@@ -34,7 +34,8 @@ var allowed = []struct{ pkg, imports string }{
 	{"control/push", "control/fault control/rest control/auth control/jobs control/outbound control/webpush store"},
 	{"control/webhooks", "control/fault control/rest control/auth control/jobs control/outbound store"},
 	{"control/auth", "control/fault control/rest store"},
-	{"control/gateway", "control/fault control/rest control/auth control/bus store"},
+	{"control/gateway", "control/fault control/rest control/auth control/bus control/gateway/socketio store"},
+	{"control/gateway/socketio", ""},
 	{"control", "control/... store"},
 	{"control/...", "control/fault control/rest control/auth control/bus control/gateway store"},
 }

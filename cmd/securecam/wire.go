@@ -237,7 +237,7 @@ func (a *app) openControl(
 	if err != nil {
 		return nil, err
 	}
-	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Bus: s.bus, Logger: a.log})
+	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log})
 	notify, err := a.openNotifier(c, keys, s)
 	if err != nil {
 		return nil, err

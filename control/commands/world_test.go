@@ -68,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.gate = gateway.New(gateway.Config{Auth: w.auth, Presence: w.db, Bus: b})
+	w.gate = gateway.New(gateway.Config{Auth: w.auth, Presence: w.db, Events: w.db, Bus: b})
 	w.service = commands.New(commands.Config{Store: w.db, Gateway: w.gate})
 	app := fiber.New(fiber.Config{ErrorHandler: rest.ErrorHandler, Immutable: true, DisableStartupMessage: true})
 	api := rest.New(app, rest.Config{})

@@ -41,15 +41,21 @@ type message struct {
 type conn struct {
 	g       *Gateway
 	ws      *websocket.Conn
+	dialect dialect
 	queue   chan message
 	stopped chan struct{}
 	cancel  context.CancelFunc // ends what handlers do
 
-	device *device // nil until authenticated; guarded by Gateway.mu
+	device *device // nil until authenticated; guarded by Gateway.mu, and never changed afterwards
+
+	// Guarded by device.mu, but for the reading goroutine before live.
+	pos  int64 // the last kept event that was given to the client
+	live bool  // it gets events as they come
 
 	// Of the reading goroutine.
 	ip        string
 	limiter   *rate.Limiter
+	limiters  map[string]*rate.Limiter // by event, of those that have a limit of their own
 	token     string
 	principal auth.Principal
 	checked   time.Time // when token was last verified
@@ -64,7 +70,7 @@ type conn struct {
 
 // serve runs the connection. When it returns, nothing uses ws any more: what
 // is beneath it goes back to pools at that moment.
-func (c *conn) serve(ctx context.Context, authorization string) {
+func (c *conn) serve(ctx context.Context, asked hello) {
 	began := time.Now()
 	c.prepare(ctx) // before the writer, which ends reading by a deadline of its own
 	written := make(chan struct{})
@@ -87,7 +93,7 @@ func (c *conn) serve(ctx context.Context, authorization string) {
 				slog.Duration("dur", time.Since(began)))
 		}
 	}()
-	if c.begin(ctx, authorization) {
+	if c.begin(ctx, asked) {
 		for {
 			frame, ok := c.next()
 			if !ok {

@@ -38,7 +38,7 @@ func TestAuthenticates(t *testing.T) {
 				c.say(tt.first)
 			}
 			m := c.expect("ready")
-			if m.ID != tt.id || string(m.Data) != `{"deviceId":"1","role":"camera"}` {
+			if m.ID != tt.id || string(m.Data) != `{"deviceId":"1","role":"camera","cursor":"0"}` {
 				t.Errorf("got %s for id %q", m.Data, m.ID)
 			}
 		})

@@ -2,19 +2,22 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/securecam/securecam/control/bus"
+	"github.com/securecam/securecam/store"
 )
 
 // What nodes ask each other, as the last token under a device's topic. Whoever
 // subscribes holds connections of that device.
 const (
-	askSend  = ".send"  // data is a frame for every connection
+	askSend  = ".send"  // data is a deviceEvent for every connection
 	askHolds = ".holds" // only whether anybody answers matters
 	askClose = ".close" // data is a close code for every connection
 )
@@ -25,19 +28,54 @@ const (
 )
 
 // Send gives an event to every connection of a device, on whichever node, and
-// reports whether at least one of them took it into its queue: events that
-// must not be lost are acknowledged by the device. A device without
-// connections is no error.
+// keeps it among the device's last Config.KeepEvents: a client that comes back
+// with its cursor gets what it missed. It reports whether a connection is there
+// to hear of it now. A device without connections, or that does not exist, is
+// no error.
 func (g *Gateway) Send(ctx context.Context, deviceID, event string, data any) (delivered bool, err error) {
-	frame, err := encode(event, "", data)
+	raw, err := encode(event, data)
 	if err != nil {
 		return false, err
 	}
-	answer, err := g.ask(ctx, deviceID, askSend, frame)
+	e := deviceEvent{Event: event, Data: raw}
+	e.Seq, err = g.cfg.Events.AppendDeviceEvent(ctx, deviceID, store.DeviceEvent{
+		Event: event, Data: raw, CreatedAt: g.cfg.Now().UTC().Truncate(time.Millisecond),
+	}, g.cfg.KeepEvents)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
 	if err != nil {
-		return false, fmt.Errorf("gateway: send %s: %w", event, err)
+		return false, fmt.Errorf("gateway: keep %s: %w", event, err)
+	}
+	return g.reach(ctx, deviceID, e)
+}
+
+// Relay is Send for what matters now or never, or is kept elsewhere: a client
+// that is away does not get it later. It reports whether at least one
+// connection took it into its queue.
+func (g *Gateway) Relay(ctx context.Context, deviceID, event string, data any) (delivered bool, err error) {
+	raw, err := encode(event, data)
+	if err != nil {
+		return false, err
+	}
+	return g.reach(ctx, deviceID, deviceEvent{Event: event, Data: raw})
+}
+
+func (g *Gateway) reach(ctx context.Context, deviceID string, e deviceEvent) (delivered bool, err error) {
+	answer, err := g.ask(ctx, deviceID, askSend, mustJSON(e))
+	if err != nil {
+		return false, fmt.Errorf("gateway: send %s: %w", e.Event, err)
 	}
 	return string(answer) == answerYes, nil
+}
+
+// Connected reports whether a device has a connection, on whichever node.
+func (g *Gateway) Connected(ctx context.Context, deviceID string) (bool, error) {
+	answer, err := g.ask(ctx, deviceID, askHolds, nil)
+	if err != nil {
+		return false, fmt.Errorf("gateway: look for device: %w", err)
+	}
+	return answer != nil, nil
 }
 
 // Disconnect closes every connection of a device, on whichever node, with a
@@ -86,10 +124,11 @@ func (g *Gateway) receive(d *device, m bus.Msg) {
 	answer := answerNo
 	switch what := m.Subject[strings.LastIndexByte(m.Subject, '.'):]; what {
 	case askSend:
-		for _, c := range g.connections(d) {
-			if c.enqueue(message{kind: textMessage, data: m.Data}) {
-				answer = answerYes
-			}
+		var e deviceEvent
+		if err := json.Unmarshal(m.Data, &e); err != nil {
+			g.log.Warn("node not understood", slog.String("device", d.id), slog.Any("err", err))
+		} else if g.deliver(d, e) {
+			answer = answerYes
 		}
 	case askHolds:
 		answer = answerYes

@@ -59,9 +59,9 @@ func TestSendToNobody(t *testing.T) {
 
 func TestTwoNodesDeliverToEachOther(t *testing.T) {
 	t.Parallel()
-	shared, states := newBus(t), &presence{}
-	a := start(t, gateway.Config{Bus: shared, Presence: states, OfflineDelay: 10 * time.Millisecond}, nil)
-	b := start(t, gateway.Config{Bus: shared, Presence: states, OfflineDelay: 10 * time.Millisecond}, nil)
+	states := &presence{}
+	cfg := gateway.Config{Bus: newBus(t), Presence: states, Events: &events{}, OfflineDelay: 10 * time.Millisecond}
+	a, b := start(t, cfg, nil), start(t, cfg, nil)
 	onA, onB, both := a.connect(t, "on-a"), b.connect(t, "on-b"), a.connect(t, "both")
 	bothB := b.connect(t, "both")
 	if !mustSend(t, b, "on-a", "x", nil) || !mustSend(t, a, "on-b", "x", nil) || !mustSend(t, a, "both", "x", nil) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/securecam/securecam/control/bus"
@@ -24,6 +25,10 @@ type device struct {
 	subscribed chan struct{} // closed when err is set
 	err        error         // of subscribing
 	gone       chan struct{} // closed when the goroutine writes no more
+	woken      chan struct{} // holds a value when a connection is behind
+
+	mu     sync.Mutex // guards what follows, and pos and live of the connections; nothing blocks under it
+	newest int64      // the last event of the device that this node has heard of
 }
 
 // join adds c to its device and returns when events sent to the device from
@@ -65,6 +70,7 @@ func (g *Gateway) start(userID, id string, prev *device) *device {
 		succeeded:  make(chan struct{}),
 		subscribed: make(chan struct{}),
 		gone:       make(chan struct{}),
+		woken:      make(chan struct{}, 1),
 	}
 	if prev != nil {
 		close(prev.succeeded)
@@ -131,16 +137,21 @@ func (g *Gateway) forget(d *device) {
 }
 
 // stayOnline returns when the last connection has gone. Until then it renews
-// lastSeenAt: presence that is not renewed counts as offline.
+// lastSeenAt, since presence that is not renewed counts as offline, and sees to
+// it that no event is missing that the bus has lost.
 func (g *Gateway) stayOnline(d *device) {
 	refresh := time.NewTicker(g.cfg.PresenceRefresh)
 	defer refresh.Stop()
+	g.setPresence(d.id, store.DeviceOnline)
 	for {
-		g.setPresence(d.id, store.DeviceOnline)
 		select {
 		case <-d.empty:
 			return
+		case <-d.woken:
+			g.catchUp(d, false)
 		case <-refresh.C:
+			g.setPresence(d.id, store.DeviceOnline)
+			g.catchUp(d, true)
 		}
 	}
 }

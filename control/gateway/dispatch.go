@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/bus"
@@ -23,19 +25,24 @@ var (
 type readyData struct {
 	DeviceID string           `json:"deviceId"`
 	Role     store.DeviceRole `json:"role"`
+	Cursor   string           `json:"cursor"`
+	Resumed  *bool            `json:"resumed,omitempty"` // only for clients that asked for what follows their cursor
 }
 
 // begin authenticates the connection and makes it reachable. It returns false
 // after having stopped it.
-func (c *conn) begin(ctx context.Context, authorization string) bool {
-	token, id, err := c.firstToken(authorization)
+func (c *conn) begin(ctx context.Context, asked hello) bool {
+	if frame := c.dialect.greeting(); frame != nil {
+		c.enqueue(message{kind: textMessage, data: frame})
+	}
+	h, err := c.hello(asked)
 	if err != nil {
-		c.deny(id, err)
+		c.deny(h.id, err)
 		return false
 	}
-	p, err := c.authenticate(ctx, token)
+	p, err := c.authenticate(ctx, h.token)
 	if err != nil {
-		c.deny(id, err)
+		c.deny(h.id, err)
 		return false
 	}
 	if err := c.g.join(c, p.UserID, p.DeviceID); err != nil {
@@ -48,49 +55,48 @@ func (c *conn) begin(ctx context.Context, authorization string) bool {
 	}
 	// The token may have been revoked after the first look, and before join
 	// made the connection reachable for Revoked.
-	if p, err = c.authenticate(ctx, token); err != nil {
-		c.deny(id, err)
+	if p, err = c.authenticate(ctx, h.token); err != nil {
+		c.deny(h.id, err)
 		return false
 	}
-	c.token, c.principal, c.checked = token, p, time.Now()
+	c.token, c.principal, c.checked = h.token, p, time.Now()
 	c.ws.SetReadLimit(maxMessage)
 	c.alive()
-	c.tell(eventReady, id, readyData{DeviceID: p.DeviceID, Role: p.Role})
 	c.g.log.Info("device connected", slog.String("device", p.DeviceID))
+	if err := c.resume(ctx, h, readyData{DeviceID: p.DeviceID, Role: p.Role}); err != nil {
+		c.g.log.Warn("device not brought up to date", slog.String("device", p.DeviceID), slog.Any("err", err))
+		c.stop(CloseTryAgain, "the device's events cannot be read now")
+		return false
+	}
 	for _, hook := range c.g.hooks {
 		c.g.run(ctx, func(ctx context.Context) { hook(ctx, p.DeviceID) })
 	}
 	return true
 }
 
-// firstToken returns the token of the Authorization header or, without one, of
-// the first message, whose id it returns as well.
-func (c *conn) firstToken(authorization string) (token, id string, err error) {
-	if authorization != "" {
-		token, ok := auth.BearerToken(authorization)
+// hello returns what the client shows to be let in: in its request or, what
+// counts more, in its first message.
+func (c *conn) hello(asked hello) (hello, error) {
+	if asked.token != "" {
+		token, ok := auth.BearerToken(asked.token)
 		if !ok {
-			return "", "", errNoToken
+			return hello{}, errNoToken
 		}
-		return token, "", nil
+		asked.token = token
+		if c.dialect.silent() {
+			return asked, nil
+		}
 	}
 	frame, ok := c.next()
 	if !ok {
-		return "", "", errNoToken // never sent: next has stopped the connection
+		return hello{}, errNoToken // never sent: next has stopped the connection
 	}
-	e, err := parseEnvelope(frame)
-	if err != nil {
-		return "", e.id, errNoToken.With(err)
+	h, err := c.dialect.first(frame)
+	h.token, h.after = cmp.Or(h.token, asked.token), cmp.Or(h.after, asked.after)
+	if err != nil && !errors.Is(err, errNoToken) {
+		err = errNoToken.With(err)
 	}
-	var data struct {
-		Token string `json:"token"`
-	}
-	if e.event != eventAuthenticate {
-		return "", e.id, errNoToken
-	}
-	if err := Decode(e.data, &data); err != nil {
-		return "", e.id, errNoToken.With(err)
-	}
-	return data.Token, e.id, nil
+	return h, err
 }
 
 func (c *conn) authenticate(ctx context.Context, token string) (auth.Principal, error) {
@@ -126,43 +132,82 @@ func refused(err error) bool {
 
 // deny tells the client why it is not let in, and closes.
 func (c *conn) deny(id string, err error) {
+	p, internal := problemOf(err)
 	if !refused(err) {
-		c.fail(id, eventAuthenticate, err)
+		if internal {
+			c.g.log.Error("device not authenticated", slog.Any("err", err))
+		}
+		c.say(c.dialect.deny(id, p))
 		c.stop(CloseTryAgain, "authentication is not possible now")
 		return
 	}
-	p, _ := problemOf(err)
 	p.Code = errNoToken.Code // whatever else is wrong with the token is nobody's business
-	c.tell(eventError, id, p)
+	c.say(c.dialect.deny(id, p))
 	c.stop(CloseUnauthenticated, "unauthenticated")
 }
 
 // handle answers one message of an authenticated client.
 func (c *conn) handle(ctx context.Context, frame []byte) {
-	e, err := parseEnvelope(frame)
-	if err != nil {
-		c.fail(e.id, "", err)
+	in, err := c.dialect.parse(frame)
+	switch {
+	case err != nil:
+		c.fail(in.id, "", err)
+		return
+	case in.leaves:
+		c.stop(CloseNormal, "")
+		return
+	case in.nothing:
+		c.recheck(ctx)
 		return
 	}
-	h, ok := c.g.handlers[e.event]
+	h, ok := c.g.handlers[in.event]
 	if !ok {
-		c.fail(e.id, e.event, errUnknownEvent)
+		c.fail(in.id, in.event, errUnknownEvent)
+		return
+	}
+	if err := c.within(in.event, h.limit, len(in.data)); err != nil {
+		c.g.refusedEvents.Add(1)
+		c.fail(in.id, in.event, err)
 		return
 	}
 	err = errPanicked
 	var data any
-	c.g.run(ctx, func(ctx context.Context) { data, err = h(ctx, c.principal, e.data) })
+	c.g.run(ctx, func(ctx context.Context) { data, err = h.handle(ctx, c.principal, in.data) })
 	if err != nil {
-		c.fail(e.id, e.event, err)
+		c.fail(in.id, in.event, err)
 		return
 	}
-	if e.id == "" {
+	if in.id == "" {
 		return
 	}
-	if data == nil {
-		data = struct{}{}
+	reply, err := encode(eventReply, data)
+	if err != nil {
+		c.fail(in.id, in.event, err)
+		return
 	}
-	c.tell(eventReply, e.id, data)
+	c.say(c.dialect.reply(in.id, reply))
+}
+
+// within holds an event to the limit of its handler.
+func (c *conn) within(event string, l Limit, size int) error {
+	if l.Bytes > 0 && size > l.Bytes {
+		return errTooLong
+	}
+	if l.PerSecond <= 0 {
+		return nil
+	}
+	limiter := c.limiters[event]
+	if limiter == nil {
+		limiter = rate.NewLimiter(rate.Limit(l.PerSecond), l.Burst)
+		if c.limiters == nil {
+			c.limiters = make(map[string]*rate.Limiter)
+		}
+		c.limiters[event] = limiter
+	}
+	if !limiter.Allow() {
+		return errTooOften
+	}
+	return nil
 }
 
 var errPanicked = errors.New("gateway: handler panicked")
@@ -185,17 +230,7 @@ func (c *conn) fail(id, event string, err error) {
 	if internal {
 		c.g.log.Error("event failed", slog.String("event", event), slog.String("device", c.principal.DeviceID), slog.Any("err", err))
 	}
-	c.tell(eventError, id, p)
+	c.say(c.dialect.problem(id, p))
 }
 
-func (c *conn) tell(event, id string, data any) {
-	frame, err := encode(event, id, data)
-	if err != nil {
-		c.g.log.Error("message not sent", slog.String("event", event), slog.String("device", c.principal.DeviceID), slog.Any("err", err))
-		if event == eventReply {
-			c.fail(id, event, fmt.Errorf("gateway: reply: %w", err))
-		}
-		return
-	}
-	c.enqueue(message{kind: textMessage, data: frame})
-}
+func (c *conn) say(frame []byte) { c.enqueue(message{kind: textMessage, data: frame}) }

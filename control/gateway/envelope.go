@@ -31,6 +31,9 @@ var (
 	errEnvelope = fault.New(fault.Invalid, "invalid_message",
 		`A message is a JSON object with "event" and, if wanted, "id" and an object "data".`)
 	errUnknownEvent = fault.New(fault.Invalid, "unknown_event", "There is no such event.")
+	errBinary       = fault.New(fault.Invalid, "binary_not_supported", "Binary attachments are not supported.")
+	errTooOften     = fault.New(fault.TooMany, "too_many_messages", "Too many messages of that kind: slow down.")
+	errTooLong      = fault.New(fault.TooLarge, "message_too_large", "The data of that event is too large.")
 	errMessageData  = fault.New(fault.Unprocessable, "validation_failed", "The event's data is not valid.")
 )
 
@@ -43,9 +46,18 @@ type envelope struct {
 
 // outgoing is a message to a client.
 type outgoing struct {
-	Event string `json:"event"`
-	ID    string `json:"id,omitempty"`
-	Data  any    `json:"data,omitempty"`
+	Event  string          `json:"event"`
+	ID     string          `json:"id,omitempty"`
+	Cursor string          `json:"cursor,omitempty"`
+	Data   json.RawMessage `json:"data,omitempty"`
+}
+
+// deviceEvent is what a device is told. Seq is its number among those that are
+// kept for the device, 0 if it is not.
+type deviceEvent struct {
+	Event string          `json:"event"`
+	Seq   int64           `json:"seq,omitempty"`
+	Data  json.RawMessage `json:"data"`
 }
 
 type problem struct {
@@ -165,17 +177,24 @@ func Decode(data json.RawMessage, v any) error {
 	return nil
 }
 
-// encode writes a message out. Data that cannot be written is a programming
-// error, which the caller reports.
-func encode(event, id string, data any) ([]byte, error) {
-	frame, err := json.Marshal(outgoing{Event: event, ID: id, Data: data})
+// maxData bounds the data of a message from the server, so that the message
+// stays below maxMessage in every dialect.
+const maxData = maxMessage - 1<<10
+
+// encode writes data out, {} for nil. Data that cannot be written is a
+// programming error, which the caller reports.
+func encode(event string, data any) (json.RawMessage, error) {
+	if data == nil {
+		return json.RawMessage("{}"), nil
+	}
+	b, err := json.Marshal(data)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: encode %s: %w", event, err)
 	}
-	if len(frame) > maxMessage {
-		return nil, fmt.Errorf("gateway: encode %s: %d bytes are over the limit", event, len(frame))
+	if len(b) > maxData {
+		return nil, fmt.Errorf("gateway: encode %s: %d bytes are over the limit", event, len(b))
 	}
-	return frame, nil
+	return b, nil
 }
 
 // problemOf returns what a client hears of err, and whether its cause is the

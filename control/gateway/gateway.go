@@ -39,6 +39,7 @@ type Bus interface {
 type Config struct {
 	Auth     Authenticator
 	Presence PresenceStore
+	Events   EventLog
 	Bus      Bus
 	Logger   *slog.Logger     // may be nil
 	Now      func() time.Time // time.Now if nil
@@ -57,6 +58,7 @@ type Config struct {
 	MaxUnauthenticated int // of them; 1000
 	MaxDeviceConns     int // of one device in this process; 8
 	QueueSize          int // messages waiting for one connection; 64
+	KeepEvents         int // of each device, for when it comes back; 256
 	MessagesPerSecond  int // of one connection, on average; 50
 	MessageBurst       int // of one connection, at once; 200
 }
@@ -67,11 +69,24 @@ type Config struct {
 // is a JSON object or nil.
 type Handler func(ctx context.Context, p auth.Principal, data json.RawMessage) (any, error)
 
+// Limit is what one connection may send of one event beside the limits that hold
+// for all of them together; a zero member sets none.
+type Limit struct {
+	Bytes     int     // of the data
+	PerSecond float64 // on average
+	Burst     int     // at once
+}
+
+type limited struct {
+	handle Handler
+	limit  Limit
+}
+
 // Gateway accepts connections between New and Close.
 type Gateway struct {
 	cfg      Config
 	log      *slog.Logger
-	handlers map[string]Handler
+	handlers map[string]limited
 	hooks    []func(ctx context.Context, deviceID string)
 	done     chan struct{} // closed when Close begins
 	wg       sync.WaitGroup
@@ -87,6 +102,7 @@ type Gateway struct {
 
 type counters struct {
 	accepted, refused, slow, floods, replaced, revoked, panics atomic.Uint64
+	resumed, forgotten, refusedEvents                          atomic.Uint64
 }
 
 // Stats is what a gateway holds now and what it has counted since New.
@@ -102,6 +118,10 @@ type Stats struct {
 	Replaced    uint64 // connections closed in favour of the device's newer ones
 	Revoked     uint64 // connections closed by Disconnect or by an ended token
 	Panics      uint64 // handlers and hooks that panicked and were recovered
+
+	Resumed       uint64 // clients that came back and got what they missed
+	Forgotten     uint64 // clients that came back too late for that
+	RefusedEvents uint64 // messages over the limit of their event
 }
 
 // New returns a gateway; Handle, OnConnect and Mount come before it serves.
@@ -119,6 +139,7 @@ func New(cfg Config) *Gateway {
 	orInt(&cfg.MaxUnauthenticated, 1000)
 	orInt(&cfg.MaxDeviceConns, 8)
 	orInt(&cfg.QueueSize, 64)
+	orInt(&cfg.KeepEvents, 256)
 	orInt(&cfg.MessagesPerSecond, 50)
 	orInt(&cfg.MessageBurst, 200)
 	if cfg.Logger == nil {
@@ -130,26 +151,31 @@ func New(cfg Config) *Gateway {
 	g := &Gateway{
 		cfg:      cfg,
 		log:      cfg.Logger,
-		handlers: make(map[string]Handler),
+		handlers: make(map[string]limited),
 		done:     make(chan struct{}),
 		conns:    make(map[*conn]struct{}),
 		devices:  make(map[string]*device),
 	}
 	// Any message is a sign of life; this one asks for a reply.
-	g.handlers["ping"] = func(context.Context, auth.Principal, json.RawMessage) (any, error) { return nil, nil }
+	g.Handle("ping", func(context.Context, auth.Principal, json.RawMessage) (any, error) { return nil, nil })
 	return g
 }
 
 // Handle registers the handler of a client event. It panics on a name that
 // clients could not send, and on a second handler for the same one.
-func (g *Gateway) Handle(event string, h Handler) {
+func (g *Gateway) Handle(event string, h Handler) { g.HandleWithin(event, Limit{}, h) }
+
+// HandleWithin is Handle for an event that has a limit of its own: what exceeds
+// it is answered with message_too_large or too_many_messages and counted, and
+// the connection goes on.
+func (g *Gateway) HandleWithin(event string, l Limit, h Handler) {
 	if !validEvent(event) || event == eventAuthenticate {
 		panic(fmt.Sprintf("gateway: bad event name %q", event)) //nolint:forbidigo // a programmer's error, at start-up
 	}
 	if _, taken := g.handlers[event]; taken {
 		panic(fmt.Sprintf("gateway: two handlers for %q", event)) //nolint:forbidigo // a programmer's error, at start-up
 	}
-	g.handlers[event] = h
+	g.handlers[event] = limited{h, l}
 }
 
 // OnConnect registers a hook that runs after each connection's authentication,
@@ -168,6 +194,8 @@ func (g *Gateway) Stats() Stats {
 		Replaced:    g.replaced.Load(),
 		Revoked:     g.revoked.Load(),
 		Panics:      g.panics.Load(),
+
+		Resumed: g.resumed.Load(), Forgotten: g.forgotten.Load(), RefusedEvents: g.refusedEvents.Load(),
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

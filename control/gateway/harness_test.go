@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -104,11 +105,51 @@ func (p *presence) count(id string, s store.DeviceStatus) (n int) {
 	return n
 }
 
+// events is an EventLog in memory.
+type events struct {
+	mu  sync.Mutex
+	log map[string][]store.DeviceEvent
+	cut map[string]int // how many of the first are forgotten
+	err error
+}
+
+func (l *events) AppendDeviceEvent(_ context.Context, id string, e store.DeviceEvent, keep int) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return 0, l.err
+	}
+	if l.log == nil {
+		l.log, l.cut = make(map[string][]store.DeviceEvent), make(map[string]int)
+	}
+	e.Seq = int64(len(l.log[id]) + 1)
+	l.log[id] = append(l.log[id], e)
+	l.cut[id] = max(l.cut[id], len(l.log[id])-keep)
+	return e.Seq, nil
+}
+
+func (l *events) DeviceEvents(_ context.Context, id string, after int64, limit int) ([]store.DeviceEvent, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := l.log[id][min(len(l.log[id]), max(l.cut[id], int(after))):]
+	return slices.Clone(kept[:min(len(kept), limit)]), l.err
+}
+
+func (l *events) DeviceEventRange(_ context.Context, id string) (oldest, newest int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.log[id]) == 0 {
+		return 0, 0, l.err
+	}
+	return int64(l.cut[id] + 1), int64(len(l.log[id])), l.err
+}
+
 // node is a gateway on a listener of its own.
 type node struct {
 	*gateway.Gateway
 	auth     *tokens
 	presence *presence
+	events   *events
 	url      string
 }
 
@@ -125,7 +166,12 @@ func newBus(t *testing.T) *bus.Bus {
 // start runs a gateway. setup, which may be nil, registers handlers.
 func start(t *testing.T, cfg gateway.Config, setup func(*gateway.Gateway)) *node {
 	t.Helper()
-	n := &node{auth: &tokens{}, presence: &presence{}}
+	n := &node{auth: &tokens{}, presence: &presence{}, events: &events{}}
+	if cfg.Events == nil {
+		cfg.Events = n.events
+	} else {
+		n.events, _ = cfg.Events.(*events)
+	}
 	if cfg.Bus == nil {
 		cfg.Bus = newBus(t)
 	}
@@ -169,9 +215,10 @@ type client struct {
 }
 
 type received struct {
-	Event string          `json:"event"`
-	ID    string          `json:"id"`
-	Data  json.RawMessage `json:"data"`
+	Event  string          `json:"event"`
+	ID     string          `json:"id"`
+	Cursor string          `json:"cursor"`
+	Data   json.RawMessage `json:"data"`
 }
 
 func (n *node) dial(t *testing.T, header http.Header) *client {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 // The close codes that clients see.
 const (
+	CloseNormal          = 1000 // the client said goodbye
 	CloseGoingAway       = 1001 // the server is shutting down: connect again
 	CloseProtocol        = 1002 // not WebSocket
 	CloseUnsupported     = 1003 // a binary message
@@ -43,14 +45,46 @@ const (
 	version = "13" // RFC 6455, section 4.1
 )
 
-// Mount adds GET /realtime, which is no operation of the API.
+// Mount adds GET /realtime, and GET /socket.io/ for clients written on
+// Socket.IO; neither is an operation of the API.
 func (g *Gateway) Mount(app fiber.Router, _ huma.API) {
-	app.Get("/realtime", g.check, websocket.New(g.accept, websocket.Config{
+	app.Get("/realtime", g.check, g.upgrade(func() dialect { return native{} }))
+	speak := g.upgrade(func() dialect {
+		return &socketIO{sid: rand.Text(), pingEvery: g.cfg.PingEvery, deadAfter: g.cfg.DeadAfter}
+	})
+	for _, path := range [...]string{"/socket.io", "/socket.io/"} {
+		app.Get(path, checkEngine, g.check, speak)
+		app.Post(path, checkEngine) // what polling would use
+	}
+}
+
+func (g *Gateway) upgrade(speak func() dialect) fiber.Handler {
+	return websocket.New(func(ws *websocket.Conn) { g.accept(ws, speak()) }, websocket.Config{
 		// Any page and any program may connect: what counts is the token,
 		// which unlike a cookie no browser sends by itself.
 		Origins:        []string{"*"},
 		RecoverHandler: func(*websocket.Conn) { g.recovered(recover()) },
-	}))
+	})
+}
+
+// engineFault is how Engine.IO tells what is wrong with a handshake.
+type engineFault struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+// checkEngine refuses other transports and protocols in Engine.IO's own words,
+// which its clients show.
+func checkEngine(c *fiber.Ctx) error {
+	switch {
+	case c.Query("transport") != "websocket" || c.Method() != fiber.MethodGet:
+		const message = "Transport unknown: connect with transports: [\"websocket\"]"
+		return c.Status(fiber.StatusBadRequest).JSON(engineFault{0, message})
+	case c.Query("EIO") != "4":
+		return c.Status(fiber.StatusBadRequest).JSON(engineFault{5, "Unsupported protocol version: use socket.io-client 3 or newer"})
+	default:
+		return c.Next()
+	}
 }
 
 // check refuses what must not become a WebSocket.
@@ -91,12 +125,12 @@ func (g *Gateway) full() bool {
 
 // accept runs a connection, on a goroutine that fasthttp has given away: its
 // server neither waits for it nor ends it.
-func (g *Gateway) accept(ws *websocket.Conn) {
+func (g *Gateway) accept(ws *websocket.Conn, d dialect) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ip, _ := ws.Locals(ipLocal).(string)
 	c := &conn{
-		g: g, ws: ws.Conn, ip: ip, cancel: cancel,
+		g: g, ws: ws.Conn, dialect: d, ip: ip, cancel: cancel,
 		queue:   make(chan message, g.cfg.QueueSize),
 		stopped: make(chan struct{}),
 		limiter: rate.NewLimiter(rate.Limit(g.cfg.MessagesPerSecond), g.cfg.MessageBurst),
@@ -113,7 +147,7 @@ func (g *Gateway) accept(ws *websocket.Conn) {
 	}
 	defer g.release(c)
 	g.accepted.Add(1)
-	c.serve(ctx, ws.Headers(fiber.HeaderAuthorization))
+	c.serve(ctx, hello{token: ws.Headers(fiber.HeaderAuthorization), after: ws.Query("after")})
 }
 
 func (g *Gateway) recovered(v any) {

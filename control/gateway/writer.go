@@ -43,7 +43,7 @@ func (c *conn) write() {
 		case m := <-c.queue:
 			err = c.send(m, time.Now().Add(writeTimeout))
 		case <-ping.C:
-			err = c.send(message{kind: websocket.PingMessage}, time.Now().Add(writeTimeout))
+			err = c.send(c.dialect.ping(), time.Now().Add(writeTimeout))
 		}
 		if err != nil {
 			c.stop(0, "")
@@ -77,6 +77,9 @@ func (c *conn) sayGoodbye() {
 		default:
 			more = false
 		}
+	}
+	if frame := c.dialect.leave(code); code != 0 && err == nil && frame != nil {
+		err = c.send(message{kind: textMessage, data: frame}, deadline)
 	}
 	if code != 0 && err == nil {
 		err = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), deadline)
