@@ -117,12 +117,24 @@ const maxDetail = 200
 // streamMedia is the SFU as the stream sessions see it.
 type streamMedia struct{ *sfu.SFU }
 
-func (m streamMedia) Status(mediaSession string) (streams.MediaStatus, bool) {
-	s, ok := m.SFU.Status(mediaSession)
-	return streams.MediaStatus{Publishing: s.Publishing, Viewers: s.Viewers}, ok
+func (streamMedia) Name() string { return streams.ProviderSFU }
+
+func (m streamMedia) Held() map[string]streams.MediaStatus {
+	held := map[string]streams.MediaStatus{}
+	for _, id := range m.MediaSessions() {
+		if s, ok := m.SFU.Status(id); ok {
+			held[id] = streams.MediaStatus{Publishing: s.Publishing, Viewers: s.Viewers}
+		}
+	}
+	return held
 }
 
-func (m streamMedia) Sessions() []string { return m.MediaSessions() }
+// Look adds nothing: the SFU knows all that goes on in it.
+func (streamMedia) Look(
+	_ context.Context, held map[string]streams.MediaStatus, _ []store.MediaSession, _ []store.Stream,
+) (map[string]streams.MediaStatus, error) {
+	return held, nil
+}
 
 // mediaEvents tells the features what begins and ends in the SFU. The features
 // exist only after the SFU does, so they are set before it takes an offer.

@@ -16,6 +16,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/securecam/securecam/control/bus"
+	"github.com/securecam/securecam/control/streams"
 )
 
 // cli is the command line. Every setting is a flag, and the environment
@@ -67,6 +68,9 @@ type Config struct {
 	MinIOBucket                 string `group:"Objects" env:"MINIO_BUCKET" name:"minio-bucket" default:"securecam"`
 	MinIOPublicURL              string `group:"Objects" env:"MINIO_PUBLIC_URL" name:"minio-public-url"`
 	MinIOPresignedExpirySeconds int    `group:"Objects" env:"MINIO_PRESIGNED_EXPIRY_SECONDS" name:"minio-presigned-expiry-seconds" default:"3600"` //nolint:lll // a tag has no lines
+
+	MediaMode     string `group:"Media" env:"MEDIA_MODE" default:"single_server_sfu"`
+	MediaProvider string `group:"Media" env:"MEDIA_PROVIDER"`
 
 	MediaUDPPort         int      `group:"Media" env:"MEDIA_UDP_PORT" name:"media-udp-port" default:"8090"`
 	PublicIPs            []string `group:"Media" env:"PUBLIC_IPS" name:"public-ips"`
@@ -213,10 +217,41 @@ func (c *Config) Validate() error {
 	if c.MinIOEndpoint != "" && (c.MinIOAccessKey == "" || c.MinIOSecretKey == "") {
 		return errors.New("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
 	}
+	if err := c.validateMedia(); err != nil {
+		return err
+	}
 	if err := c.validateCluster(); err != nil {
 		return err
 	}
 	return c.validateAddresses()
+}
+
+// The media modes: MEDIA_PROVIDER names what follows from them.
+const (
+	modeSFU = "single_server_sfu"
+	modeP2P = streams.ProviderP2P
+)
+
+func (c *Config) validateMedia() error {
+	if c.MediaMode != modeSFU && c.MediaMode != modeP2P {
+		return fmt.Errorf("MEDIA_MODE is %q: use %s, or %s to have devices send media to each other", c.MediaMode, modeSFU, modeP2P)
+	}
+	if p := c.MediaProvider; p != "" && p != streams.ProviderSFU && p != streams.ProviderP2P {
+		return fmt.Errorf("MEDIA_PROVIDER is %q: use %s or %s, or leave it empty", p, streams.ProviderSFU, streams.ProviderP2P)
+	}
+	if c.MediaProvider == streams.ProviderSFU && c.MediaMode == modeP2P {
+		return fmt.Errorf("MEDIA_PROVIDER is %s and MEDIA_MODE %s: set one of them", c.MediaProvider, c.MediaMode)
+	}
+	return nil
+}
+
+// mediaProvider returns who carries media: p2p if either setting says so, since
+// the other one has a default.
+func (c *Config) mediaProvider() string {
+	if c.MediaMode == modeP2P || c.MediaProvider == streams.ProviderP2P {
+		return streams.ProviderP2P
+	}
+	return streams.ProviderSFU
 }
 
 // validateCluster holds that nodes of a cluster can only work on what they

@@ -44,6 +44,8 @@ func settings() map[string]string {
 		"MINIO_BUCKET":                   "Its bucket; made when absent.",
 		"MINIO_PUBLIC_URL":               "URL under which browsers reach it, to fetch recordings there with URLs that only expire; empty means from this server, which can revoke them.",
 		"MINIO_PRESIGNED_EXPIRY_SECONDS": "Life of a download URL.",
+		"MEDIA_MODE":                     "single_server_sfu: cameras publish to this server; p2p: devices send media to each other, this server relays signals.",
+		"MEDIA_PROVIDER":                 "sfu or p2p; empty means what MEDIA_MODE says.",
 		"MEDIA_UDP_PORT":                 "UDP port of all media.",
 		"PUBLIC_IPS":                     "Addresses to announce to cameras and viewers; empty means those of the interfaces.",
 		"MEDIA_TOKEN_TTL_SECONDS":        "Life of a WHIP or WHEP token.",

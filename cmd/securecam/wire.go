@@ -44,7 +44,7 @@ var (
 	_ sfu.Observer         = (*mediaEvents)(nil)
 	_ recorder.Objects     = recordingObjects{}
 	_ media.SFU            = whipSFU{}
-	_ streams.Media        = streamMedia{}
+	_ streams.Provider     = streamMedia{}
 	_ recordings.Recorder  = tapRecorder{}
 )
 
@@ -247,8 +247,12 @@ func (a *app) openControl(
 		return nil, err
 	}
 	commandService := commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log})
+	var provider streams.Provider = streamMedia{p.sfu}
+	if c.mediaProvider() == streams.ProviderP2P {
+		provider = streams.PeerToPeer{Presence: gate}
+	}
 	streamService := streams.New(streams.Config{
-		Store: s.db, Gateway: gate, Commands: commandService, Media: streamMedia{p.sfu}, NodeID: keys.nodeID, Logger: a.log,
+		Store: s.db, Gateway: gate, Commands: commandService, Media: provider, Bus: s.bus, NodeID: keys.nodeID, Logger: a.log,
 		Notifier:         notify,
 		AcceptTimeout:    seconds(c.StreamRequestTimeoutSeconds),
 		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),

@@ -141,6 +141,8 @@ func (c *conn) next() ([]byte, bool) {
 		}
 		switch {
 		case !c.permit():
+		case kind != textMessage && c.dialect.binary():
+			c.alive()
 		case kind != textMessage:
 			c.stop(CloseUnsupported, "messages are text")
 		case !utf8.Valid(frame): // RFC 6455, section 8.1

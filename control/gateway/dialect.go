@@ -19,6 +19,9 @@ type dialect interface {
 	// first reads the first message. With an error it still returns the id, if
 	// that much could be read.
 	first(frame []byte) (hello, error)
+	// binary reports whether binary messages are passed over; otherwise they end
+	// the connection.
+	binary() bool
 	// parse reads a message after that.
 	parse(frame []byte) (incoming, error)
 
@@ -53,6 +56,7 @@ type native struct{}
 
 func (native) greeting() []byte { return nil }
 func (native) silent() bool     { return true }
+func (native) binary() bool     { return false }
 
 func (native) first(frame []byte) (hello, error) {
 	e, err := parseEnvelope(frame)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ type socketIO struct {
 	sid       string
 	pingEvery time.Duration
 	deadAfter time.Duration
+	namespace string // what the client asked for
 }
 
 const mainNamespace = "/"
@@ -29,13 +31,20 @@ func (s *socketIO) greeting() []byte {
 // namespace.
 func (*socketIO) silent() bool { return false }
 
-func (*socketIO) first(frame []byte) (hello, error) {
+// binary messages are the attachments of a packet that was refused before them.
+func (*socketIO) binary() bool { return true }
+
+func (s *socketIO) first(frame []byte) (hello, error) {
 	if !utf8.Valid(frame) || hasNUL(frame) {
 		return hello{}, errEnvelope
 	}
 	p, err := socketio.Parse(frame)
-	if err != nil || p.Type != socketio.Connect || p.Namespace != mainNamespace {
+	if err != nil {
 		return hello{}, errNoToken.With(err)
+	}
+	s.namespace = p.Namespace
+	if p.Type != socketio.Connect || p.Namespace != mainNamespace {
+		return hello{}, errNoToken
 	}
 	var auth struct { // clients may put more into it
 		Token string `json:"token"`
@@ -102,8 +111,8 @@ func (*socketIO) problem(id string, p problem) []byte {
 	return socketio.Acknowledge(id, mustJSON(map[string]problem{"error": p}))
 }
 
-func (*socketIO) deny(_ string, p problem) []byte {
-	return socketio.Refused(mainNamespace, p.Message, mustJSON(p))
+func (s *socketIO) deny(_ string, p problem) []byte {
+	return socketio.Refused(cmp.Or(s.namespace, mainNamespace), p.Message, mustJSON(p))
 }
 
 // event adds the cursor as a second argument, which listeners may ignore.

@@ -183,9 +183,9 @@ func (s *Service) base(origin string) (url.URL, error) {
 
 // Credentials let a device open one direction of a media session.
 type Credentials struct {
-	Protocol       string      `json:"protocol" enum:"whip,whep"`
-	URL            string      `json:"url" format:"uri"`
-	Token          string      `json:"token"`
+	Protocol       string      `json:"protocol" enum:"whip,whep,p2p" doc:"p2p: by webrtc:signal on the gateway, with the other participant"`
+	URL            string      `json:"url,omitempty" format:"uri" doc:"Of WHIP or WHEP"`
+	Token          string      `json:"token,omitempty" doc:"For the URL"`
 	ExpiresAt      time.Time   `json:"expiresAt"`
 	MediaSessionID string      `json:"mediaSessionId"`
 	ICEServers     []ICEServer `json:"iceServers"`

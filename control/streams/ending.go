@@ -75,6 +75,7 @@ func (s *Service) end(
 	case ended.MediaSessionID != "":
 		s.media.CloseViewer(ended.MediaSessionID, ended.ID, reason)
 	}
+	s.wakeOthers() // one of them may hold the media
 	s.announceEnd(ctx, ended)
 	return ended, nil
 }
@@ -90,6 +91,9 @@ func (s *Service) announceEnd(ctx context.Context, st store.Stream) {
 func (s *Service) OpenMedia(ctx context.Context, p auth.Principal) (store.MediaSession, error) {
 	if p.Role != store.RoleCamera {
 		return store.MediaSession{}, auth.ErrForbidden
+	}
+	if s.media.Name() == ProviderP2P {
+		return store.MediaSession{}, ErrNotInP2P
 	}
 	m := store.MediaSession{
 		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, NodeID: s.cfg.NodeID,
@@ -130,6 +134,7 @@ func (s *Service) endMedia(ctx context.Context, id, reason string, by store.Acto
 		return err
 	}
 	s.media.End(id, reason)
+	s.wakeOthers()
 	s.log.InfoContext(ctx, "media session ended", slog.String("media_session", id),
 		slog.String("reason", reason), slog.Int("count", len(ended)))
 	for _, st := range ended {

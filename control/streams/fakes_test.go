@@ -2,10 +2,10 @@ package streams
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
 )
@@ -38,6 +39,9 @@ type fakeGateway struct {
 	user string
 	mu   sync.Mutex
 	sent []hearing
+	away map[string]bool
+
+	signal gateway.Handler
 }
 
 func (g *fakeGateway) Send(ctx context.Context, device, event string, data any) (bool, error) {
@@ -52,6 +56,23 @@ func (g *fakeGateway) Send(ctx context.Context, device, event string, data any) 
 	defer g.mu.Unlock()
 	g.sent = append(g.sent, hearing{device, event, s.ID, s.Status})
 	return true, nil
+}
+
+// Relay records a signal: its stream and who it comes from.
+func (g *fakeGateway) Relay(_ context.Context, device, event string, data any) (bool, error) {
+	signal, _ := data.(map[string]json.RawMessage)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sent = append(g.sent, hearing{device, event, string(signal["streamSessionId"]), string(signal["fromDeviceId"])})
+	return !g.away[device], nil
+}
+
+func (g *fakeGateway) HandleWithin(_ string, _ gateway.Limit, h gateway.Handler) { g.signal = h }
+
+func (g *fakeGateway) Connected(_ context.Context, device string) (bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.away[device], nil
 }
 
 // take returns what was sent since the last take.
@@ -84,18 +105,23 @@ type fakeMedia struct {
 	calls []string
 }
 
-func (m *fakeMedia) Status(id string) (MediaStatus, bool) {
+func (m *fakeMedia) Name() string { return ProviderSFU }
+
+func (m *fakeMedia) Held() map[string]MediaStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, ok := m.held[id]
-	s.Viewers = maps.Clone(s.Viewers)
-	return s, ok
+	held := maps.Clone(m.held)
+	for id, s := range held {
+		s.Viewers = maps.Clone(s.Viewers)
+		held[id] = s
+	}
+	return held
 }
 
-func (m *fakeMedia) Sessions() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Sorted(maps.Keys(m.held))
+func (m *fakeMedia) Look(_ context.Context, held map[string]MediaStatus, _ []store.MediaSession, _ []store.Stream) (
+	map[string]MediaStatus, error,
+) {
+	return held, nil
 }
 
 func (m *fakeMedia) End(id, reason string) {
@@ -203,7 +229,7 @@ func newWorldOn(t *testing.T, f failer, db *store.DB) *world {
 func (w *world) process(s Store) *Service { return w.node(s, "", w.media) }
 
 // node is a process with an SFU of its own.
-func (w *world) node(s Store, id string, m Media) *Service {
+func (w *world) node(s Store, id string, m Provider) *Service {
 	return New(Config{
 		Store: s, Gateway: w.gateway, Commands: w.commands, Media: m, NodeID: id,
 		Logger: slog.New(slog.DiscardHandler), Now: w.clock.now,

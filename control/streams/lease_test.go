@@ -64,9 +64,9 @@ func TestNodeThatDoesNotComeBack(t *testing.T) {
 	w.together(t, 20*time.Second, w.Service)
 	b := w.node(w.db, "b", &fakeMedia{held: map[string]MediaStatus{}})
 	w.clock.advance(time.Hour) // it has not looked for that long
-	w.together(t, 5*time.Minute, b)
+	w.together(t, 50*time.Second, b)
 	w.wantStatus(t, s.ID, store.StreamStreaming, "")
-	w.together(t, 10*time.Second, b)
+	w.together(t, 20*time.Second, b)
 	w.wantStatus(t, s.ID, store.StreamFailed, store.ReasonCameraLost)
 	m := must[store.MediaSession](t)(b.OpenMedia(t.Context(), w.camera))
 	if m.NodeID != "b" || m.ID == s.MediaSessionID {

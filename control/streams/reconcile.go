@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"time"
@@ -15,6 +16,8 @@ const (
 	nudgeDelay = 100 * time.Millisecond
 	// tickTimeout bounds one comparison, however slow store and bus are.
 	tickTimeout = 10 * time.Second
+	// wakeTimeout bounds a word to other nodes.
+	wakeTimeout = time.Second
 )
 
 // sightings is when this process last saw a publisher of a media session and
@@ -29,7 +32,7 @@ func (s *Service) PublisherDown(mediaSessionID string) {
 	s.mu.Lock()
 	s.seen.publisher[mediaSessionID] = s.now()
 	s.mu.Unlock()
-	s.Nudge()
+	s.nudge()
 }
 
 // ViewerDown notes that a viewer session of a stream just closed.
@@ -37,11 +40,30 @@ func (s *Service) ViewerDown(streamID string) {
 	s.mu.Lock()
 	s.seen.viewer[streamID] = s.now()
 	s.mu.Unlock()
-	s.Nudge()
+	s.nudge()
 }
 
-// Nudge makes Run compare rows and SFU soon. It never blocks.
+// Nudge makes every node's Run compare rows and media soon: rows have changed.
+// It never blocks for long; a node that does not hear of it sees them with its
+// next comparison.
 func (s *Service) Nudge() {
+	s.nudge()
+	s.wakeOthers()
+}
+
+func (s *Service) wakeOthers() {
+	if s.cfg.Bus == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wakeTimeout)
+	defer cancel()
+	if err := s.cfg.Bus.Wake(ctx, wakeQueue); err != nil {
+		s.log.WarnContext(ctx, "other nodes not woken", slog.Any("err", err))
+	}
+}
+
+// nudge makes this node's Run compare soon.
+func (s *Service) nudge() {
 	select {
 	case s.nudges <- struct{}{}:
 	default: // one is waiting already
@@ -55,10 +77,22 @@ func (s *Service) Nudge() {
 // A media session, and who watches it, is judged only by the node that opened
 // it (NodeID), which still does so after a restart; what is only requested is
 // judged by all. When a node does not come back, the others end its media
-// sessions after LeaseTimeout. Left to whoever runs several nodes is to bring a
-// media session's publisher and viewers to its node: another one's SFU does not
-// know of it.
+// sessions after LeaseTimeout. Its publisher and viewers go to its node, whose
+// SFU alone knows of it (package media sends them there).
 func (s *Service) Run(ctx context.Context) error {
+	var wakes <-chan struct{} // never, without a bus
+	if s.cfg.Bus != nil {
+		others, stop, err := s.cfg.Bus.Wakes(wakeQueue)
+		if err != nil {
+			return fmt.Errorf("streams: %w", err)
+		}
+		wakes = others
+		defer func() {
+			if err := stop(); err != nil {
+				s.log.WarnContext(ctx, "streams not unsubscribed", slog.Any("err", err))
+			}
+		}()
+	}
 	ticker := time.NewTicker(s.cfg.Interval)
 	defer ticker.Stop()
 	for {
@@ -67,12 +101,14 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+			continue
 		case <-s.nudges:
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(nudgeDelay):
-			}
+		case <-wakes:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(nudgeDelay):
 		}
 	}
 }
@@ -100,7 +136,8 @@ func (s *Service) tick(ctx context.Context) {
 // and how many rows it may still end.
 type view struct {
 	now      time.Time
-	live     map[string]MediaStatus
+	held     map[string]MediaStatus // what was here before the rows were read
+	live     map[string]MediaStatus // what goes on in this node's sessions
 	sessions []store.MediaSession
 	own      map[string]bool // the sessions that this node judges
 	streams  []store.Stream
@@ -111,7 +148,7 @@ type view struct {
 func (s *Service) reconcile(ctx context.Context) error {
 	// The SFU is asked before the store: the row of whatever it holds was
 	// committed first, so one that is not open below has ended.
-	v := &view{now: s.now(), live: s.live(), own: map[string]bool{}, endings: s.cfg.EndingsPerTick}
+	v := &view{now: s.now(), held: s.media.Held(), own: map[string]bool{}, endings: s.cfg.EndingsPerTick}
 	err := s.renew(ctx, v.now)
 	if err != nil {
 		return err
@@ -122,10 +159,15 @@ func (s *Service) reconcile(ctx context.Context) error {
 	if v.streams, err = s.store.OpenStreams(ctx); err != nil {
 		return err
 	}
+	var own []store.MediaSession
 	for _, m := range v.sessions {
 		if m.NodeID == s.cfg.NodeID {
 			v.own[m.ID] = true
+			own = append(own, m)
 		}
+	}
+	if v.live, err = s.media.Look(ctx, v.held, own, v.streams); err != nil {
+		return err
 	}
 	s.look(v)
 	s.closeOrphans(ctx, v)
@@ -135,16 +177,6 @@ func (s *Service) reconcile(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (s *Service) live() map[string]MediaStatus {
-	live := map[string]MediaStatus{}
-	for _, id := range s.media.Sessions() {
-		if status, ok := s.media.Status(id); ok {
-			live[id] = status
-		}
-	}
-	return live
 }
 
 // look renews the sightings and forgets those whose row is no longer open.
@@ -182,7 +214,7 @@ func (s *Service) closeOrphans(ctx context.Context, v *view) {
 	for _, st := range v.streams {
 		viewers[st.ID] = st.MediaSessionID
 	}
-	for id, status := range v.live {
+	for id, status := range v.held {
 		if !sessions[id] {
 			s.log.InfoContext(ctx, "media session closed without open row", slog.String("media_session", id))
 			s.media.End(id, reasonOrphaned)

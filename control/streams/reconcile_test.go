@@ -277,7 +277,7 @@ func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		rows := &failingStore{}
-		s := New(Config{Store: rows, Media: &fakeMedia{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		s := New(Config{Store: rows, Gateway: &fakeGateway{}, Media: &fakeMedia{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
@@ -316,7 +316,7 @@ func TestRun(t *testing.T) {
 func TestRunStopsWhileTheStoreHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Config{Store: hangingStore{}, Media: &fakeMedia{}, Logger: slog.New(slog.DiscardHandler)})
+		s := New(Config{Store: hangingStore{}, Gateway: &fakeGateway{}, Media: &fakeMedia{}, Logger: slog.New(slog.DiscardHandler)})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/store"
 )
 
@@ -20,9 +21,11 @@ const (
 // not state: the row is the truth and GET /streams/{id} tells it.
 const announceTimeout = 5 * time.Second
 
-// Gateway delivers an event to a device, wherever it is connected.
+// Gateway carries events to devices, wherever they are connected, and from them.
 type Gateway interface {
 	Send(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
+	Relay(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
+	HandleWithin(event string, l gateway.Limit, h gateway.Handler)
 }
 
 // Notifier tells those whom the gateway does not reach. Whatever is queued

@@ -29,14 +29,12 @@ var (
 	ErrEnded             = fault.New(fault.Conflict, "stream_ended", "The stream has already ended.")
 	ErrNotCamera         = fault.New(fault.Unprocessable, "not_a_camera", "That device is not a camera.")
 	ErrNoActiveLink      = fault.New(fault.Forbidden, "no_active_link", "The two devices have no active link.")
+	ErrNotInP2P          = fault.New(fault.Conflict, "not_in_p2p", "Devices send media to each other here: a camera is live when somebody watches.")
 	ErrMediaSessionEnded = fault.New(fault.Conflict, "media_session_ended", "The media session has already ended.")
 )
 
 // commandStartStream is the command that asks a camera to accept a stream.
 const commandStartStream = "start_stream"
-
-// mediaProvider is the only provider there is: our own SFU.
-const mediaProvider = "sfu"
 
 // Transitions are the changes of state that a stream can go through.
 type Transitions interface {
@@ -88,31 +86,24 @@ type Commands interface {
 	Dispatch(ctx context.Context, c store.Command)
 }
 
-// Media is the SFU, as far as streams has to know it.
-type Media interface {
-	// Status reports what the SFU has of a media session, false if nothing.
-	Status(mediaSessionID string) (MediaStatus, bool)
-	// End closes the publisher, every viewer and every tap.
-	End(mediaSessionID, reason string)
-	// CloseViewer closes every WHEP session of one stream session.
-	CloseViewer(mediaSessionID, streamID, reason string)
-	// Sessions lists the media sessions that the SFU holds.
-	Sessions() []string
+// Bus wakes this package on other nodes.
+type Bus interface {
+	Wake(ctx context.Context, queue string) error
+	Wakes(queue string) (wakes <-chan struct{}, stop func() error, err error)
 }
 
-// MediaStatus is what the SFU has of one media session.
-type MediaStatus struct {
-	Publishing bool
-	Viewers    map[string]int // open viewer sessions by stream session
-}
+// wakeQueue is this package's on the bus: rows have changed that a node's media
+// may have to follow.
+const wakeQueue = "streams"
 
 // Config is what a Service is made of. Every period has a default.
 type Config struct {
 	Store    Store
 	Gateway  Gateway
 	Commands Commands
-	Media    Media
-	Notifier Notifier // may be nil
+	Media    Provider
+	Bus      Bus      // nil when this process is alone
+	Notifier Notifier // nil notifies nobody
 	Logger   *slog.Logger
 
 	// NodeID names this process among those on one database, the same after a
@@ -129,10 +120,10 @@ type Config struct {
 	ViewerTimeout time.Duration
 	// Interval is how often Run compares the rows with the SFU. Default 2 s.
 	Interval time.Duration
-	// RenewInterval is how often Run says that this node still runs. Default 1 min.
+	// RenewInterval is how often Run says that this node still runs. Default 15 s.
 	RenewInterval time.Duration
 	// LeaseTimeout ends the media sessions of another node that has not said so
-	// for that long; several times RenewInterval. Default 5 min.
+	// for that long; several times RenewInterval. Default 1 min.
 	LeaseTimeout time.Duration
 	// EndingsPerTick bounds how many rows one comparison may end. Default 256.
 	EndingsPerTick int
@@ -143,7 +134,7 @@ type Service struct {
 	store    Store
 	gateway  Gateway
 	commands Commands
-	media    Media
+	media    Provider
 	log      *slog.Logger
 	cfg      Config
 
@@ -167,8 +158,8 @@ func New(c Config) *Service {
 	orDefault(&c.PublisherTimeout, 30*time.Second)
 	orDefault(&c.ViewerTimeout, time.Minute)
 	orDefault(&c.Interval, 2*time.Second)
-	orDefault(&c.RenewInterval, time.Minute)
-	orDefault(&c.LeaseTimeout, 5*time.Minute)
+	orDefault(&c.RenewInterval, 15*time.Second)
+	orDefault(&c.LeaseTimeout, time.Minute)
 	if c.EndingsPerTick <= 0 {
 		c.EndingsPerTick = 256
 	}
@@ -178,6 +169,7 @@ func New(c Config) *Service {
 		seen:   sightings{publisher: map[string]time.Time{}, viewer: map[string]time.Time{}},
 	}
 	s.startedAt = s.now()
+	s.signals(c.Gateway)
 	return s
 }
 
@@ -208,7 +200,7 @@ func (s *Service) Request(ctx context.Context, p auth.Principal, cameraID, reaso
 	now := s.now()
 	st := store.Stream{
 		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: cameraID, RequesterDeviceID: p.DeviceID,
-		Status: store.StreamRequested, Reason: reason, MediaProvider: mediaProvider, CreatedAt: now, UpdatedAt: now,
+		Status: store.StreamRequested, Reason: reason, MediaProvider: s.media.Name(), CreatedAt: now, UpdatedAt: now,
 	}
 	cmd, err := startCommand(st)
 	if err != nil {

@@ -11,7 +11,9 @@ const CLOSE_REPLACED = 4409; // by newer connections of the same device
 
 /**
  * Fires every server event under its own name (CustomEvent, detail = data),
- * "state" when online or refused changed, and "ready" after each sign-on.
+ * "state" when online or refused changed, and "ready" after each sign-on. What
+ * was missed while away follows "ready"; only when its detail.resumed is not
+ * true must listeners ask the server what they may have missed.
  */
 export class Gateway extends EventTarget {
   /** @type {'connecting' | 'online' | 'offline' | 'refused'} */
@@ -21,6 +23,8 @@ export class Gateway extends EventTarget {
   /** @type {Map<string, {resolve: (data: any) => void, reject: (err: Error) => void, timer: number}>} */
   #waiting = new Map();
   #tab;
+  #cursor = ''; // of the last event seen; the device's own
+  #device = '';
   #token = ''; // the one that the present socket signed on with
   #tries = 0;
   #sent = 0;
@@ -79,7 +83,8 @@ export class Gateway extends EventTarget {
     this.#socket = socket;
     socket.onopen = () => {
       this.#token = this.#tab.token;
-      socket.send(JSON.stringify({ event: 'authenticate', data: { token: this.#token } }));
+      const after = this.#device === this.#tab.device?.id && this.#cursor || undefined;
+      socket.send(JSON.stringify({ event: 'authenticate', data: { token: this.#token, after } }));
     };
     socket.onmessage = (message) => this.#receive(socket, message.data);
     socket.onclose = (close) => { if (socket === this.#socket) this.#closed(close.code); };
@@ -91,7 +96,8 @@ export class Gateway extends EventTarget {
    */
   #receive(socket, text) {
     if (socket !== this.#socket) return;
-    const { event, id, data } = JSON.parse(text);
+    const { event, id, cursor, data } = JSON.parse(text);
+    if (cursor) this.#cursor = cursor;
     const waiting = id && this.#waiting.get(id);
     if (waiting) {
       this.#waiting.delete(id);
@@ -102,6 +108,8 @@ export class Gateway extends EventTarget {
     }
     if (event === 'ready') {
       this.#tries = 0;
+      this.#device = data.deviceId;
+      this.#cursor = data.cursor;
       this.#set('online');
       clearInterval(this.#ping);
       this.#ping = setInterval(() => this.#check(socket), PING_MS);
