@@ -45,6 +45,9 @@ type Config struct {
 	// ReadTimeout bounds the arrival of a whole request; 20 s if zero.
 	ReadTimeout time.Duration
 
+	// Observe may be nil; it is told of every request that reached a handler.
+	Observe func(method, route string, status int, took time.Duration)
+
 	Logger *slog.Logger
 }
 
@@ -108,7 +111,9 @@ func New(cfg Config) (*Server, error) {
 		return c.Next()
 	})
 	s.app.Use(headers.handle)
-	s.app.Use(rest.Record(rest.RecordConfig{Logger: cfg.Logger, TrustedProxies: cfg.TrustedProxies}))
+	s.app.Use(rest.Record(rest.RecordConfig{
+		Logger: cfg.Logger, TrustedProxies: cfg.TrustedProxies, Observe: cfg.Observe,
+	}))
 	for _, handler := range crossOrigin {
 		s.app.Use(handler)
 	}

@@ -48,6 +48,7 @@ type Config struct {
 	Key     string
 	Logger  *slog.Logger
 	Now     func() time.Time
+	Totals  *Totals // that this recording counts into; may be nil
 
 	// Tracks is how many tracks are expected. The file begins as soon as all of them have media, or TrackWait
 	// after the first of them has. 0 means one of video and one of audio.
@@ -141,6 +142,7 @@ func Start(ctx context.Context, cfg Config) (*Recording, error) {
 	}
 	r.pool.New = func() any { return new(packet) }
 	r.mux = newMuxer(r)
+	cfg.Totals.begin(r)
 	go r.run(context.WithoutCancel(ctx))
 	return r, nil
 }
@@ -165,6 +167,7 @@ func (r *Recording) Close(ctx context.Context) (Result, error) {
 // run is the recording's only goroutine: it assembles frames and is the only one to touch the object.
 func (r *Recording) run(ctx context.Context) {
 	defer close(r.done)
+	defer r.cfg.Totals.end(r)
 	stopCtx, err := r.loop(ctx)
 	if err != nil {
 		r.stopped.Store(true)

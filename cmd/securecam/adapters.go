@@ -155,11 +155,12 @@ func (e *mediaEvents) Ended(mediaSession, _ string) { e.recordings.Ended(mediaSe
 type tapRecorder struct {
 	sfu     *sfu.SFU
 	objects recordingObjects
+	totals  *recorder.Totals
 	log     logger
 }
 
 func (r tapRecorder) Start(ctx context.Context, mediaSession, key string) (recordings.Running, error) {
-	rec, err := recorder.Start(ctx, recorder.Config{Objects: r.objects, Key: key, Logger: r.log})
+	rec, err := recorder.Start(ctx, recorder.Config{Objects: r.objects, Key: key, Totals: r.totals, Logger: r.log})
 	if err != nil {
 		return nil, err
 	}

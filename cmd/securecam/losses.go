@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/control/gateway"
-	"github.com/securecam/securecam/store/blob"
 )
 
 // lossInterval is how often losses are reported, if there are any.
@@ -37,7 +36,7 @@ func losses(p plane, s state, g *gateway.Gateway) []loss {
 			loss{"relay packets dropped", func() uint64 { return p.turn.Stats().DroppedPackets }},
 			loss{"relay allocations refused", func() uint64 { return p.turn.Stats().RefusedAllocations }})
 	}
-	if m, ok := s.objects.(*blob.MinIO); ok {
+	if m, ok := s.minio(); ok {
 		list = append(list, loss{"writes refused by a full spool", func() uint64 { return m.Stats().SpoolRefused }})
 	}
 	return list

@@ -24,10 +24,7 @@ import (
 	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/control/links"
 	"github.com/securecam/securecam/control/media"
-	"github.com/securecam/securecam/control/objects"
-	"github.com/securecam/securecam/control/ops"
 	"github.com/securecam/securecam/control/recordings"
-	"github.com/securecam/securecam/control/revoke"
 	"github.com/securecam/securecam/control/streams"
 	"github.com/securecam/securecam/recorder"
 	"github.com/securecam/securecam/sfu"
@@ -266,8 +263,9 @@ func (a *app) openControl(
 		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: streamService, ICE: c.iceServers(keys, p.turn),
 		Logger: a.log, BaseURL: baseURL, TokenTTL: seconds(c.MediaTokenTTLSeconds),
 	})
+	totals := new(recorder.Totals)
 	recordingService := recordings.New(recordings.Config{
-		Store: s.db, Objects: recordedObjects{s.objects}, Recorder: tapRecorder{p.sfu, recordingObjects{s.objects}, a.log},
+		Store: s.db, Objects: recordedObjects{s.objects}, Recorder: tapRecorder{p.sfu, recordingObjects{s.objects}, totals, a.log},
 		NodeID: keys.nodeID, Bucket: c.bucket(), URLTTL: seconds(c.MinIOPresignedExpirySeconds), Logger: a.log,
 	})
 	events.streams, events.recordings = streamService, recordingService
@@ -275,33 +273,23 @@ func (a *app) openControl(
 	features := []control.Feature{
 		accounts, gate, deviceService, linkService, commandService,
 		streamService, mediaService, recordingService, eventService, notify.push, notify.webhooks,
-		ops.New(ops.Config{Checks: []ops.Check{
-			{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},
-		}, Logger: a.log}),
 	}
-	holders := []revoke.Holder{gate.Revoked, func(store.Revocation) { streamService.Nudge() }}
-	if p.turn != nil {
-		holders = append(holders, relayRevoker{p.turn, seconds(c.MediaTokenTTLSeconds)}.revoked)
-	}
-	if s.signed != nil {
-		files := objects.New(signedFiles{s.signed}, accounts)
-		features, holders = append(features, files), append(holders, files.Revoked)
-	}
-	revocations := revoke.New(revoke.Config{Store: s.db, Bus: s.bus, Holders: holders, Logger: a.log})
-	if err := revocations.Load(ctx); err != nil {
+	parts := counted{gateway: gate, commands: commandService, recorder: totals, streams: streamService, notify: notify}
+	features, err = a.openOps(ctx, c, s, p, accounts, &parts, features)
+	if err != nil {
 		return nil, err
 	}
-	s.db.OnRevocation(revocations.Wake)
 	server, err := control.New(control.Config{
 		Auth: accounts, Features: features, Static: web.FS, Version: version(), TrustedOrigins: c.BetterAuthTrustedOrigins,
 		TrustedProxies: proxies, ObjectOrigin: strings.TrimRight(c.MinIOPublicURL, "/"), SignUpClosed: !c.SignUp, Logger: a.log,
+		Observe: parts.meter.Observe,
 	})
 	if err != nil {
 		return nil, err
 	}
 
 	a.run("sessions", accounts.Run)
-	a.run("revocations", revocations.Run)
+	a.run("revocations", parts.revocations.Run)
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
 	a.run("events", eventService.Run)

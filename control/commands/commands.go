@@ -100,6 +100,8 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	failing bool // belongs to Run
+
+	counters
 }
 
 const (
@@ -170,6 +172,7 @@ func (s *Service) Send(ctx context.Context, p auth.Principal, r Request) (store.
 	if err != nil {
 		return store.Command{}, err
 	}
+	s.sent.Add(1)
 	return s.dispatch(ctx, c), nil
 }
 
@@ -248,6 +251,11 @@ func (s *Service) Ack(ctx context.Context, p auth.Principal, id string, a Answer
 	}
 	if err != nil {
 		return store.Command{}, err
+	}
+	if a.Status == store.CommandRejected {
+		s.rejected.Add(1)
+	} else {
+		s.acknowledged.Add(1)
 	}
 	s.tellSource(ctx, c)
 	return c, nil

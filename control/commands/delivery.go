@@ -33,6 +33,10 @@ func (s *Service) deliver(ctx context.Context, c store.Command) (store.Command, 
 	if err != nil || !delivered {
 		return c, err
 	}
+	s.delivered.Add(1)
+	if c.Status == store.CommandSent {
+		s.redelivered.Add(1)
+	}
 	at := s.now()
 	err = s.cfg.Store.MarkCommandSent(ctx, c.ID, at)
 	switch {
@@ -116,6 +120,7 @@ func (s *Service) round(ctx context.Context) error {
 		return err
 	}
 	var failed error // the others may be reached all the same
+	s.expired.Add(uint64(len(expired)))
 	for _, c := range expired {
 		s.log.InfoContext(ctx, "command failed", slog.String("command", c.ID),
 			slog.String("device", c.TargetDeviceID), slog.String("reason", c.Error))

@@ -12,8 +12,11 @@ import (
 
 // downloads are the bodies that are being sent, so that a revocation ends them.
 type downloads struct {
-	mu  sync.Mutex // guards all
-	all map[*download]struct{}
+	bytes atomic.Uint64
+
+	mu             sync.Mutex // guards what follows
+	all            map[*download]struct{}
+	started, ended uint64
 }
 
 // begin counts a download in; end or Close counts it out.
@@ -23,6 +26,7 @@ func (d *downloads) begin(grant string) *download {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.all[one] = struct{}{}
+	d.started++
 	return one
 }
 
@@ -37,17 +41,25 @@ func (s *Service) Revoked(r store.Revocation) {
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
 	for one := range s.open.all {
-		if one.grant.EndedBy(r) {
-			one.cut.Store(true)
+		if one.grant.EndedBy(r) && one.cut.CompareAndSwap(false, true) {
+			s.open.ended++
 		}
 	}
 }
 
-// Downloads returns how many objects are being sent.
-func (s *Service) Downloads() int {
+// Stats is what is being sent, and what was.
+type Stats struct {
+	Open    int    `help:"Objects being sent"`
+	Started uint64 `help:"Requests for signed URLs"`
+	Cut     uint64 `help:"Downloads ended by a revocation"`
+	Bytes   uint64 `help:"Bytes sent"`
+}
+
+// Stats returns the gauge and the counters.
+func (s *Service) Stats() Stats {
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
-	return len(s.open.all)
+	return Stats{Open: len(s.open.all), Started: s.open.started, Cut: s.open.ended, Bytes: s.open.bytes.Load()}
 }
 
 // download is the body of an answer.
@@ -65,7 +77,9 @@ func (d *download) Read(p []byte) (int, error) {
 	if d.cut.Load() {
 		return 0, errCut
 	}
-	return d.body.Read(p)
+	n, err := d.body.Read(p)
+	d.from.bytes.Add(uint64(n))
+	return n, err
 }
 
 // Close counts the download out.

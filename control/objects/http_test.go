@@ -452,7 +452,7 @@ func TestRevokedURL(t *testing.T) {
 	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
 		t.Errorf("while nobody can tell: %s %s", response.Status, body)
 	}
-	if n := s.service.Downloads(); n != 0 {
+	if n := s.service.Stats().Open; n != 0 {
 		t.Errorf("%d downloads are counted after the last one", n)
 	}
 }

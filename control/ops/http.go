@@ -6,12 +6,13 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
 
 	"github.com/securecam/securecam/control/rest"
 )
 
-// Mount adds /ops/live and /ops/ready.
-func (s *Service) Mount(_ fiber.Router, api huma.API) {
+// Mount adds /ops/live, /ops/ready and /ops/metrics.
+func (s *Service) Mount(app fiber.Router, api huma.API) {
 	rest.Register(api, huma.Operation{
 		OperationID: "live", Method: http.MethodGet, Path: "/ops/live",
 		Summary: "Whether the process answers", Tags: []string{"ops"},
@@ -21,6 +22,17 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 		Summary: "Whether everything that the server depends on answers", Tags: []string{"ops"},
 		Description: "503 with the same body when something does not. Why it does not is in the log.",
 	}, s.ready)
+	if s.metrics != nil {
+		app.Get("/ops/metrics", adaptor.HTTPHandler(s.metrics))
+		api.OpenAPI().AddOperation(&huma.Operation{
+			OperationID: "metrics", Method: http.MethodGet, Path: "/ops/metrics",
+			Summary: "Counters and gauges for Prometheus", Tags: []string{"ops"},
+			Responses: map[string]*huma.Response{"200": {
+				Description: "The text format of Prometheus",
+				Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
+			}},
+		})
+	}
 }
 
 const (

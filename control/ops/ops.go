@@ -5,6 +5,7 @@ package ops
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -20,6 +21,7 @@ type Check struct {
 type Config struct {
 	Checks  []Check
 	Timeout time.Duration // of all checks together; 3 s if zero
+	Metrics http.Handler  // answers /ops/metrics; may be nil
 	Logger  *slog.Logger
 }
 
@@ -29,6 +31,7 @@ const defaultTimeout = 3 * time.Second
 type Service struct {
 	checks  []*check
 	timeout time.Duration
+	metrics http.Handler
 	log     *slog.Logger
 }
 
@@ -41,7 +44,7 @@ type check struct {
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	s := &Service{timeout: cfg.Timeout, log: cfg.Logger}
+	s := &Service{timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Logger}
 	if s.timeout == 0 {
 		s.timeout = defaultTimeout
 	}

@@ -26,6 +26,9 @@ type RecordConfig struct {
 	// TrustedProxies are the networks whose X-Forwarded-For, -Proto, -Prefix and
 	// -Host are believed. Nobody else's are.
 	TrustedProxies []netip.Prefix
+	// Observe may be nil; it is told of every request. Route is the pattern that
+	// answered, empty when none did.
+	Observe func(method, route string, status int, took time.Duration)
 }
 
 const (
@@ -60,7 +63,11 @@ func Record(cfg RecordConfig) fiber.Handler {
 				return err
 			}
 		}
-		logLine(c, log, t, time.Since(start), err)
+		took := time.Since(start)
+		logLine(c, log, t, took, err)
+		if cfg.Observe != nil {
+			cfg.Observe(c.Method(), route(c, err), c.Response().StatusCode(), took)
+		}
 		return nil
 	}
 }

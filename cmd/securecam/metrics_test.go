@@ -1,0 +1,63 @@
+package main
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// TestMetrics reads /ops/metrics of a server with some traffic.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	app := startApp(t, minioSettings(t)...)
+	user := signUp(t, app.url, "metrics@example.org")
+	camera, info := user.register("camera")
+	client, _ := user.register("client")
+	socket := camera.connect()
+	stream := startStream(t, camera, socket, client, info.Device.ID)
+	publisher := publish(t, camera, stream)
+	t.Cleanup(func() { _ = publisher.Vanish() })
+	awaitGrowth(t, play(t, client, stream))
+	user.raw("GET", "/devices/"+info.Device.ID, nil)
+	user.raw("GET", "/nothing/like/that", nil)
+
+	status, body := user.raw("GET", "/ops/metrics", nil)
+	if status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, body)
+	}
+	for _, name := range []string{
+		"securecam_http_requests_total", "securecam_http_request_seconds", "securecam_gateway_connections",
+		"securecam_bus_connected", "securecam_commands_sent_total", "securecam_commands_delivered_total",
+		"securecam_revocations_applied_total", "securecam_store_pools_open", "securecam_sfu_packets_out_total",
+		"securecam_sfu_publishers", "securecam_recorder_running", "securecam_recorder_packets_total",
+		"securecam_turn_allocations", "securecam_push_queued", "securecam_push_sent_total", "securecam_webhooks_dead", "securecam_objects_spool_bytes", "securecam_downloads_open",
+		"go_goroutines", "process_resident_memory_bytes",
+	} {
+		if families[name] == nil {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	text := string(body)
+	for _, line := range []string{
+		`securecam_sfu_publishers 1`, `securecam_recorder_running 1`, `securecam_gateway_devices 1`, `securecam_bus_connected 1`,
+		`securecam_commands_delivered_total 1`,
+		`securecam_http_requests_total{method="GET",route="/devices/:id",status="200"} 1`,
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("%q is missing in\n%s", line, text)
+		}
+	}
+	// Ids would make a series for each, and tell strangers who is here.
+	if ids := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-`).FindAllString(text, -1); len(ids) > 0 {
+		t.Errorf("ids in the metrics: %v", ids)
+	}
+}
