@@ -135,6 +135,9 @@ func (b *sdpWriter) session(a Answer) {
 		}
 		b.line("%s", group)
 	}
+	if a.Local.Lite {
+		b.line("a=ice-lite")
+	}
 	b.line("a=ice-options:trickle") // the peer may send candidates later; ours are all here
 }
 

@@ -100,14 +100,26 @@ func sendable(addr netip.Addr) bool {
 		addr != netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54})
 }
 
-// describe writes the host candidates of addrs, the best first: RFC 8445, section 5.1.2; each has a local preference
-// of its own, as they have one type.
-func describe(addrs []netip.AddrPort) []string {
-	lines := make([]string, len(addrs))
-	for i, a := range addrs {
-		const host, localPreference, component = 126, 65535, 1
-		priority := host<<24 | (localPreference-uint32(i))<<8 | (256 - component)
-		lines[i] = fmt.Sprintf("candidate:%d %d udp %d %s %d typ host", i+1, component, priority, a.Addr(), a.Port())
+// Types of candidates in the order of preference: RFC 8445, section 5.1.2.1. TCP is for those whom UDP does not reach
+// (RFC 6544, section 4.2).
+const (
+	hostPreference, mappedPreference, tcpPreference = 126, 100, 90
+)
+
+// describe writes what is advertised, the best of each type first: each has a local preference of its own.
+func (a advertised) describe() []string {
+	var lines []string
+	add := func(addrs []netip.AddrPort, protocol string, preference uint32, rest string) {
+		for _, at := range addrs {
+			const localPreference, component = 65535, 1
+			i := len(lines)
+			priority := preference<<24 | (localPreference-uint32(i))<<8 | (256 - component)
+			lines = append(lines, fmt.Sprintf("candidate:%d %d %s %d %s %d typ %s",
+				i+1, component, protocol, priority, at.Addr(), at.Port(), rest))
+		}
 	}
+	add(a.host, "udp", hostPreference, "host")
+	add(a.mapped, "udp", mappedPreference, "srflx raddr 0.0.0.0 rport 0")
+	add(a.tcp, "tcp", tcpPreference, "host tcptype passive")
 	return lines
 }

@@ -59,8 +59,14 @@ type Config struct {
 	Net transport.Net
 	// Certificate is the server's, ECDSA P-256.
 	Certificate tls.Certificate
-	// PublicIPs are advertised in place of the host's addresses: a server behind 1:1 NAT.
+	// TCP is the port for peers whom UDP does not reach. Nil is none. The transports of a port end before it.
+	TCP *TCPPort
+	// Lite answers checks and sends none (RFC 8445, section 2.5): for a server whose addresses every peer can reach.
+	Lite bool
+	// PublicIPs are advertised besides the host's addresses: a server behind 1:1 NAT.
 	PublicIPs []netip.Addr
+	// Mapped returns what the UDP socket looks like from outside, as STUN servers say now. Nil knows none.
+	Mapped func() []netip.AddrPort
 	// Loopback also advertises loopback addresses.
 	Loopback bool
 	// Profiles are the SRTP protection profiles in order of preference, which a DTLS server decides alone.
@@ -105,6 +111,7 @@ func (c Config) keepalive() time.Duration {
 // Local is what an answer tells the peer. Its DTLS role is a=setup:passive.
 type Local struct {
 	Ufrag, Pwd string
+	Lite       bool
 	// Fingerprint is that of the certificate.
 	Fingerprint Fingerprint
 	// Candidates are all there are, as "candidate:..." (RFC 8839, section 5.1).

@@ -56,7 +56,12 @@ func (n *network) lose(f func(b []byte) bool) {
 // server returns what transports of one process share.
 func server(tb testing.TB, change ...func(*Config)) (Config, *network) {
 	tb.Helper()
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	return serverAt(tb, net.IPv4(127, 0, 0, 1), change...)
+}
+
+func serverAt(tb testing.TB, ip net.IP, change ...func(*Config)) (Config, *network) {
+	tb.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -92,11 +97,16 @@ type viewer struct {
 
 func newViewer(t *testing.T) *viewer {
 	t.Helper()
+	return newViewerOn(t, webrtc.NetworkTypeUDP4)
+}
+
+func newViewerOn(t *testing.T, networks ...webrtc.NetworkType) *viewer {
+	t.Helper()
 	var s webrtc.SettingEngine
 	s.LoggerFactory = quiet{}
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	s.SetNetworkTypes(networks)
 	m := &webrtc.MediaEngine{}
 	if err := m.RegisterDefaultCodecs(); err != nil {
 		t.Fatal(err)
@@ -165,7 +175,11 @@ func (v *viewer) accept(t *testing.T, d *sdp.SessionDescription, l Local, versio
 // join connects a viewer to a transport.
 func join(t *testing.T, cfg Config) (*viewer, *Transport, Session) {
 	t.Helper()
-	v := newViewer(t)
+	return joinAs(t, newViewer(t), cfg)
+}
+
+func joinAs(t *testing.T, v *viewer, cfg Config) (*viewer, *Transport, Session) {
+	t.Helper()
 	tr := meet(t, v, cfg)
 	s, err := tr.Connect(t.Context())
 	if err != nil {

@@ -89,7 +89,7 @@ func newPeer(std *stdnet.Net) (*ice.Agent, Remote, error) {
 		return nil, r, err
 	}
 	udp, _ := conn.LocalAddr().(*net.UDPAddr)
-	r.Candidates = describe([]netip.AddrPort{udp.AddrPort()})
+	r.Candidates = advertised{host: []netip.AddrPort{udp.AddrPort()}}.describe()
 	return agent, r, agent.GatherCandidates()
 }
 

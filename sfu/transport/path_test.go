@@ -78,44 +78,57 @@ func TestNoCandidates(t *testing.T) {
 	}
 }
 
-// TestFollow moves a peer to another address, as a NAT or a change of network does: its nomination of a pair with the
-// same or less priority counts once the old pair is silent, and not before; one with a wrong password never.
+// TestFollow moves a peer to another address, as a NAT or a change of network does: its check from there, with a
+// nomination of the same or less priority or with none, counts once the old pair is silent, and not before; one with a
+// wrong password never.
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	cfg, socket := server(t, func(c *Config) {
-		c.DisconnectedTimeout, c.FailedTimeout = 2*time.Second, patience
-	})
-	_, tr, _ := join(t, cfg)
-	old := tr.RemoteAddr()
-	moved, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range []struct {
+		name       string
+		lite       bool
+		nomination []stun.Setter
+	}{
+		{"nomination", false, []stun.Setter{ice.UseCandidate()}},
+		{"check", false, nil},
+		{"lite", true, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cfg, socket := server(t, func(c *Config) {
+				c.DisconnectedTimeout, c.FailedTimeout, c.Lite = 2*time.Second, patience, tt.lite
+			})
+			_, tr, _ := join(t, cfg)
+			old := tr.RemoteAddr()
+			moved, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = moved.Close() }()
+			to := socket.LocalAddr().(*net.UDPAddr).AddrPort()
+			go answerChecks(t, moved, tr.ice.remote.pwd)
+			here := moved.LocalAddr().(*net.UDPAddr).AddrPort()
+			for range 10 {
+				_, _ = moved.WriteToUDPAddrPort(check(t, tr, tr.Local().Pwd, tt.nomination...), to)
+				_, _ = moved.WriteToUDPAddrPort(check(t, tr, "wrong", tt.nomination...), to)
+			}
+			if a := tr.RemoteAddr(); a != old {
+				t.Fatalf("moved to %v from a pair that works", a)
+			}
+			socket.blocked.Store(&old)
+			eventually(t, "the new address", func() bool {
+				_, _ = moved.WriteToUDPAddrPort(check(t, tr, tr.Local().Pwd, tt.nomination...), to)
+				return tr.RemoteAddr() == here
+			})
+		})
 	}
-	defer func() { _ = moved.Close() }()
-	to := socket.LocalAddr().(*net.UDPAddr).AddrPort()
-	go answerChecks(t, moved, tr.ice.remote.pwd)
-	here := moved.LocalAddr().(*net.UDPAddr).AddrPort()
-	for range 10 {
-		_, _ = moved.WriteToUDPAddrPort(nomination(t, tr, tr.Local().Pwd), to)
-		_, _ = moved.WriteToUDPAddrPort(nomination(t, tr, "wrong"), to)
-	}
-	if a := tr.RemoteAddr(); a != old {
-		t.Fatalf("moved to %v from a pair that works", a)
-	}
-	socket.blocked.Store(&old)
-	eventually(t, "the new address", func() bool {
-		_, _ = moved.WriteToUDPAddrPort(nomination(t, tr, tr.Local().Pwd), to)
-		return tr.RemoteAddr() == here
-	})
 }
 
-func nomination(t *testing.T, tr *Transport, pwd string) []byte {
+func check(t *testing.T, tr *Transport, pwd string, more ...stun.Setter) []byte {
 	t.Helper()
-	m, err := stun.Build(
-		stun.BindingRequest, stun.TransactionID, stun.NewUsername(tr.Local().Ufrag+":"+tr.ice.remote.ufrag),
-		ice.UseCandidate(), ice.AttrControlling(1), ice.PriorityAttr(1),
-		stun.NewShortTermIntegrity(pwd), stun.Fingerprint,
-	)
+	m, err := stun.Build(append(append([]stun.Setter{
+		stun.BindingRequest, stun.TransactionID, stun.NewUsername(tr.Local().Ufrag + ":" + tr.ice.remote.ufrag),
+		ice.AttrControlling(1), ice.PriorityAttr(1),
+	}, more...), stun.NewShortTermIntegrity(pwd), stun.Fingerprint)...)
 	if err != nil {
 		t.Fatal(err)
 	}

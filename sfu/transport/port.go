@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -29,7 +30,7 @@ func (t *Transport) listen() error {
 	if err != nil {
 		return err
 	}
-	t.ice.local = Local{Fingerprint: fingerprint, Candidates: describe(t.cfg.advertised(all))}
+	t.ice.local = Local{Fingerprint: fingerprint, Lite: t.cfg.Lite, Candidates: t.cfg.advertise(all).describe()}
 	t.ice.local.Ufrag, t.ice.local.Pwd = newCredentials()
 	if t.agent, err = ice.NewAgentWithOptions(t.agentOptions()...); err != nil {
 		return fmt.Errorf("transport: ice: %w", err)
@@ -52,7 +53,10 @@ func (t *Transport) listen() error {
 func (t *Transport) agentOptions() []ice.AgentOption {
 	options := []ice.AgentOption{
 		ice.WithNet(t.cfg.Net), ice.WithUDPMux(t.cfg.Mux), ice.WithLoggerFactory(quiet{}),
-		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
+		ice.WithNetworkTypes([]ice.NetworkType{
+			ice.NetworkTypeUDP4, ice.NetworkTypeUDP6, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6,
+		}),
+		ice.WithICELite(t.cfg.Lite),
 		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled), ice.WithDisableActiveTCP(),
 		ice.WithLocalCredentials(t.ice.local.Ufrag, t.ice.local.Pwd),
@@ -116,19 +120,50 @@ func oneAFamily(all []port) []port {
 	return out
 }
 
-// advertised returns what the peer is told.
-func (c Config) advertised(all []port) []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, ip := range c.PublicIPs {
-		out = append(out, netip.AddrPortFrom(ip.Unmap(), all[0].addr.Port()))
-	}
-	if len(out) > 0 {
-		return out
+// advertised is what the peer is told.
+type advertised struct{ host, mapped, tcp []netip.AddrPort }
+
+// advertise chooses what the peer is told: this host's addresses, so that a viewer beside it need not go around by the
+// router, then those that the world knows it by, and loopback last.
+func (c Config) advertise(all []port) advertised {
+	var a advertised
+	number := all[0].addr.Port()
+	seen := map[netip.AddrPort]bool{}
+	add := func(to *[]netip.AddrPort, at netip.AddrPort) {
+		if !seen[at] {
+			seen[at] = true
+			*to = append(*to, at)
+		}
 	}
 	for _, p := range all {
-		out = append(out, p.addr)
+		if !p.addr.Addr().IsLoopback() {
+			add(&a.host, p.addr)
+		}
 	}
-	return out
+	for _, ip := range c.PublicIPs {
+		add(&a.host, netip.AddrPortFrom(ip.Unmap(), number))
+	}
+	if c.Mapped != nil {
+		for _, at := range c.Mapped() {
+			add(&a.mapped, at)
+			// Where the port is forwarded, it keeps its number.
+			add(&a.mapped, netip.AddrPortFrom(at.Addr(), number))
+		}
+	}
+	for _, p := range all {
+		if p.addr.Addr().IsLoopback() {
+			add(&a.host, p.addr)
+		}
+	}
+	if c.TCP != nil {
+		for _, at := range append(slices.Clone(a.host), a.mapped...) {
+			at = netip.AddrPortFrom(at.Addr(), c.TCP.Port())
+			if !slices.Contains(a.tcp, at) {
+				a.tcp = append(a.tcp, at)
+			}
+		}
+	}
+	return a
 }
 
 // opened is a port under a ufrag, not known to the agent yet.
@@ -142,13 +177,38 @@ func (t *Transport) open(ports []port, ufrag string) ([]opened, error) {
 	var out []opened
 	for _, p := range ports {
 		o, err := t.openPort(p, ufrag)
+		if err == nil {
+			out = append(out, o)
+			if t.cfg.TCP != nil {
+				if o, err = t.openTCP(p, ufrag); err == nil {
+					out = append(out, o)
+				}
+			}
+		}
 		if err != nil {
 			closeAll(out)
 			return nil, err
 		}
-		out = append(out, o)
 	}
 	return out, nil
+}
+
+// openTCP takes the session's connections of the port's family.
+func (t *Transport) openTCP(p port, ufrag string) (opened, error) {
+	conn, err := t.cfg.TCP.session(ufrag, p.addr.Addr().Is6())
+	if err != nil {
+		return opened{}, err
+	}
+	conn.patient.Store(t.patient.Load())
+	c, err := ice.NewCandidateHost(&ice.CandidateHostConfig{
+		Network: "tcp", Address: p.addr.Addr().String(), Port: int(t.cfg.TCP.Port()), Component: 1,
+		TCPType: ice.TCPTypePassive,
+	})
+	if err != nil {
+		_ = conn.Close()
+		return opened{}, fmt.Errorf("transport: ice: %w", err)
+	}
+	return opened{c, &tap{PacketConn: conn, io: conn, in: t.inbound}}, nil
 }
 
 func (t *Transport) openPort(p port, ufrag string) (opened, error) {
@@ -177,9 +237,13 @@ func closeAll(ports []opened) {
 	}
 }
 
-// admit gives the agent its candidates.
+// admit gives the agent its candidates. Caller holds ice, or is New.
 func (t *Transport) admit(ports []opened) error {
+	t.slow = t.slow[:0]
 	for i, o := range ports {
+		if conn, ok := o.conn.PacketConn.(*streams); ok {
+			t.slow = append(t.slow, conn)
+		}
 		if err := t.agent.AddVirtualCandidate(o.candidate, o.conn); err != nil {
 			closeAll(ports[i:])
 			return fmt.Errorf("transport: ice: %w", err)
@@ -219,7 +283,7 @@ func (t *Transport) Restart(ctx context.Context, ufrag, pwd string) (Local, erro
 	if err != nil {
 		return Local{}, err
 	}
-	local := Local{Fingerprint: t.ice.local.Fingerprint, Candidates: describe(t.cfg.advertised(all))}
+	local := Local{Fingerprint: t.ice.local.Fingerprint, Lite: t.cfg.Lite, Candidates: t.cfg.advertise(all).describe()}
 	local.Ufrag, local.Pwd = newCredentials()
 	ports, err := t.open(oneAFamily(all), local.Ufrag)
 	if err != nil {
@@ -270,11 +334,12 @@ func (t *Transport) selected(local, remote ice.Candidate) {
 
 // follow decides whether a binding request moves the selected pair against the agent's rule, which is to take a
 // nomination only if it betters the pair's priority (RFC 5245's aggressive nomination, which Chromium sends, needs
-// that). The rule would keep a pair that died, when the peer went on to a worse one.
-func (t *Transport) follow(m *stun.Message, _, remote ice.Candidate, next *ice.CandidatePair) bool {
+// that). The rule would keep a pair that died, when the peer went on to a worse one, or when a NAT gave it another
+// address, from which Firefox nominates nothing again: a check from there, which has been answered the other way, too,
+// is as good as a nomination then.
+func (t *Transport) follow(_ *stun.Message, _, remote ice.Candidate, next *ice.CandidatePair) bool {
 	p := t.pair.Load()
-	return m.Contains(stun.AttrUseCandidate) && p != nil && p.remote != remote &&
-		next != nil && next.ResponsesReceived() > 0 &&
+	return p != nil && p.remote != remote && next != nil && (t.cfg.Lite || next.ResponsesReceived() > 0) &&
 		time.Since(p.remote.LastReceived()) > t.silence()
 }
 

@@ -205,7 +205,10 @@ func TestAdvertised(t *testing.T) {
 	}{
 		{"host", Config{}, []string{"192.0.2.1", "fd00::1", "198.51.100.1"}, 2},
 		{"loopback", Config{Loopback: true}, []string{"192.0.2.1", "fd00::1", "198.51.100.1", "127.0.0.1", "::1"}, 2},
-		{"public", Config{PublicIPs: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}, []string{"203.0.113.9"}, 2},
+		{"public", Config{PublicIPs: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}, []string{"192.0.2.1", "fd00::1", "198.51.100.1", "203.0.113.9"}, 2},
+		{"mapped", Config{Mapped: func() []netip.AddrPort {
+			return []netip.AddrPort{netip.MustParseAddrPort("203.0.113.9:8"), netip.MustParseAddrPort("[2001:db8::9]:7")}
+		}}, []string{"192.0.2.1", "fd00::1", "198.51.100.1", "203.0.113.9 8", "203.0.113.9", "2001:db8::9"}, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -216,8 +219,18 @@ func TestAdvertised(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, a := range tt.cfg.advertised(all) {
-				got = append(got, a.Addr().String())
+			a := tt.cfg.advertise(all)
+			for _, at := range append(a.host, a.mapped...) {
+				text := at.Addr().String()
+				if at.Port() != 7 {
+					text += " 8"
+				}
+				got = append(got, text)
+			}
+			for _, line := range a.describe() {
+				if _, err := parseCandidate(line); err != nil {
+					t.Errorf("%s: %v", line, err)
+				}
 			}
 			if !slices.Equal(got, tt.want) || len(oneAFamily(all)) != tt.families {
 				t.Fatalf("%v, %d families", got, len(oneAFamily(all)))

@@ -1,5 +1,5 @@
-// Package transport connects to one WebRTC peer without a PeerConnection: full ICE over a shared UDP socket (RFC 8445,
-// controlled role), DTLS 1.2 as server, and the SRTP keys that come of it (RFC 5764). Media itself does not pass
+// Package transport connects to one WebRTC peer without a PeerConnection: ICE over a shared UDP socket (RFC 8445,
+// controlled role) or over TCP (RFC 6544), DTLS 1.2 as server, and the SRTP keys that come of it (RFC 5764). Media itself does not pass
 // through it: who has the keys and RemoteAddr seals packets and sends them from the shared socket.
 //
 // A Transport costs little while nothing happens on it. All addresses of the host share one ICE candidate a family, as
@@ -43,6 +43,8 @@ type Transport struct {
 	ctx       context.Context    //nolint:containedctx // the transport's own life, not a caller's
 	loops     sync.WaitGroup
 
+	patient atomic.Bool // media waits for a slow TCP peer
+
 	ice struct { // an ICE session begins with New and with each Restart
 		sync.Mutex
 		local      Local
@@ -50,6 +52,7 @@ type Transport struct {
 		candidates int         // of the peer, taken in this ICE session
 		waiting    []candidate // that came before Connect
 	}
+	slow []*streams // of the ICE session; guarded by ice
 
 	record struct { // DTLS records
 		sync.Mutex
@@ -128,6 +131,17 @@ func (t *Transport) Write(b []byte) error {
 	}
 	_, err := conn.Write(b)
 	return err
+}
+
+// SetPatient says whether Write may wait for a peer on TCP that takes media slowly; otherwise it drops what does not
+// fit, as the network does. It never waits for anybody else.
+func (t *Transport) SetPatient(patient bool) {
+	t.ice.Lock()
+	defer t.ice.Unlock()
+	t.patient.Store(patient)
+	for _, s := range t.slow {
+		s.patient.Store(patient)
+	}
 }
 
 // OnMedia sets what is called with every RTP and RTCP packet that came up through ICE instead of being taken from the
