@@ -11,7 +11,7 @@ COPY --from=build /securecam /securecam
 COPY --from=build --chown=65532:65532 /data /data
 ENV DATA_DIR=/data
 VOLUME /data
-EXPOSE 8080/tcp 8090/udp 3478/tcp 3478/udp
+EXPOSE 8080/tcp 8090/udp 8090/tcp 3478/tcp 3478/udp
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["/securecam", "health"]
 ENTRYPOINT ["/securecam"]
 CMD ["serve"]

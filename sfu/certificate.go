@@ -24,7 +24,8 @@ func newTransport(c Config, s *socket) (transport.Config, error) {
 		return transport.Config{}, fmt.Errorf("sfu: certificate: %w", err)
 	}
 	return transport.Config{
-		Mux: s.mux, Net: s.net, Certificate: certificate, PublicIPs: c.PublicIPs, Loopback: true,
+		Mux: s.mux, Net: s.net, TCP: s.tcp, Lite: c.Lite, Certificate: certificate, Loopback: true,
+		PublicIPs: c.PublicIPs, Mapped: s.mapped.addrs,
 		ConnectTimeout: c.ConnectTimeout, DisconnectedTimeout: c.PublisherTimeout / 2, FailedTimeout: c.PublisherTimeout / 2,
 		Logger: c.Logger,
 	}, nil

@@ -11,9 +11,15 @@ import (
 type Config struct {
 	// UDPAddr is the one address all media goes through: ":8090", "127.0.0.1:0". Empty means ":0".
 	UDPAddr string
-	// PublicIPs are advertised in place of the host's own addresses: a server behind 1:1 NAT.
+	// TCPAddr is the one address for peers whom UDP does not reach: ":8090". Empty means none.
+	TCPAddr string
+	// PublicIPs are advertised besides the host's own addresses: a server behind 1:1 NAT.
 	PublicIPs []netip.Addr
-	Logger    *slog.Logger
+	// STUNServers, stun:host[:port], are asked what the media port looks like from outside, which is advertised, too.
+	STUNServers []string
+	// Lite makes the server answer connectivity checks and send none: every peer can reach its addresses.
+	Lite   bool
+	Logger *slog.Logger
 	// Observer hears of everything that begins and ends. It may be nil.
 	Observer Observer
 
@@ -37,9 +43,11 @@ type Config struct {
 
 	// ConnectTimeout bounds ICE and DTLS set-up of a session.
 	ConnectTimeout time.Duration
-	// PublisherTimeout is how long a peer may be silent (ICE consent included) before its session ends.
+	// PublisherTimeout is how long a publisher may be silent (ICE consent included) before its session ends.
 	// Half of it is spent connected, half of it disconnected.
 	PublisherTimeout time.Duration
+	// ConsentTimeout is the same for a viewer, who may be changing networks: at most 30 s (RFC 7675, section 5.1).
+	ConsentTimeout time.Duration
 	// PublisherWait is how long Play waits for a publisher that is just connecting.
 	PublisherWait time.Duration
 	// KeyframeInterval is the shortest time between two keyframe requests to one layer.
@@ -54,6 +62,7 @@ const (
 	defaultViewerSessions   = 8
 	defaultConnectTimeout   = 15 * time.Second
 	defaultPublisherTimeout = 10 * time.Second
+	maxConsentTimeout       = 30 * time.Second
 	defaultPublisherWait    = 3 * time.Second
 	defaultKeyframeInterval = 500 * time.Millisecond
 	defaultBurstWindow      = 5 * time.Millisecond
@@ -81,6 +90,7 @@ func (c Config) withDefaults() Config {
 	c.MaxViewerSessions = orInt(c.MaxViewerSessions, defaultViewerSessions)
 	c.ConnectTimeout = orDuration(c.ConnectTimeout, defaultConnectTimeout)
 	c.PublisherTimeout = orDuration(c.PublisherTimeout, defaultPublisherTimeout)
+	c.ConsentTimeout = min(orDuration(c.ConsentTimeout, maxConsentTimeout), maxConsentTimeout)
 	c.PublisherWait = orDuration(c.PublisherWait, defaultPublisherWait)
 	c.KeyframeInterval = orDuration(c.KeyframeInterval, defaultKeyframeInterval)
 	if c.BurstWindow == 0 {

@@ -182,8 +182,16 @@ type camera struct {
 // publishCamera connects a camera that sends these formats, at most one a kind.
 func publishCamera(t *testing.T, s *SFU, id string, formats ...webrtc.RTPCodecParameters) *camera {
 	t.Helper()
+	return publishWith(t, s, id, func(*webrtc.SettingEngine) {}, formats...)
+}
+
+// publishWith connects a camera whose pion is set up by change.
+func publishWith(
+	t *testing.T, s *SFU, id string, change func(*webrtc.SettingEngine), formats ...webrtc.RTPCodecParameters,
+) *camera {
+	t.Helper()
 	c := &camera{
-		t: t, pc: newPC(t, formats...), tracks: map[kind]*webrtc.TrackLocalStaticRTP{},
+		t: t, pc: newPCWith(t, change, formats...), tracks: map[kind]*webrtc.TrackLocalStaticRTP{},
 		seq: map[kind]uint16{video: 65500, audio: 65530}, ts: map[kind]uint32{video: 1<<32 - 9000, audio: 5},
 		picture: 0x7ffe,
 	}

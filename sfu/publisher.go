@@ -37,7 +37,7 @@ func (s *SFU) Publish(ctx context.Context, mediaSession string, raw []byte) (Ans
 		sess.sections = append(sess.sections, sec.receive(keep, &sess.simulcast))
 	}
 	sess.remote = o.remote(0)
-	return s.setUpPublisher(sess, o)
+	return s.setUpPublisher(sess)
 }
 
 // admitPublisher refuses early what openMedia would refuse after the work.
@@ -69,7 +69,7 @@ func (sec section) receive(sp spec, layers *simulcast) transport.Section {
 	return s
 }
 
-func (s *SFU) setUpPublisher(sess *session, o *offer) (Answer, error) {
+func (s *SFU) setUpPublisher(sess *session) (Answer, error) {
 	if err := s.dial(sess); err != nil {
 		return Answer{}, err
 	}

@@ -90,7 +90,8 @@ func TestRestart(t *testing.T) {
 			!strings.Contains(string(u.Fragment), "a=ice-options:trickle") {
 			t.Errorf("%s: %+v", side.name, u)
 		}
-		if _, err := s.Update(t.Context(), side.a.SessionID, Update{ETags: []string{side.a.ETag}, Fragment: []byte("a=mid:0\n")}); !errors.Is(err, ErrStale) {
+		before := Update{ETags: []string{side.a.ETag}, Fragment: []byte("a=mid:0\n")}
+		if _, err := s.Update(t.Context(), side.a.SessionID, before); !errors.Is(err, ErrStale) {
 			t.Errorf("%s: the entity-tag before: %v", side.name, err)
 		}
 		// The answer was lost: asked again, it is the same.
@@ -105,7 +106,12 @@ func TestRestart(t *testing.T) {
 		})
 		v.await(video, len(v.packets(video))+20)
 	}
-	continuous(t, v.packets(video))
+	packets := v.packets(video)
+	for i, p := range packets[1:] { // pion as a client loses what comes while it has no candidates
+		if p.SSRC != packets[i].SSRC || int16(p.SequenceNumber-packets[i].SequenceNumber) <= 0 || int32(p.Timestamp-packets[i].Timestamp) < 0 {
+			t.Fatalf("packet %d: %v after %v", i+1, p.Header, packets[i].Header)
+		}
+	}
 }
 
 // TestRestartStorm restarts one session from many sides at once: each restart is answered for itself or refused, and the
@@ -160,7 +166,8 @@ func TestFailedRestart(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if _, err := s.Update(t.Context(), cam.answer.SessionID, Update{ETags: []string{cam.answer.ETag}, Fragment: []byte("a=mid:0\n")}); err != nil {
+	same := Update{ETags: []string{cam.answer.ETag}, Fragment: []byte("a=mid:0\n")}
+	if _, err := s.Update(t.Context(), cam.answer.SessionID, same); err != nil {
 		t.Errorf("after failed restarts: %v", err)
 	}
 	if _, err := s.Update(t.Context(), cam.answer.SessionID, Update{Any: true, Fragment: restartFragment}); err != nil {

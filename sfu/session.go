@@ -62,7 +62,11 @@ func newSession(r role, mediaSession string, o *offer) *session {
 
 // dial prepares the session's transport from the peer's offer.
 func (s *SFU) dial(sess *session) error {
-	link, err := transport.New(s.transport, sess.remote)
+	cfg := s.transport
+	if sess.role == play {
+		cfg.DisconnectedTimeout, cfg.FailedTimeout = s.cfg.ConsentTimeout/2, s.cfg.ConsentTimeout/2
+	}
+	link, err := transport.New(cfg, sess.remote)
 	if errors.Is(err, transport.ErrRemote) {
 		return fmt.Errorf("%w: %w", ErrBadOffer, err)
 	}

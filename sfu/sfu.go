@@ -50,7 +50,7 @@ type SFU struct {
 func New(cfg Config) (*SFU, error) {
 	cfg = cfg.withDefaults()
 	clock := monotonic()
-	socket, err := listen(cfg.UDPAddr, cfg.PublicIPs, cfg.NoOffload, clock)
+	socket, err := listen(cfg, clock)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +70,9 @@ func New(cfg Config) (*SFU, error) {
 		s.shards = append(s.shards, s.newShard())
 	}
 	s.costly = s.newShard()
+	if why := unreachable(withInterfaces(socket.addrs()), cfg.PublicIPs, inContainer()); why != "" && len(cfg.STUNServers) == 0 {
+		s.log.Warn("nobody outside can connect", slog.String("why", why))
+	}
 	s.workersDone.Go(s.observe)
 	s.workersDone.Go(func() { s.informer.run(clock) })
 	return s, nil
@@ -85,7 +88,7 @@ func (s *SFU) Addrs() []netip.AddrPort {
 	for _, ip := range s.cfg.PublicIPs {
 		addrs = append(addrs, netip.AddrPortFrom(ip, port))
 	}
-	return addrs
+	return append(addrs, s.socket.mapped.addrs()...)
 }
 
 // Close ends one WHIP or WHEP session. Its media has stopped when Close returns.

@@ -1,12 +1,12 @@
 package sfu
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +14,7 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
 
+	"github.com/securecam/securecam/sfu/transport"
 	"github.com/securecam/securecam/sfu/udp"
 )
 
@@ -33,8 +34,12 @@ type socket struct {
 	net   *freshNet
 	pion  *pionConn
 	mux   ice.UDPMux
-	clock func() int64   // of packet arrivals
-	done  sync.WaitGroup // the reader
+	tcp   *transport.TCPPort // nil without one
+	clock func() int64       // of packet arrivals
+	done  sync.WaitGroup     // the reader, the discovery
+
+	mapped *discovery
+	stop   context.CancelFunc // of the discovery
 
 	moves atomic.Uint64 // changes of peers
 
@@ -49,55 +54,72 @@ type sighting struct {
 	moves uint64 // of the socket when it was looked up
 }
 
-// listen opens addr. A wildcard address listens on IPv4 and IPv6 where the host has both, or on what the public
-// addresses need, if there are any: the host's own are not advertised then.
-func listen(addr string, public []netip.Addr, noOffload bool, clock func() int64) (*socket, error) {
-	bind, err := bindAddress(addr, public)
+// listen opens the media ports. A wildcard address listens on IPv4 and IPv6 where the host has both.
+func listen(cfg Config, clock func() int64) (*socket, error) {
+	bind, err := bindAddress(cfg.UDPAddr)
 	if err != nil {
-		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
+		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}
-	conn, err := udp.Listen(bind, udp.Config{ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: noOffload})
+	conn, err := udp.Listen(bind, udp.Config{ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: cfg.NoOffload})
 	if err != nil {
-		return nil, fmt.Errorf("sfu: listen %s: %w", addr, err)
+		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}
-	n, err := newFreshNet()
-	if err != nil {
-		return nil, fmt.Errorf("sfu: network interfaces: %w", errors.Join(err, conn.Close()))
+	s := &socket{conn: conn, clock: clock, pion: newPionConn(conn), peers: make(map[netip.AddrPort]*peer)}
+	if err := s.setUp(cfg); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	s := &socket{conn: conn, net: n, clock: clock, pion: newPionConn(conn), peers: make(map[netip.AddrPort]*peer)}
 	// What the mux would say is counted, or ends a session with a reason.
 	silent := (&logging.DefaultLoggerFactory{Writer: io.Discard}).NewLogger("ice")
-	s.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent, UDPConn: s.pion, Net: n})
+	s.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent, UDPConn: s.pion, Net: s.net})
 	s.done.Go(s.readLoop)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if len(cfg.STUNServers) > 0 {
+		s.done.Go(func() { s.mapped.run(ctx) })
+	}
 	return s, nil
 }
 
-// bindAddress resolves where to listen.
-func bindAddress(addr string, public []netip.Addr) (netip.AddrPort, error) {
-	network := "udp"
-	switch is4 := func(a netip.Addr) bool { return a.Is4() }; {
-	case len(public) == 0:
-	case !slices.ContainsFunc(public, func(a netip.Addr) bool { return !a.Is4() }):
-		network = "udp4"
-	case !slices.ContainsFunc(public, is4):
-		network = "udp6"
+// setUp adds what the socket needs beside itself. Nothing that it leaves behind when it fails needs an end.
+func (s *socket) setUp(cfg Config) (err error) {
+	if s.net, err = newFreshNet(); err != nil {
+		return fmt.Errorf("sfu: network interfaces: %w", err)
 	}
-	resolved, err := net.ResolveUDPAddr(network, addr)
+	if s.mapped, err = newDiscovery(s.conn, cfg.STUNServers, cfg.Logger); err != nil {
+		return err
+	}
+	if cfg.TCPAddr == "" {
+		return nil
+	}
+	bind, err := bindAddress(cfg.TCPAddr)
+	if err != nil {
+		return fmt.Errorf("sfu: listen %s: %w", cfg.TCPAddr, err)
+	}
+	if s.tcp, err = transport.ListenTCP(bind); err != nil {
+		return fmt.Errorf("sfu: %w", err)
+	}
+	return nil
+}
+
+// bindAddress resolves where to listen.
+func bindAddress(addr string) (netip.AddrPort, error) {
+	resolved, err := net.ResolveUDPAddr("udp", addr)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
 	ip := resolved.AddrPort().Addr().Unmap()
 	if !ip.IsValid() {
 		ip = netip.IPv6Unspecified()
-		if network == "udp4" {
-			ip = netip.IPv4Unspecified()
-		}
 	}
 	return netip.AddrPortFrom(ip, uint16(resolved.Port)), nil
 }
 
 func (s *socket) close() error {
+	s.stop()
 	err := errors.Join(s.mux.Close(), s.conn.Close())
+	if s.tcp != nil {
+		err = errors.Join(err, s.tcp.Close())
+	}
 	s.done.Wait()
 	return err
 }
@@ -131,7 +153,9 @@ func (s *socket) readLoop() {
 				continue
 			}
 		}
-		s.pion.deliver(b, from)
+		if !s.mapped.take(b) {
+			s.pion.deliver(b, from)
+		}
 	}
 }
 
@@ -177,7 +201,12 @@ func (s *socket) addrs() []netip.AddrPort {
 // stats returns what the socket has counted.
 func (s *socket) stats() SocketStats {
 	u := s.conn.Stats()
+	var t transport.TCPStats
+	if s.tcp != nil {
+		t = s.tcp.Stats()
+	}
 	return SocketStats{
+		TCPOpen: t.Open, TCPAccepted: t.Accepted, TCPRefused: t.Refused, TCPDropped: t.Dropped,
 		Received: u.Received, Sent: u.Sent, ReadCalls: u.ReadCalls, SendCalls: u.SendCalls, Refused: u.Refused,
 		Rejected: s.rejected.Load(), Overflowed: s.pion.dropped.Load(), Faults: s.faults.Load(), Offload: u.Offload,
 	}

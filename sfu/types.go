@@ -122,5 +122,9 @@ type SocketStats struct {
 	Rejected             uint64 // RTP and RTCP of known addresses that was not authentic, or was replayed
 	Overflowed           uint64 // handshake datagrams that came faster than they could be handled
 	Faults               uint64 // reads that failed
+	TCPOpen              int    // TCP connections now
+	TCPAccepted          uint64 // TCP connections there ever were
+	TCPRefused           uint64 // of those: too many, or of no session
+	TCPDropped           uint64 // packets that a peer on TCP did not take in time
 	Offload              bool   // the kernel splits messages into datagrams
 }

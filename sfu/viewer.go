@@ -52,7 +52,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 	if err := s.reserveViewer(); err != nil {
 		return Answer{}, err
 	}
-	answer, err := s.setUpViewer(ctx, sess, o, m)
+	answer, err := s.setUpViewer(ctx, sess, m)
 	if err != nil {
 		s.mu.Lock()
 		s.viewers--
@@ -186,7 +186,7 @@ func (s *SFU) reserveViewer() error {
 	return nil
 }
 
-func (s *SFU) setUpViewer(ctx context.Context, sess *session, o *offer, m *media) (Answer, error) {
+func (s *SFU) setUpViewer(ctx context.Context, sess *session, m *media) (Answer, error) {
 	if err := s.dial(sess); err != nil {
 		return Answer{}, err
 	}
@@ -243,6 +243,7 @@ func (s *SFU) startViewer(sess *session) {
 	switch {
 	case !sess.link.RemoteAddr().IsValid():
 		sess.lane = s.newLane(false)
+		sess.link.SetPatient(true)
 		sh = sess.lane
 	case sess.costly:
 		sh = s.costly

@@ -20,14 +20,16 @@ import (
 
 // freePorts makes securecam listen on loopback only, on ports that the system
 // picks.
-var freePorts = []string{"--listen-host=127.0.0.1", "--port=0", "--media-udp-port=0", "--turn-port=0"}
+var freePorts = []string{"--listen-host=127.0.0.1", "--port=0", "--media-udp-port=0", "--media-tcp-port=0", "--turn-port=0"}
 
 // startApp starts the product inside the test, with its data in a folder of
 // its own, and stops it at the end: the stop must succeed.
 func startApp(t *testing.T, settings ...string) *app {
 	t.Helper()
 	testMedia(t) // takes seconds once, which must not count for the timeouts under test
-	args := append(append([]string{"serve", "--data-dir=" + t.TempDir()}, freePorts...), settings...)
+	// A viewer that is killed is missed after 10 s, not 30.
+	args := append([]string{"serve", "--data-dir=" + t.TempDir(), "--consent-timeout-seconds=10"}, freePorts...)
+	args = append(args, settings...)
 	c, _, err := parse(args, t.Output(), t.Output())
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
 
+	"github.com/securecam/securecam/sfu"
+
 	"github.com/securecam/securecam/control/bus"
 	"github.com/securecam/securecam/control/streams"
 )
@@ -73,8 +75,13 @@ type Config struct {
 	MediaProvider string `group:"Media" env:"MEDIA_PROVIDER"`
 
 	MediaUDPPort         int      `group:"Media" env:"MEDIA_UDP_PORT" name:"media-udp-port" default:"8090"`
+	MediaTCPPort         int      `group:"Media" env:"MEDIA_TCP_PORT" name:"media-tcp-port" default:"8090"`
 	PublicIPs            []string `group:"Media" env:"PUBLIC_IPS" name:"public-ips"`
+	STUNURLs             []string `group:"Media" env:"STUN_URLS" name:"stun-urls"`
+	ICELite              bool     `group:"Media" env:"ICE_LITE" name:"ice-lite"`
 	MediaTokenTTLSeconds int      `group:"Media" env:"MEDIA_TOKEN_TTL_SECONDS" name:"media-token-ttl-seconds" default:"3600"`
+
+	ConsentTimeoutSeconds int `group:"Media" env:"CONSENT_TIMEOUT_SECONDS" default:"30"`
 
 	MaxViewers        int `group:"Media" env:"MAX_VIEWERS" default:"2000"`
 	MaxViewerSessions int `group:"Media" env:"MAX_VIEWER_SESSIONS" default:"8"`
@@ -169,6 +176,7 @@ func (c *Config) Validate() error {
 	}{
 		{"PORT", 0, c.Port},
 		{"MEDIA_UDP_PORT", 0, c.MediaUDPPort},
+		{"MEDIA_TCP_PORT", -1, c.MediaTCPPort},
 		{"TURN_PORT", -1, c.TURNPort},
 		{"MINIO_PORT", 1, c.MinIOPort},
 		{"CLUSTER_PORT", 1, c.ClusterPort},
@@ -186,6 +194,7 @@ func (c *Config) Validate() error {
 		{"DEVICE_ONLINE_STALE_SECONDS", 5, 86400, c.DeviceOnlineStaleSeconds},
 		{"MINIO_PRESIGNED_EXPIRY_SECONDS", 60, 604800, c.MinIOPresignedExpirySeconds},
 		{"MEDIA_TOKEN_TTL_SECONDS", 30, 86400, c.MediaTokenTTLSeconds},
+		{"CONSENT_TIMEOUT_SECONDS", 2, 30, c.ConsentTimeoutSeconds},
 		{"STREAM_REQUEST_TIMEOUT_SECONDS", 1, 3600, c.StreamRequestTimeoutSeconds},
 		{"PUBLISHER_TIMEOUT_SECONDS", 1, 3600, c.PublisherTimeoutSeconds},
 		{"VIEWER_TIMEOUT_SECONDS", 1, 3600, c.ViewerTimeoutSeconds},
@@ -282,6 +291,11 @@ func (c *Config) validateAddresses() error {
 	}
 	if _, err := c.trustedProxies(); err != nil {
 		return err
+	}
+	for _, u := range c.STUNURLs {
+		if _, err := sfu.ParseSTUN(u); err != nil {
+			return fmt.Errorf("STUN_URLS has %q: use stun:host[:port], divided by commas", u)
+		}
 	}
 	for _, o := range append([]string{c.BetterAuthBaseURL, c.MinIOPublicURL, c.NodeURL}, c.BetterAuthTrustedOrigins...) {
 		if o == "" {

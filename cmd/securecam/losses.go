@@ -26,6 +26,8 @@ func losses(p plane, s state, g *gateway.Gateway) []loss {
 		{"media packets not authentic", func() uint64 { return p.sfu.Stats().Socket.Rejected }},
 		{"handshake datagrams over the queue", func() uint64 { return p.sfu.Stats().Socket.Overflowed }},
 		{"media socket faults", func() uint64 { return p.sfu.Stats().Socket.Faults }},
+		{"media connections over TCP refused", func() uint64 { return p.sfu.Stats().Socket.TCPRefused }},
+		{"media packets over TCP not taken in time", func() uint64 { return p.sfu.Stats().Socket.TCPDropped }},
 		{"bus messages dropped", func() uint64 { return s.bus.Stats().Dropped }},
 		{"gateway connections that did not read", func() uint64 { return g.Stats().SlowReaders }},
 		{"gateway connections that flooded", func() uint64 { return g.Stats().Floods }},

@@ -176,10 +176,12 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, er
 	var p plane
 	p.sfu, err = sfu.New(sfu.Config{
 		UDPAddr:   net.JoinHostPort(c.ListenHost, strconv.Itoa(c.MediaUDPPort)),
+		TCPAddr:   c.mediaTCPAddr(),
 		PublicIPs: ips,
 		Logger:    a.log,
 		Observer:  events,
 
+		STUNServers: c.STUNURLs, Lite: c.ICELite, ConsentTimeout: seconds(c.ConsentTimeoutSeconds),
 		MaxViewers: c.MaxViewers, MaxViewerSessions: c.MaxViewerSessions, BurstWindow: c.burstWindow(), NoOffload: !c.UDPOffload,
 	})
 	if err != nil {
@@ -359,6 +361,14 @@ func (c *Config) baseURL() (*url.URL, error) {
 		return nil, nil //nolint:nilnil // requests tell
 	}
 	return url.Parse(c.BetterAuthBaseURL)
+}
+
+// mediaTCPAddr returns where media is taken over TCP, empty for nowhere.
+func (c *Config) mediaTCPAddr() string {
+	if c.MediaTCPPort < 0 {
+		return ""
+	}
+	return net.JoinHostPort(c.ListenHost, strconv.Itoa(c.MediaTCPPort))
 }
 
 // burstWindow returns the window in the words of the SFU, whose zero is the

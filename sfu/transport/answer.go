@@ -192,6 +192,7 @@ func (b *sdpWriter) section(s Section, local Local) {
 		b.line("a=extmap:%d %s", e.ID, e.URI)
 	}
 	b.line("a=rtcp-mux")
+	b.line("a=rtcp-mux-only") // RFC 9725, section 4.4.1
 	if s.ReducedSize {
 		b.line("a=rtcp-rsize")
 	}

@@ -97,16 +97,24 @@ type viewer struct {
 
 func newViewer(t *testing.T) *viewer {
 	t.Helper()
-	return newViewerOn(t, webrtc.NetworkTypeUDP4)
+	return newViewerOn(t, net.IPv4(127, 0, 0, 1), webrtc.NetworkTypeUDP4)
 }
 
-func newViewerOn(t *testing.T, networks ...webrtc.NetworkType) *viewer {
+func newViewerOn(t *testing.T, ip net.IP, networks ...webrtc.NetworkType) *viewer {
 	t.Helper()
 	var s webrtc.SettingEngine
 	s.LoggerFactory = quiet{}
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.SetNetworkTypes(networks)
+	if ip.To4() == nil { // pion gathers no ::1 by itself
+		conn, err := net.ListenUDP("udp6", &net.UDPAddr{IP: ip})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		s.SetICEUDPMux(webrtc.NewICEUDPMux(silent{}, conn))
+	}
 	m := &webrtc.MediaEngine{}
 	if err := m.RegisterDefaultCodecs(); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,11 @@ type streamKey struct {
 
 // ListenTCP opens a port. The IPv6 wildcard takes IPv4 connections, too.
 func ListenTCP(addr netip.AddrPort) (*TCPPort, error) {
-	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
+	bind := net.TCPAddrFromAddrPort(addr)
+	if addr.Addr() == netip.IPv6Unspecified() {
+		bind.IP = nil // both families, or the one that the host has
+	}
+	l, err := net.ListenTCP("tcp", bind)
 	if err != nil {
 		return nil, err
 	}
