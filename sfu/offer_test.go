@@ -109,7 +109,7 @@ func TestHostileOffers(t *testing.T) {
 			if !strings.Contains(sdp, "a=setup:passive") || !strings.Contains(sdp, "a=candidate:") {
 				t.Errorf("answer\n%s", sdp)
 			}
-			if n := strings.Count(sdp, "a=rtcp-mux"); n != strings.Count(sdp, "m=") {
+			if n := strings.Count(sdp, "a=rtcp-mux\r\n"); n != strings.Count(sdp, "m=") {
 				t.Errorf("%d rtcp-mux in\n%s", n, sdp)
 			}
 			if len(a.SessionID) < 22 || !strings.HasPrefix(a.ETag, `"`) || !strings.HasSuffix(a.ETag, `"`) {

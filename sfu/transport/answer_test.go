@@ -52,6 +52,7 @@ a=fingerprint:sha-256 FP
 a=setup:passive
 a=sendonly
 a=rtcp-mux
+a=rtcp-mux-only
 a=rtcp-rsize
 a=rtpmap:102 H264/90000
 a=fmtp:102 packetization-mode=1;profile-level-id=42e01f
@@ -77,6 +78,7 @@ a=fingerprint:sha-256 FP
 a=setup:passive
 a=sendonly
 a=rtcp-mux
+a=rtcp-mux-only
 a=rtpmap:111 opus/48000/2
 a=fmtp:111 minptime=10
 a=msid:s u
