@@ -6,4 +6,5 @@ type Actor struct {
 	UserID   string
 	DeviceID string
 	IP       string
+	Admin    string // the administrator's name, when it is that one
 }

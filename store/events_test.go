@@ -38,7 +38,7 @@ func (w world) start(t *testing.T) store.StartedEvent {
 
 func (w world) actions(t *testing.T) map[string]int {
 	t.Helper()
-	entries, err := w.db.AuditEntries(t.Context(), w.user.ID, store.Page{Limit: 1000})
+	entries, err := w.db.AuditEntries(t.Context(), w.user.ID, store.AuditFilter{}, store.Page{Limit: 1000})
 	wantErr(t, err, nil)
 	actions := map[string]int{}
 	for _, e := range entries {

@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"io/fs"
-	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
@@ -76,32 +74,4 @@ func (d dyingDriver) SetVersion(version int, dirty bool) error {
 		return errors.New("killed")
 	}
 	return d.Driver.SetVersion(version, dirty)
-}
-
-// AuditEntry says that something was changed, by whom and from where.
-type AuditEntry struct {
-	ID            string
-	OwnerUserID   string // whose thing it was
-	ActorUserID   string
-	ActorDeviceID string
-	Action        string // such as "stream.end"
-	TargetType    string // such as "stream"
-	TargetID      string
-	Metadata      json.RawMessage
-	IPAddress     string
-	CreatedAt     time.Time
-}
-
-func scanAuditEntry(r row) (e AuditEntry, err error) {
-	err = r.Scan(&e.ID, &e.OwnerUserID, textColumn{&e.ActorUserID}, textColumn{&e.ActorDeviceID}, &e.Action,
-		&e.TargetType, &e.TargetID, jsonColumn{&e.Metadata}, &e.IPAddress, timeColumn{&e.CreatedAt})
-	return e, err
-}
-
-// AuditEntries lists what was done to the user's things.
-func (db *DB) AuditEntries(ctx context.Context, userID string, p Page) ([]AuditEntry, error) {
-	var f filter
-	f.and("owner_user_id = ?", userID)
-	clauses, args := f.page(p)
-	return all(ctx, db.r, scanAuditEntry, "SELECT "+auditColumns+" FROM audit_logs"+clauses, args...)
 }

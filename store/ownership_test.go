@@ -137,7 +137,7 @@ func foreignLists(t *testing.T, w, foreign world) {
 	}
 	devices, err := db.Devices(ctx, me, store.Page{})
 	wantErr(t, err, nil)
-	entries, err := db.AuditEntries(ctx, me, store.Page{})
+	entries, err := db.AuditEntries(ctx, me, store.AuditFilter{}, store.Page{})
 	wantErr(t, err, nil)
 	for _, d := range devices {
 		want(t, "owner of a listed device", d.UserID, me)

@@ -159,7 +159,7 @@ func TestChangesAreAudited(t *testing.T) {
 		_, _, err := db.EndStream(t.Context(), w.user.ID, s.ID, store.StreamFailed, "", storetest.Now(), w.by)
 		wantErr(t, err, store.ErrConflict)
 
-		entries, err := db.AuditEntries(t.Context(), w.user.ID, store.Page{Limit: 6})
+		entries, err := db.AuditEntries(t.Context(), w.user.ID, store.AuditFilter{}, store.Page{Limit: 6})
 		wantErr(t, err, nil)
 		actions := map[string]int{}
 		for _, e := range entries {

@@ -54,7 +54,7 @@ func TestUsers(t *testing.T) {
 		_, _, err = db.UserByEmail(ctx, "nobody@example.org")
 		wantErr(t, err, store.ErrNotFound)
 
-		entries, err := db.AuditEntries(ctx, u.ID, store.Page{})
+		entries, err := db.AuditEntries(ctx, u.ID, store.AuditFilter{}, store.Page{})
 		wantErr(t, err, nil)
 		if len(entries) != 1 {
 			t.Fatalf("got %d audit entries, want 1", len(entries))

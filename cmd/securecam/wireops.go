@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/control"
+	"github.com/securecam/securecam/control/audit"
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/commands"
 	"github.com/securecam/securecam/control/gateway"
@@ -52,7 +53,7 @@ func (a *app) openOps(
 	}
 	s.db.OnRevocation(parts.revocations.Wake)
 	parts.meter = metrics.New(metricSources(s, p, *parts)...)
-	return append(features, ops.New(ops.Config{Checks: []ops.Check{
+	return append(features, audit.New(s.db), ops.New(ops.Config{Checks: []ops.Check{
 		{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},
 	}, Metrics: parts.meter.Handler(), Logger: a.log})), nil
 }

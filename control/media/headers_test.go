@@ -79,6 +79,10 @@ func TestLinksLeaveOutWhatBreaksHeaders(t *testing.T) {
 // fixed is a store with one device, one media session and one stream of it.
 type fixed struct{}
 
+func (fixed) NoteAccess(context.Context, store.Actor, string, string, string, string, map[string]any) error {
+	return nil
+}
+
 func (fixed) DeviceByID(_ context.Context, id string) (store.Device, error) {
 	if id != "d" {
 		return store.Device{}, store.ErrNotFound

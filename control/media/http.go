@@ -13,6 +13,7 @@ import (
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
 )
 
 const (
@@ -110,6 +111,9 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	if err == nil {
 		_, err = s.authorize(ctx, token(c), d, cl.MediaSessionID)
 	}
+	if err == nil && d == subscribe {
+		err = s.noteWatching(ctx, cl)
+	}
 	if err != nil {
 		if closeErr := s.sfu.Close(answer.SessionID, "not_answered"); closeErr != nil {
 			s.log.WarnContext(ctx, "media session not closed", slog.Any("err", closeErr))
@@ -126,6 +130,15 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
 	c.Set(fiber.HeaderContentType, typeSDP)
 	return c.Status(fiber.StatusCreated).Send(answer.SDP)
+}
+
+// noteWatching writes who watches into the audit log. Nobody watches unseen:
+// without the entry there is no answer.
+func (s *Service) noteWatching(ctx context.Context, cl claims) error {
+	by := store.Actor{UserID: cl.UserID, DeviceID: cl.DeviceID, IP: rest.RequestOf(ctx).IP}
+	return s.store.NoteAccess(ctx, by, cl.UserID, "media_session", store.AuditWatch, cl.MediaSessionID, map[string]any{
+		"streamId": cl.StreamID, "cameraDeviceId": cl.CameraID,
+	})
 }
 
 // connect opens the SFU's side. A second publisher of a media session takes

@@ -52,6 +52,7 @@ type Store interface {
 	Stream(ctx context.Context, userID, id string) (store.Stream, error)
 	MediaSession(ctx context.Context, id string) (store.MediaSession, error)
 	DeviceByID(ctx context.Context, id string) (store.Device, error)
+	NoteAccess(ctx context.Context, by store.Actor, ownerUserID, target, verb, id string, details map[string]any) error
 }
 
 // SFU answers offers. Its errors are faults: invalid_offer 400,

@@ -76,6 +76,10 @@ func (s *Service) Download(ctx context.Context, p auth.Principal, id string, kee
 	if err != nil {
 		return Download{}, ErrStorage.With(err)
 	}
+	err = s.Store.NoteAccess(ctx, p.Actor(), r.OwnerUserID, "recording", store.AuditDownload, r.ID, map[string]any{"keep": keep})
+	if err != nil {
+		return Download{}, err
+	}
 	return Download{URL: url, ExpiresAt: expires, ContentType: info.ContentType, Size: info.Size}, nil
 }
 

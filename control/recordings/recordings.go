@@ -25,6 +25,7 @@ type Library interface {
 	Recording(ctx context.Context, userID, id string) (store.Recording, error)
 	Recordings(ctx context.Context, userID string, f store.RecordingFilter, p store.Page) ([]store.Recording, error)
 	DeleteRecording(ctx context.Context, userID, id string, by store.Actor) (store.Recording, error)
+	NoteAccess(ctx context.Context, by store.Actor, ownerUserID, target, verb, id string, details map[string]any) error
 }
 
 // Sources tell who publishes a media session, who watches it and who may.
