@@ -31,7 +31,9 @@ type downTrack struct {
 	stream stream
 	sink   Sink
 	pads   bool    // the sink adds padding
+	flat   bool    // only the lowest spatial layer of a stream can be decoded
 	egress *egress // for reports; nil for a tap
+	sealed *sealed // the sink, if it takes dependency descriptors
 
 	shard   *shard      // that it belongs to; set when it gets there
 	instant bool        // begins with a cached keyframe, in collapsed time
@@ -123,12 +125,16 @@ func (d *downTrack) place(p *ring.Packet, info *codec.Info) (rewrite.Packet, boo
 	if ok {
 		p.Marker = at.ends(p, info)
 		info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
+		codec.RenumberDescriptor(p.Extension, out.PictureID)
 	}
 	return out, ok
 }
 
 // head prepares the header of a packet that goes out.
 func (d *downTrack) head(p *ring.Packet, out rewrite.Packet) {
+	if d.sealed != nil {
+		d.sealed.descriptor = p.Extension
+	}
 	d.header = rtp.Header{
 		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
 		SequenceNumber: out.Seq, Timestamp: out.Timestamp + d.replay.shift(p.Timestamp), SSRC: d.stream.ssrc,
@@ -146,6 +152,11 @@ func (d *downTrack) wait(l *layer) {
 func (d *downTrack) choose() {
 	var buf [maxRungs]rung
 	wish := d.seat.wish.Load()
+	if d.flat {
+		flat := *wish
+		flat.SpatialID = 0
+		wish = &flat
+	}
 	rungs := d.track.rungs(&buf, wish.TemporalID)
 	current := slices.IndexFunc(rungs, func(r rung) bool {
 		return r.layer == d.layer && r.spatial >= d.cut.goal.spatial && r.temporal >= d.cut.goal.temporal
@@ -163,6 +174,9 @@ func (d *downTrack) choose() {
 func (d *downTrack) aim(r rung) {
 	again := r.layer == d.target
 	d.target = r.layer
+	if d.flat {
+		r.spatial = 0
+	}
 	higher := d.cut.aim(r.spatial, r.temporal)
 	if d.layer == nil || d.gone() {
 		d.asked.Store(d.target)

@@ -14,8 +14,10 @@ import (
 )
 
 const (
-	// rtpHeader is an RTP header without CSRCs and extensions: all that viewers are sent.
+	// rtpHeader is an RTP header without CSRCs and extensions.
 	rtpHeader = 12
+	// extensionRoom holds a header extension in the two-byte form: RFC 8285, section 4.3.
+	extensionRoom = 4 + 2 + 255 + 3
 	// reportRoom holds a sealed sender report with its CNAME.
 	reportRoom = 128
 )
@@ -61,7 +63,10 @@ type sealed struct {
 	media  rollover
 	rtx    rollover
 	ssrc   uint32 // of media
-	header [rtpHeader]byte
+	header [rtpHeader + extensionRoom]byte
+
+	descriptorAt uint8  // header extension of the dependency descriptor, 0 if the viewer does not take it
+	descriptor   []byte // of the packet that comes next
 }
 
 // WriteRTP implements Sink.
@@ -84,17 +89,44 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	binary.BigEndian.PutUint32(b[4:], h.Timestamp)
 	binary.BigEndian.PutUint32(b[8:], h.SSRC)
 
-	e := s.egress
-	n := rtpHeader + len(payload) + int(h.PaddingSize) + e.sender.Overhead()
+	e, head := s.egress, b[:rtpHeader]
+	if s.descriptorAt != 0 && len(s.descriptor) > 0 {
+		head = s.extend()
+	}
+	n := len(head) + len(payload) + int(h.PaddingSize) + e.sender.Overhead()
 	dst, send := e.room(n)
 	if len(dst) < n {
 		return 0, errTooLong
 	}
-	e.sender.RTPPadded(dst, b[:], payload, int(h.PaddingSize), index) // whose header is whole and whose room is enough
+	e.sender.RTPPadded(dst, head, payload, int(h.PaddingSize), index) // whose header is whole and whose room is enough
 	if send == nil {
 		return n, nil
 	}
 	return n, send(dst)
+}
+
+// extend writes the dependency descriptor behind the header: RFC 8285, sections 4.2 and 4.3.
+func (s *sealed) extend() []byte {
+	const oneByte, twoBytes, longest = 0xbede, 0x1000, 16
+	b, n := &s.header, min(len(s.descriptor), 255)
+	b[0] |= 1 << 4
+	at := rtpHeader + 4
+	if n <= longest {
+		binary.BigEndian.PutUint16(b[rtpHeader:], oneByte)
+		b[at] = s.descriptorAt<<4 | byte(n-1)
+		at++
+	} else {
+		binary.BigEndian.PutUint16(b[rtpHeader:], twoBytes)
+		b[at], b[at+1] = s.descriptorAt, byte(n)
+		at += 2
+	}
+	at += copy(b[at:], s.descriptor[:n])
+	for at%4 != 0 {
+		b[at] = 0
+		at++
+	}
+	binary.BigEndian.PutUint16(b[rtpHeader+2:], uint16((at-rtpHeader-4)/4))
+	return b[:at]
 }
 
 // report sends a sender report with the stream's name.

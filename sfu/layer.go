@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,9 @@ type layer struct {
 	group  group         // the last keyframe and what followed
 	done   chan struct{} // closed when another stream took its room
 
+	descriptorAt uint8 // header extension with the dependency descriptor, 0 if the camera sends none
+	structure    atomic.Pointer[codec.Structure]
+
 	silent atomic.Bool // nothing comes of it while other layers go on
 	facts  atomic.Pointer[facts]
 	sizes  [maxSpatial]atomic.Uint32 // width<<16 | height of each spatial layer, 0 if unknown
@@ -41,6 +45,7 @@ type layer struct {
 	packet       ring.Packet
 	keyframeTime uint32 // RTP time of the last keyframe, if any came
 	keyframe     bool
+	described    []byte // the dependency descriptor that structure was read from, without its head
 }
 
 func newLayer(t *upTrack, number uint64, ringSize int) *layer {
@@ -69,11 +74,15 @@ func (l *layer) receive(b []byte, now int64) {
 		Seq: l.header.SequenceNumber, Timestamp: l.header.Timestamp, Marker: l.header.Marker,
 		Arrival: now, Payload: payload,
 	}
+	if l.descriptorAt != 0 {
+		l.packet.Extension = l.header.GetExtension(l.descriptorAt)
+	}
 	slot, verdict := l.ring.Put(&l.packet)
 	if verdict != ring.Stored {
 		return
 	}
-	info := codec.Inspect(l.track.codec, payload)
+	l.noteStructure()
+	info := l.inspect(&l.packet)
 	l.noteKeyframe(&info)
 	l.noteCost(len(payload))
 	l.meter.count(&info, len(payload), l.header.Marker, now)
@@ -83,6 +92,34 @@ func (l *layer) receive(b []byte, now int64) {
 	l.track.counters.packetsIn.Add(1)
 	l.track.counters.bytesIn.Add(uint64(len(payload)))
 	l.dispatch(slot, info)
+}
+
+// noteStructure keeps what a keyframe's dependency descriptor brings, for those of later packets.
+func (l *layer) noteStructure() {
+	if len(l.packet.Extension) <= codec.DescriptorHead || slices.Equal(l.packet.Extension[codec.DescriptorHead:], l.described) {
+		return
+	}
+	d, ok := codec.ReadDescriptor(l.packet.Extension, nil)
+	if !ok || d.Structure == nil {
+		return
+	}
+	l.described = append(l.described[:0], l.packet.Extension[codec.DescriptorHead:]...)
+	l.structure.Store(d.Structure)
+}
+
+// inspect reads what a packet of the layer is. It may be called from any goroutine.
+func (l *layer) inspect(p *ring.Packet) codec.Info {
+	info := codec.Inspect(l.track.codec, p.Payload)
+	if len(p.Extension) == 0 {
+		return info
+	}
+	if d, ok := codec.ReadDescriptor(p.Extension, l.structure.Load()); ok {
+		info.Spatial, info.Temporal, info.Sync, info.Up = d.Spatial, d.Temporal, d.Sync, d.Up
+		info.Start, info.End = d.Start && d.Spatial == 0, d.End
+		info.Keyframe = info.Keyframe && info.Start
+		info.Picture.ID = d.Number
+	}
+	return info
 }
 
 // noteKeyframe counts keyframes, one for all packets of a frame, and keeps a decoder from being started in the middle
@@ -117,7 +154,13 @@ func (l *layer) noteCost(octets int) {
 // noteSize reads how large the picture is, of which a keyframe begins with the packet.
 func (l *layer) noteSize() {
 	var sizes [maxSpatial]codec.Size
-	for i := range codec.Sizes(l.track.codec, l.packet.Payload, sizes[:]) {
+	known := codec.Sizes(l.track.codec, l.packet.Payload, sizes[:])
+	if s := l.structure.Load(); s != nil && s.Size(0).Width > 0 {
+		for known = 0; known < min(s.Spatial(), maxSpatial); known++ {
+			sizes[known] = s.Size(known)
+		}
+	}
+	for i := range known {
 		l.sizes[i].Store(uint32(sizes[i].Width)<<16 | uint32(sizes[i].Height))
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-
-	"github.com/securecam/securecam/sfu/codec"
 )
 
 const (
@@ -105,7 +103,7 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
 		return false
 	}
 	p := &s.packet
-	info := codec.Inspect(d.track.codec, p.Payload)
+	info := d.layer.inspect(p)
 	out, ok := d.place(p, &info)
 	if !ok {
 		return false

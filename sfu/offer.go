@@ -190,6 +190,12 @@ func (o *offer) checkBundle() error {
 	return nil
 }
 
+// mixed reports whether the peer takes both forms of header extensions in one stream: RFC 8285, section 6.
+func (o *offer) mixed() bool {
+	_, mixed := o.desc.Attribute("extmap-allow-mixed")
+	return mixed
+}
+
 // extension returns the number that the peer gives a header extension, 0 if it has none: RFC 8285, section 5.
 func (s section) extension(uri string) uint8 {
 	for _, a := range s.media.Attributes {

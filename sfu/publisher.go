@@ -62,10 +62,10 @@ func (sec section) receive(sp spec, layers *simulcast) transport.Section {
 	s.Codec.Feedback = sec.feedback(sp.payloadType)
 	if sec.kind == video {
 		*layers = readSimulcast(sec.media)
-		s.Extensions, s.RIDs = sec.extensions(layers), layers.rids
+		s.Extensions, s.RIDs = sec.extensions(sp, layers), layers.rids
 		return s
 	}
-	s.Extensions = sec.extensions(&simulcast{})
+	s.Extensions = sec.extensions(sp, &simulcast{})
 	return s
 }
 
@@ -114,7 +114,7 @@ func (s *SFU) startLayer(sess *session, k kind, rid string, ssrc uint32, now int
 	}
 	s.layers++
 	l := newLayer(t, s.layers, s.cfg.RingSize)
-	l.epoch, l.rid = sess.number, rid
+	l.epoch, l.rid, l.descriptorAt = sess.number, rid, sess.simulcast.descriptorAt
 	l.reception = reception{ssrc: ssrc, clockRate: t.spec.clockRate}
 	l.keys = newKeyframes(s.cfg.KeyframeInterval, sess.askFor(t, ssrc))
 	sess.uplink.layers = append(sess.uplink.layers, l)

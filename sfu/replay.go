@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/securecam/securecam/sfu/codec"
 	"github.com/securecam/securecam/sfu/ring"
 )
 
@@ -153,7 +152,7 @@ func (d *downTrack) catchUp(l *layer, octets int) bool {
 	if !l.ring.Find(first, p, s.buf[rtxHeader:]) {
 		return false
 	}
-	began := source(p, codec.Inspect(d.track.codec, p.Payload))
+	began := source(p, l.inspect(p))
 	// Time goes on from the last packet to the newest one of the layer, not to the keyframe.
 	began.Timestamp = span.Timestamp
 	d.begin(l, began, span.Arrival)
@@ -259,7 +258,7 @@ func (s *shard) replayNext(d *downTrack) bool {
 	p := &s.packet
 	r.budget -= max(len(p.Payload), 1)
 	c := d.track.counters
-	switch d.emit(p, codec.Inspect(d.track.codec, p.Payload), 0) {
+	switch d.emit(p, d.layer.inspect(p), 0) {
 	case forwarded:
 		c.packetsOut.Add(1)
 		c.bytesOut.Add(uint64(len(p.Payload)))

@@ -22,6 +22,7 @@ type session struct {
 	viewer   string // the viewer's name, for play
 	specs    []spec
 	bundled  bool // the peer offered a BUNDLE group
+	mixed    bool // and header extensions of both forms
 	ice      iceSession
 	link     *transport.Transport
 	sections []transport.Section // the answer
@@ -53,7 +54,7 @@ type session struct {
 
 func newSession(r role, mediaSession string, o *offer) *session {
 	sess := &session{
-		id: secret(), cname: secret()[:12], role: r, mediaID: mediaSession, bundled: o.bundled, done: make(chan struct{}),
+		id: secret(), cname: secret()[:12], role: r, mediaID: mediaSession, bundled: o.bundled, mixed: o.mixed(), done: make(chan struct{}),
 		seat: newSeat(),
 	}
 	sess.ice.begin(o.ufrag, o.attribute(o.sections[0].media, "ice-pwd"))
@@ -77,7 +78,7 @@ func (s *SFU) dial(sess *session) error {
 // answer holds every server candidate: RFC 9725, section 4.3.1, has no trickle from the server.
 func (sess *session) answer() Answer {
 	return Answer{SessionID: sess.id, ETag: sess.ice.etag, SDP: transport.BuildAnswer(transport.Answer{
-		ID: uint64(rand.Int64()), Bundle: sess.bundled, Local: sess.link.Local(), Sections: sess.sections,
+		ID: uint64(rand.Int64()), Bundle: sess.bundled, Mixed: sess.mixed, Local: sess.link.Local(), Sections: sess.sections,
 	})}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
 
 	"github.com/securecam/securecam/sfu/transport"
 )
@@ -15,6 +16,7 @@ const (
 	uriMID         = sdp.SDESMidURI
 	uriRID         = sdp.SDESRTPStreamIDURI
 	uriRepairedRID = sdp.SDESRepairRTPStreamIDURI
+	uriDescriptor  = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 
 	// maxSources bounds the SSRCs that an offer may name of a section: media and retransmissions of every layer.
 	maxSources = 2 * maxEncodings
@@ -25,6 +27,7 @@ const (
 type simulcast struct {
 	rids                   []string // in the camera's order, which says nothing of quality
 	ridAt, repairedAt      uint8    // header extensions, 0 if there are none
+	descriptorAt           uint8    // that of the dependency descriptor
 	sources                []streamName
 	repairs                []streamName // retransmissions
 	learned                [maxSources]streamName
@@ -132,7 +135,7 @@ func named(sources []streamName, ssrc uint32) (string, bool) {
 }
 
 // extensions are the header extensions that a section is answered with, in the camera's numbers.
-func (sec section) extensions(s *simulcast) []transport.Extension {
+func (sec section) extensions(sp spec, s *simulcast) []transport.Extension {
 	var out []transport.Extension
 	take := func(uri string) uint8 {
 		id := sec.extension(uri)
@@ -142,6 +145,9 @@ func (sec section) extensions(s *simulcast) []transport.Extension {
 		return id
 	}
 	take(sdp.TransportCCURI)
+	if sp.mimeType == webrtc.MimeTypeAV1 {
+		s.descriptorAt = take(uriDescriptor)
+	}
 	if len(s.rids) > 0 {
 		take(uriMID)
 		s.ridAt, s.repairedAt = take(uriRID), take(uriRepairedRID)

@@ -258,12 +258,17 @@ func (u *uplink) plausible(number uint16) bool {
 	return near
 }
 
-// extension returns the value of a header extension in the one-byte form: RFC 8285, section 4.2. It is nil if there is
-// none.
+// extension returns the value of a header extension in the one-byte or the two-byte form: RFC 8285, sections 4.2 and 4.3.
+// It is nil if there is none.
 func extension(b []byte, id uint8) []byte {
+	const oneByte, twoBytes, reserved = 0xbede, 0x1000, 15
 	end, ok := headerLength(b)
 	at := rtpHeader + 4*int(b[0]&0x0f)
-	if !ok || b[0]&0x10 == 0 || binary.BigEndian.Uint16(b[at:]) != 0xbede {
+	if !ok || b[0]&0x10 == 0 || id == 0 {
+		return nil
+	}
+	form := binary.BigEndian.Uint16(b[at:])
+	if form != oneByte && form&0xfff0 != twoBytes {
 		return nil
 	}
 	for at += 4; at < end; {
@@ -271,14 +276,22 @@ func extension(b []byte, id uint8) []byte {
 			at++
 			continue
 		}
-		size := int(b[at]&0x0f) + 1
-		if at+1+size > end || b[at]>>4 == 15 {
+		name, size, head := b[at]>>4, int(b[at]&0x0f)+1, 1
+		if form != oneByte {
+			if at+2 > end {
+				return nil
+			}
+			name, size, head = b[at], int(b[at+1]), 2
+		} else if name == reserved {
 			return nil
 		}
-		if b[at]>>4 == id {
-			return b[at+1 : at+1+size]
+		if at+head+size > end {
+			return nil
 		}
-		at += 1 + size
+		if name == id {
+			return b[at+head : at+head+size]
+		}
+		at += head + size
 	}
 	return nil
 }

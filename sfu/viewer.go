@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pion/webrtc/v4"
+
 	"github.com/securecam/securecam/sfu/transport"
 )
 
@@ -19,6 +21,8 @@ type viewerTrack struct {
 	spec  spec // the viewer's format
 	st    stream
 	sink  *sealed
+	// descriptorAt is the header extension of the dependency descriptor, 0 if the viewer does not take it.
+	descriptorAt uint8
 
 	down *downTrack
 	fan  *fan // guarded by SFU.mu
@@ -146,6 +150,11 @@ func (sec section) accept(v *viewerTrack) transport.Section {
 	s.Codec = v.spec.codec()
 	s.Codec.Feedback = sec.feedback(v.spec.payloadType)
 	s.SSRC, s.RTXSSRC = v.st.ssrc, v.st.rtxSSRC
+	if v.spec.mimeType == webrtc.MimeTypeAV1 {
+		if v.descriptorAt = sec.extension(uriDescriptor); v.descriptorAt != 0 {
+			s.Extensions = append(s.Extensions, transport.Extension{ID: v.descriptorAt, URI: uriDescriptor})
+		}
+	}
 	s.CNAME, s.Stream, s.Track = v.st.cname, v.st.cname, v.track.info.ID
 	return s
 }
@@ -252,9 +261,13 @@ func (s *SFU) startViewer(sess *session) {
 	}
 	sess.egress.shard = sh
 	for _, t := range sess.tracks {
-		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc}
+		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc, descriptorAt: t.descriptorAt}
 		d := newDownTrack(t.track, t.st, t.sink, sess.seat)
 		d.egress, d.pads, d.instant = sess.egress, t.st.rtxPayloadType != 0, true
+		if t.descriptorAt != 0 {
+			d.sealed = t.sink
+		}
+		d.flat = t.descriptorAt == 0 && t.spec.mimeType == webrtc.MimeTypeAV1
 		t.down = d
 		t.fan = s.attach(d, sh, func(f *fan) { sh.add(f, d) })
 	}

@@ -12,13 +12,14 @@ const MaxPayload = 1500 - 20 - 8
 // Slot names a packet in a Ring until it is overwritten.
 type Slot struct{ seq uint16 }
 
-// Packet is one RTP packet without what belongs to its transport: no CSRCs, no extensions, no padding.
+// Packet is one RTP packet without what belongs to its transport: no CSRCs, no padding, and of extensions one at most.
 type Packet struct {
 	Seq       uint16
 	Marker    bool
 	Timestamp uint32
 	Arrival   int64 // nanoseconds on a clock of the caller's choice
 	Payload   []byte
+	Extension []byte // what the codec needs beside the payload; nil for most
 }
 
 // Verdict says what Put did with a packet.
@@ -29,7 +30,7 @@ const (
 	Stored Verdict = iota
 	Duplicate
 	TooOld   // behind everything the ring holds
-	TooLarge // payload over MaxPayload
+	TooLarge // payload and extension over MaxPayload
 )
 
 // Size bounds what a Ring keeps. The memory of payloads grows with the stream's bitrate until a packet is kept for
@@ -97,7 +98,8 @@ func New(size Size) *Ring {
 
 // Put copies p into the ring. Only what is Stored has a Slot.
 func (r *Ring) Put(p *Packet) (Slot, Verdict) {
-	if len(p.Payload) > MaxPayload {
+	n := len(p.Payload) + len(p.Extension)
+	if n > MaxPayload {
 		return Slot{}, TooLarge
 	}
 	r.mu.Lock()
@@ -117,13 +119,15 @@ func (r *Ring) Put(p *Packet) (Slot, Verdict) {
 	}
 	r.suspect = false
 
-	c := r.room(len(p.Payload))
+	c := r.room(n)
 	payload := c.data[c.used : c.used+len(p.Payload)]
 	copy(payload, p.Payload)
-	c.used += len(payload)
+	extension := c.data[c.used+len(payload) : c.used+n]
+	copy(extension, p.Extension)
+	c.used += n
 	c.last = p.Arrival
 	e.packet, e.chunk, e.round, e.total = *p, c, c.round, r.total
-	e.packet.Payload = payload
+	e.packet.Payload, e.packet.Extension = payload, extension
 	r.total += uint64(len(payload))
 	return Slot{seq: p.Seq}, Stored
 }
@@ -168,7 +172,7 @@ func (r *Ring) find(seq uint16) *entry {
 	return e
 }
 
-// Get copies the packet in slot to p, its payload into buf, which must hold MaxPayload bytes. It reports false when
+// Get copies the packet in slot to p, its payload and extension into buf, which must hold MaxPayload bytes. It reports false when
 // the packet was overwritten.
 func (r *Ring) Get(slot Slot, p *Packet, buf []byte) bool {
 	return r.Find(slot.seq, p, buf)
@@ -183,7 +187,9 @@ func (r *Ring) Find(seq uint16, p *Packet, buf []byte) bool {
 		return false
 	}
 	*p = e.packet
-	p.Payload = buf[:copy(buf, e.packet.Payload)]
+	n := copy(buf, e.packet.Payload)
+	p.Payload = buf[:n:n]
+	p.Extension = buf[n : n+copy(buf[n:], e.packet.Extension)]
 	return true
 }
 

@@ -14,7 +14,9 @@ type Answer struct {
 	ID, Version uint64
 	// Bundle says that the offer had a BUNDLE group (RFC 9143, section 7.3): there is none in the answer otherwise.
 	Bundle bool
-	Local  Local
+	// Mixed says that the offer allowed both forms of header extensions in one stream (RFC 8285, section 4.1.2).
+	Mixed bool
+	Local Local
 	// Sections answer the offer's media sections, in its order. Their common transport is that of the first accepted
 	// one, which alone carries the candidates (RFC 9143, section 7.1.3).
 	Sections []Section
@@ -137,6 +139,9 @@ func (b *sdpWriter) session(a Answer) {
 	}
 	if a.Local.Lite {
 		b.line("a=ice-lite")
+	}
+	if a.Mixed {
+		b.line("a=extmap-allow-mixed")
 	}
 	b.line("a=ice-options:trickle") // the peer may send candidates later; ours are all here
 }
