@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestBrowserLayers has a Chromium viewer go up and down the layers that a Chromium camera sends: simulcast of VP8 and
+// H.264, scalable VP9 and AV1.
+func TestBrowserLayers(t *testing.T) {
+	app := startApp(t)
+	user := signUp(t, app.url, "layers@example.org")
+	var info registered
+	user.must(http.StatusCreated, "POST", "/devices/register",
+		map[string]string{"name": "camera", "role": "camera", "recordingPolicy": "off"}, &info)
+	camera := &apiClient{t: t, base: app.url, http: user.http, token: info.Token}
+	var live struct {
+		Credentials json.RawMessage `json:"credentials"`
+	}
+	camera.must(http.StatusCreated, "POST", "/media-sessions", nil, &live)
+	client, _ := user.register("client")
+	_, whep := request[json.RawMessage](client, info.Device.ID)
+	input, err := json.Marshal(map[string]json.RawMessage{"whip": live.Credentials, "whep": whep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := filepath.Abs("../../web/e2e/layers.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", script, app.url)
+	cmd.Stdin = bytes.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
