@@ -62,7 +62,7 @@ func within(rungs []rung, r rung, wish Preference) bool {
 	if wish.MaxBitrate > 0 && r.rate > wish.MaxBitrate {
 		return false
 	}
-	if r.layer == rungs[0].layer && r.spatial == rungs[0].spatial {
+	if r.layer == rungs[0].layer && r.depth == rungs[0].depth {
 		return true // the smallest picture is the nearest to any wish
 	}
 	if wish.MaxHeight > 0 && min(r.width, r.height) > wish.MaxHeight {
@@ -107,7 +107,7 @@ func ladder(rungs []rung) []rung {
 	}
 	lowest := rungs[first]
 	return slices.DeleteFunc(rungs, func(r rung) bool {
-		return r.thin && (r.layer != lowest.layer || r.spatial != lowest.spatial)
+		return r.thin && (r.layer != lowest.layer || r.depth != lowest.depth)
 	})
 }
 

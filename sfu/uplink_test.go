@@ -19,13 +19,15 @@ func FuzzExtension(f *testing.F) {
 	raw, _ := p.Marshal()
 	f.Add(raw, uint8(3))
 	f.Add([]byte{0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 1, 0x31, 1, 2, 0}, uint8(3))
+	f.Add([]byte{0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 200, 2, 1, 2}, uint8(200))
 	f.Fuzz(func(t *testing.T, b []byte, id uint8) {
-		if len(b) == 0 || id == 0 || id > 14 {
+		if len(b) == 0 || id == 0 {
 			return
 		}
 		got := extension(b, id)
 		var h rtp.Header
-		if n, err := h.Unmarshal(b); err != nil || n > len(b) || h.ExtensionProfile != 0xbede || !h.Extension {
+		if n, err := h.Unmarshal(b); err != nil || n > len(b) || !h.Extension ||
+			h.ExtensionProfile != 0x1000 && (h.ExtensionProfile != 0xbede || id > 14) {
 			return
 		}
 		if want := h.GetExtension(id); got != nil && !bytes.Equal(got, want) {
