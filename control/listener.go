@@ -102,8 +102,8 @@ func (c *pacedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// hearOut makes Close linger.
-func (c *pacedConn) hearOut() { c.linger.Store(true) }
+// HearOut makes Close linger.
+func (c *pacedConn) HearOut() { c.linger.Store(true) }
 
 func (c *pacedConn) Write(p []byte) (int, error) {
 	if !c.owned.Load() {

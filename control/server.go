@@ -117,6 +117,7 @@ func New(cfg Config) (*Server, error) {
 	for _, handler := range crossOrigin {
 		s.app.Use(handler)
 	}
+	s.app.Use(takeBody)
 
 	api := rest.New(s.app, rest.Config{Version: cfg.Version})
 	api.UseMiddleware(auth.Middleware(api, cfg.Auth))
@@ -140,6 +141,7 @@ func (s *Server) appConfig(cfg Config, headers *headers) fiber.Config {
 		// messages and logs.
 		Immutable:                    true,
 		BodyLimit:                    bodyLimit,
+		StreamRequestBody:            true, // see takeBody
 		ReadBufferSize:               headerLimit,
 		ReadTimeout:                  cfg.ReadTimeout,
 		IdleTimeout:                  idleTimeout,
@@ -164,8 +166,8 @@ func (s *Server) refuse(c *fiber.Ctx, headers *headers, err error) error {
 	if isOpen(c) {
 		openToAll(c)
 	}
-	if conn, ok := c.Context().Conn().(interface{ hearOut() }); ok {
-		conn.hearOut()
+	if conn, ok := c.Context().Conn().(interface{ HearOut() }); ok {
+		conn.HearOut()
 	}
 	err = rest.ErrorHandler(c, err)
 	s.log.InfoContext(s.base, "request refused", slog.Int("status", c.Response().StatusCode()))

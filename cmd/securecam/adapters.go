@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/media"
-	"github.com/securecam/securecam/control/objects"
 	"github.com/securecam/securecam/control/recordings"
 	"github.com/securecam/securecam/control/streams"
 	"github.com/securecam/securecam/recorder"
@@ -221,31 +219,6 @@ func (o recordingObjects) Create(ctx context.Context, key, contentType string) (
 
 func (o recordingObjects) Resume(ctx context.Context, key string) (recorder.Object, error) {
 	return o.Store.Resume(ctx, key)
-}
-
-// recordedObjects is the object store as the recordings' owner sees it.
-type recordedObjects struct{ blob.Store }
-
-func (o recordedObjects) Stat(ctx context.Context, key string) (recordings.ObjectInfo, error) {
-	info, err := o.Store.Stat(ctx, key)
-	return recordings.ObjectInfo(info), err
-}
-
-func (o recordedObjects) SignGet(ctx context.Context, key string, so recordings.SignOptions) (string, time.Time, error) {
-	return o.Store.SignGet(ctx, key, blob.SignOptions(so))
-}
-
-// signedFiles is the object store as those see it who have a signed URL.
-type signedFiles struct{ signedStore }
-
-func (f signedFiles) Stat(ctx context.Context, key string) (objects.Info, error) {
-	info, err := f.signedStore.Stat(ctx, key)
-	return objects.Info(info), err
-}
-
-func (f signedFiles) Verify(method, key string, query url.Values) (objects.Signed, error) {
-	o, err := f.signedStore.Verify(method, key, query)
-	return objects.Signed{Filename: o.Filename, Grant: o.Grant}, err
 }
 
 // iceServers names our TURN server, by the host that the client itself used,

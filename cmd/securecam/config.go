@@ -93,11 +93,13 @@ type Config struct {
 	PublisherTimeoutSeconds     int `group:"Media" env:"PUBLISHER_TIMEOUT_SECONDS" default:"30"`
 	ViewerTimeoutSeconds        int `group:"Media" env:"VIEWER_TIMEOUT_SECONDS" default:"60"`
 
-	PushWorkerIntervalMS int      `group:"Notifications" env:"PUSH_WORKER_INTERVAL_MS" name:"push-worker-interval-ms" default:"10000"`
-	PushMaxAttempts      int      `group:"Notifications" env:"PUSH_MAX_ATTEMPTS" default:"8"`
-	PushSubject          string   `group:"Notifications" env:"PUSH_SUBJECT"`
-	OutgoingNetworks     []string `group:"Notifications" env:"OUTGOING_NETWORKS"`
-	EventStaleSeconds    int      `group:"Notifications" env:"EVENT_STALE_SECONDS" default:"300"`
+	PushWorkerIntervalMS      int      `group:"Workers" env:"PUSH_WORKER_INTERVAL_MS" name:"push-worker-interval-ms" default:"10000"`
+	PushMaxAttempts           int      `group:"Workers" env:"PUSH_MAX_ATTEMPTS" default:"8"`
+	PushSubject               string   `group:"Workers" env:"PUSH_SUBJECT"`
+	OutgoingNetworks          []string `group:"Workers" env:"OUTGOING_NETWORKS"`
+	RecordingStaleSeconds     int      `group:"Workers" env:"RECORDING_STALE_SECONDS" default:"1800"`
+	RecordingWorkerIntervalMS int      `group:"Workers" env:"RECORDING_WORKER_INTERVAL_MS" name:"recording-worker-interval-ms" default:"30000"`
+	EventStaleSeconds         int      `group:"Workers" env:"EVENT_STALE_SECONDS" default:"300"`
 
 	TURNPort         int      `group:"TURN" env:"TURN_PORT" name:"turn-port" default:"3478"`
 	TURNRelayPortMin uint16   `group:"TURN" env:"TURN_RELAY_PORT_MIN" name:"turn-relay-port-min" default:"49160"`
@@ -199,6 +201,7 @@ func (c *Config) Validate() error {
 		{"PUBLISHER_TIMEOUT_SECONDS", 1, 3600, c.PublisherTimeoutSeconds},
 		{"VIEWER_TIMEOUT_SECONDS", 1, 3600, c.ViewerTimeoutSeconds},
 		{"EVENT_STALE_SECONDS", 10, 86400, c.EventStaleSeconds},
+		{"RECORDING_STALE_SECONDS", 60, 604800, c.RecordingStaleSeconds},
 	} {
 		if n.got < n.min || n.got > n.max {
 			return fmt.Errorf("%s is %d: use %d to %d seconds", n.name, n.got, n.min, n.max)
@@ -367,3 +370,5 @@ func (c *Config) scheme() string {
 }
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }

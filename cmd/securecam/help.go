@@ -64,6 +64,8 @@ func settings() map[string]string {
 		"PUSH_MAX_ATTEMPTS":              "Attempts before a push or a webhook's message is a dead letter.",
 		"PUSH_SUBJECT":                   "Whom browsers' push services may turn to: mailto:you@example.org or an https URL.",
 		"OUTGOING_NETWORKS":              "Networks that webhooks, ntfy and push may reach although they are not public.",
+		"RECORDING_STALE_SECONDS":        "A recording whose camera has not uploaded it for so long fails.",
+		"RECORDING_WORKER_INTERVAL_MS":   "Time between looks for those.",
 		"EVENT_STALE_SECONDS":            "An event that its camera has not renewed for so long ends.",
 		"TURN_PORT":                      "UDP and TCP port of the TURN server; -1 switches it off.",
 		"TURN_RELAY_PORT_MIN":            "First UDP port for relays.",

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/securecam/securecam/control/events"
 	"github.com/securecam/securecam/control/gateway"
@@ -17,14 +15,12 @@ import (
 	"github.com/securecam/securecam/control/webhooks"
 	"github.com/securecam/securecam/control/webpush"
 	"github.com/securecam/securecam/store"
-	"github.com/securecam/securecam/store/blob"
 )
 
 var (
 	_ push.Identity    = (*webpush.Server)(nil)
 	_ push.Sender      = (*outbound.Client)(nil)
 	_ webhooks.Sender  = (*outbound.Client)(nil)
-	_ events.Objects   = thumbnails{}
 	_ streams.Notifier = notifier{}
 )
 
@@ -62,7 +58,7 @@ func (a *app) openNotifier(c *Config, keys secrets, s state) (notifier, error) {
 	}
 	sender := outbound.New(outbound.Config{Networks: allowed})
 	a.onStop("outgoing requests", stopPart, func(context.Context) error { sender.Close(); return nil })
-	interval := time.Duration(c.PushWorkerIntervalMS) * time.Millisecond
+	interval := milliseconds(c.PushWorkerIntervalMS)
 	return notifier{
 		push: push.New(push.Config{
 			Store: s.db, Sender: sender, Identity: identity, Bus: s.bus, Logger: a.log,
@@ -111,8 +107,12 @@ func (c *Config) pushSubject() string {
 }
 
 func (c *Config) validateNotifications() error {
-	if c.PushWorkerIntervalMS < 100 || c.PushWorkerIntervalMS > 3600000 {
-		return fmt.Errorf("PUSH_WORKER_INTERVAL_MS is %d: use 100 to 3600000 milliseconds", c.PushWorkerIntervalMS)
+	for name, ms := range map[string]int{
+		"PUSH_WORKER_INTERVAL_MS": c.PushWorkerIntervalMS, "RECORDING_WORKER_INTERVAL_MS": c.RecordingWorkerIntervalMS,
+	} {
+		if ms < 100 || ms > 3600000 {
+			return fmt.Errorf("%s is %d: use 100 to 3600000 milliseconds", name, ms)
+		}
 	}
 	if c.PushMaxAttempts < 1 || c.PushMaxAttempts > 100 {
 		return fmt.Errorf("PUSH_MAX_ATTEMPTS is %d: use 1 to 100", c.PushMaxAttempts)
@@ -122,29 +122,4 @@ func (c *Config) validateNotifications() error {
 	}
 	_, err := networks("OUTGOING_NETWORKS", c.OutgoingNetworks)
 	return err
-}
-
-// thumbnails is the object store as the owner of small pictures sees it.
-type thumbnails struct{ blob.Store }
-
-func (o thumbnails) Put(ctx context.Context, key, contentType string, data []byte) error {
-	w, err := o.Create(ctx, key, contentType)
-	if err != nil {
-		return err
-	}
-	if err := put(ctx, w, data); err != nil {
-		return errors.Join(err, w.Abort(context.WithoutCancel(ctx)))
-	}
-	return nil
-}
-
-func (o thumbnails) SignGet(ctx context.Context, key string, ttl time.Duration, grant string) (string, time.Time, error) {
-	return o.Store.SignGet(ctx, key, blob.SignOptions{TTL: ttl, Grant: grant})
-}
-
-func put(ctx context.Context, w blob.Writer, data []byte) error {
-	if _, err := bytes.NewReader(data).WriteTo(w); err != nil {
-		return err
-	}
-	return w.Commit(ctx)
 }

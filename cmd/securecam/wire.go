@@ -26,6 +26,7 @@ import (
 	"github.com/securecam/securecam/control/media"
 	"github.com/securecam/securecam/control/recordings"
 	"github.com/securecam/securecam/control/streams"
+	"github.com/securecam/securecam/control/videos"
 	"github.com/securecam/securecam/recorder"
 	"github.com/securecam/securecam/sfu"
 	"github.com/securecam/securecam/store"
@@ -143,6 +144,7 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 type signedStore interface {
 	blob.Store
 	Verify(method, key string, query url.Values) (blob.SignOptions, error)
+	VerifyPut(key string, query url.Values) (blob.PutOptions, error)
 }
 
 func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob.Store, signedStore, error) {
@@ -269,12 +271,17 @@ func (a *app) openControl(
 	recordingService := recordings.New(recordings.Config{
 		Store: s.db, Objects: recordedObjects{s.objects}, Recorder: tapRecorder{p.sfu, recordingObjects{s.objects}, totals, a.log},
 		NodeID: keys.nodeID, Bucket: c.bucket(), URLTTL: seconds(c.MinIOPresignedExpirySeconds), Logger: a.log,
+		UploadStale: seconds(c.RecordingStaleSeconds), UploadInterval: milliseconds(c.RecordingWorkerIntervalMS),
+	})
+	videoService := videos.New(videos.Config{
+		Store: s.db, Objects: videoObjects{s.objects}, Bucket: c.bucket(), Logger: a.log,
+		URLTTL: seconds(c.MinIOPresignedExpirySeconds),
 	})
 	events.streams, events.recordings = streamService, recordingService
 
 	features := []control.Feature{
 		accounts, gate, deviceService, linkService, commandService,
-		streamService, mediaService, recordingService, eventService, notify.push, notify.webhooks,
+		streamService, mediaService, recordingService, videoService, eventService, notify.push, notify.webhooks,
 	}
 	parts := counted{gateway: gate, commands: commandService, recorder: totals, streams: streamService, notify: notify}
 	features, err = a.openOps(ctx, c, s, p, accounts, &parts, features)
@@ -295,6 +302,8 @@ func (a *app) openControl(
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
 	a.run("events", eventService.Run)
+	a.run("videos", videoService.Run)
+	a.run("recording uploads", recordingService.RunUploads)
 	a.run("push", notify.push.Run)
 	a.run("webhooks", notify.webhooks.Run)
 	a.run("losses", func(ctx context.Context) error { return reportLosses(ctx, a.log, losses(p, s, gate)) })

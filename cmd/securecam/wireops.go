@@ -44,7 +44,7 @@ func (a *app) openOps(
 		holders = append(holders, relayRevoker{p.turn, seconds(c.MediaTokenTTLSeconds)}.revoked)
 	}
 	if s.signed != nil {
-		parts.files = objects.New(signedFiles{s.signed}, accounts)
+		parts.files = objects.New(signedFiles{s.signed}, accounts).Accept(signedFiles{s.signed})
 		features, holders = append(features, parts.files), append(holders, parts.files.Revoked)
 	}
 	parts.revocations = revoke.New(revoke.Config{Store: s.db, Bus: s.bus, Holders: holders, Logger: a.log})

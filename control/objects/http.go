@@ -25,7 +25,7 @@ const grantTimeout = 5 * time.Second
 // cameras upload must not run scripts on this origin.
 const contentPolicy = "default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'; sandbox"
 
-// Mount adds GET and HEAD /objects/*. They are plain handlers, because their
+// Mount adds GET, HEAD and PUT /objects/*. They are plain handlers, because their
 // bodies are files.
 func (s *Service) Mount(app fiber.Router, _ huma.API) {
 	app.Get("/objects/*", func(c *fiber.Ctx) error {
@@ -35,6 +35,7 @@ func (s *Service) Mount(app fiber.Router, _ huma.API) {
 		}
 		return nil
 	})
+	s.mountUploads(app)
 }
 
 func (s *Service) serve(c *fiber.Ctx) error {

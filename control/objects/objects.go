@@ -52,9 +52,10 @@ var ErrRevoked = fault.New(fault.Forbidden, "revoked", "This link does not hold 
 
 // Service serves the objects of a Files.
 type Service struct {
-	files  Files
-	grants Grants
-	open   downloads
+	files   Files
+	uploads Uploads // nil: none
+	grants  Grants
+	open    downloads
 }
 
 // New returns a Service.

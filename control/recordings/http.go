@@ -24,7 +24,7 @@ type Recording struct {
 	ContentType    string    `json:"contentType"`
 	DurationMS     int64     `json:"durationMs,omitempty"`
 	Size           int64     `json:"size,omitempty" doc:"Bytes"`
-	Error          string    `json:"error,omitempty" doc:"Why it failed: no_media, not_started, object_lost, storage_failed"`
+	Error          string    `json:"error,omitempty" doc:"Why it failed: no_media, not_started, object_lost, storage_failed, not_uploaded"`
 	StartedAt      time.Time `json:"startedAt"`
 	EndedAt        time.Time `json:"endedAt,omitzero"`
 	CreatedAt      time.Time `json:"createdAt"`
@@ -68,6 +68,32 @@ type DownloadURL struct {
 
 type downloadOutput struct{ Body DownloadURL }
 
+type uploadInput struct {
+	ID   string `path:"id" maxLength:"64"`
+	Body struct {
+		ContentType string `json:"contentType,omitempty" enum:"video/webm,video/mp4,video/x-matroska" default:"video/webm"`
+		Size        int64  `json:"size" minimum:"1" maximum:"5368709120" doc:"Bytes, exactly"`
+	}
+}
+
+// UploadURL is how to upload the file of a recording.
+type UploadURL struct {
+	URL       string            `json:"url" doc:"Takes one PUT, without any credentials"`
+	Method    string            `json:"method" enum:"PUT"`
+	Headers   map[string]string `json:"headers" doc:"To send with it"`
+	ExpiresAt time.Time         `json:"expiresAt"`
+}
+
+type uploadOutput struct{ Body UploadURL }
+
+type finalizeInput struct {
+	ID   string `path:"id" maxLength:"64"`
+	Body *struct {
+		ObjectKey  string `json:"objectKey,omitempty" maxLength:"512" doc:"Left out, or the recording's; sim/... stands for an empty file"`
+		DurationMS int64  `json:"durationMs,omitempty" minimum:"0" maximum:"604800000"`
+	}
+}
+
 // Mount adds the routes of this package.
 func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	op := rest.Operations("recordings")
@@ -77,6 +103,8 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	rest.Register(api, op(http.MethodGet, "/recordings", "List recordings, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, one, "Get a recording", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodGet, one+"/download-url", "Get a URL of the file", auth.Either), s.handleDownload)
+	rest.Register(api, op(http.MethodPost, one+"/upload-url", "Get a URL to upload the file to", auth.Device), s.handleUpload)
+	rest.Register(api, op(http.MethodPost, one+"/finalize", "Say that the file is uploaded", auth.Device), s.handleFinalize)
 	rest.Register(api, remove, s.handleDelete)
 }
 
@@ -113,6 +141,30 @@ func (s *Service) handleDownload(ctx context.Context, in *downloadInput) (*downl
 		d.URL = rest.RequestOf(ctx).Origin + d.URL
 	}
 	return &downloadOutput{Body: DownloadURL(d)}, nil
+}
+
+func (s *Service) handleUpload(ctx context.Context, in *uploadInput) (*uploadOutput, error) {
+	signed, err := s.UploadURL(ctx, auth.Caller(ctx), in.ID, in.Body.ContentType, in.Body.Size)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(signed.URL, "/") {
+		signed.URL = rest.RequestOf(ctx).Origin + signed.URL
+	}
+	return &uploadOutput{Body: UploadURL{URL: signed.URL, Method: http.MethodPut, Headers: signed.Header, ExpiresAt: signed.Expires}}, nil
+}
+
+func (s *Service) handleFinalize(ctx context.Context, in *finalizeInput) (*recordingOutput, error) {
+	var key string
+	var duration time.Duration
+	if in.Body != nil {
+		key, duration = in.Body.ObjectKey, time.Duration(in.Body.DurationMS)*time.Millisecond
+	}
+	r, err := s.Finalize(ctx, auth.Caller(ctx), in.ID, key, duration)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingOutput{Body: toRecording(r)}, nil
 }
 
 func (s *Service) handleDelete(ctx context.Context, in *recordingInput) (*struct{}, error) {

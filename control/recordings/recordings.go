@@ -41,6 +41,7 @@ type Store interface {
 	Rows
 	Library
 	Sources
+	Uploads
 }
 
 // Recorder records media sessions into objects.
@@ -81,6 +82,7 @@ type Result struct {
 // Objects is where recordings lie. Its errors wrap fs.ErrNotExist for an
 // object that is not there.
 type Objects interface {
+	Inbox
 	Stat(ctx context.Context, key string) (ObjectInfo, error)
 	// SignGet returns a URL that lets anybody read the object until expires. A
 	// URL that begins with a slash is one of this server. An empty filename
@@ -119,7 +121,10 @@ type Config struct {
 	SegmentLength time.Duration // after which a recording rolls over, 1 h when zero
 	Interval      time.Duration // how often each media session is looked at, 5 s when zero
 	RestartPause  time.Duration // between a recording that broke and the next one, 1 min when zero
-	URLTTL        time.Duration // how long a download URL works, 2 h when zero
+	URLTTL        time.Duration // how long a signed URL works, 2 h when zero
+
+	UploadStale    time.Duration // after which an upload that did not come is given up, 30 min when zero
+	UploadInterval time.Duration // how often those are looked for, 30 s when zero
 }
 
 const (
@@ -127,6 +132,8 @@ const (
 	defaultInterval      = 5 * time.Second
 	defaultRestartPause  = time.Minute
 	defaultURLTTL        = 2 * time.Hour
+	defaultUploadStale   = 30 * time.Minute
+	defaultUploadLook    = 30 * time.Second
 )
 
 func (c Config) withDefaults() Config {
@@ -144,6 +151,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.URLTTL == 0 {
 		c.URLTTL = defaultURLTTL
+	}
+	if c.UploadStale == 0 {
+		c.UploadStale = defaultUploadStale
+	}
+	if c.UploadInterval == 0 {
+		c.UploadInterval = defaultUploadLook
 	}
 	return c
 }

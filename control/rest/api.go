@@ -102,7 +102,7 @@ var errMediaType = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "
 // across origins without a preflight.
 func checkMediaType(ctx huma.Context) error {
 	declared := ctx.Operation().RequestBody
-	if declared == nil || len(humafiber.UnwrapV2(ctx).Request().Body()) == 0 {
+	if declared == nil || humafiber.UnwrapV2(ctx).Request().Header.ContentLength() == 0 {
 		return nil
 	}
 	mediaType, _, err := mime.ParseMediaType(ctx.Header(fiber.HeaderContentType))

@@ -4,6 +4,7 @@ package blob
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -65,6 +66,10 @@ type Store interface {
 	// SignGet returns a URL that lets anybody GET the object until expires. It
 	// does not look whether the object exists.
 	SignGet(ctx context.Context, key string, o SignOptions) (url string, expires time.Time, err error)
+	// SignPut returns how anybody may PUT one object until then: a URL, and the
+	// header that must come with it. The body has exactly o.Size bytes, and the
+	// key must hold no object yet.
+	SignPut(ctx context.Context, key string, o PutOptions) (SignedPut, error)
 	// Ping says whether the store can be reached.
 	Ping(ctx context.Context) error
 	// Close stops the store's work and waits for it. Writers that are not
@@ -111,6 +116,40 @@ type SignOptions struct {
 	// revoked: whoever serves it asks whether that still stands. MinIO does
 	// not ask, and ignores it.
 	Grant string
+}
+
+// PutOptions are what a signed URL allows to upload.
+type PutOptions struct {
+	TTL         time.Duration
+	ContentType string
+	Size        int64  // bytes, 1 to MaxPut
+	Grant       string // as in SignOptions
+}
+
+// MaxPut is the largest object that one PUT makes: what S3 takes.
+const MaxPut = 5 << 30
+
+// SignedPut is how to upload an object.
+type SignedPut struct {
+	URL     string
+	Header  map[string]string // to send, beside Content-Length
+	Expires time.Time
+}
+
+const (
+	maxTypeLength = 100
+	headerType    = "Content-Type"
+	headerNew     = "If-None-Match" // with "*": RFC 9110, section 13.1.2
+)
+
+func checkPut(key string, o PutOptions) error {
+	if err := checkSign(key, SignOptions{TTL: o.TTL, Grant: o.Grant}); err != nil {
+		return err
+	}
+	if o.Size < 1 || o.Size > MaxPut || o.ContentType == "" || len(o.ContentType) > maxTypeLength {
+		return errors.New("blob: bad size or content type")
+	}
+	return nil
 }
 
 // checkKey refuses keys that could mean anything but one object. The allowed

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -111,6 +113,25 @@ func (m *MinIO) SignGet(ctx context.Context, key string, o SignOptions) (string,
 		return "", time.Time{}, fmt.Errorf("blob: sign %s: %w", key, err)
 	}
 	return u.String(), expires, nil
+}
+
+// SignPut implements Store. The longest TTL is seven days. The signature covers
+// the length, so the server refuses any other.
+func (m *MinIO) SignPut(ctx context.Context, key string, o PutOptions) (SignedPut, error) {
+	if err := checkPut(key, o); err != nil {
+		return SignedPut{}, err
+	}
+	expires := time.Now().Add(o.TTL).Truncate(time.Second).UTC()
+	header := map[string]string{headerType: o.ContentType, headerNew: "*"}
+	signed := http.Header{"Content-Length": {strconv.FormatInt(o.Size, 10)}}
+	for name, value := range header {
+		signed.Set(name, value)
+	}
+	u, err := m.public.PresignHeader(ctx, http.MethodPut, m.bucket, key, o.TTL, nil, signed)
+	if err != nil {
+		return SignedPut{}, fmt.Errorf("blob: sign %s: %w", key, err)
+	}
+	return SignedPut{URL: u.String(), Header: header, Expires: expires}, nil
 }
 
 // Ping implements Store.

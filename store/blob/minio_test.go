@@ -212,3 +212,74 @@ func wantEmptySpool(t *testing.T, s *blob.MinIO, dir string) {
 		t.Errorf("spool has %v, counts %d bytes, %v", left, s.Stats().SpoolBytes, err)
 	}
 }
+
+// TestMinIOPut has browsers upload to the server itself.
+func TestMinIOPut(t *testing.T) {
+	t.Parallel()
+	s := openMinIO(t, newBucket(t), t.TempDir(), nil)
+	sign := func(key string, ttl time.Duration) blob.SignedPut {
+		t.Helper()
+		signed, err := s.SignPut(t.Context(), key, blob.PutOptions{TTL: ttl, ContentType: "video/webm", Size: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed
+	}
+	put := func(signed blob.SignedPut, body string, change func(*http.Request)) int {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, signed.URL, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range signed.Header {
+			request.Header.Set(name, value)
+		}
+		if change != nil {
+			change(request)
+		}
+		transport := &http.Transport{}
+		defer transport.CloseIdleConnections()
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	signed := sign("videos/1", time.Minute)
+	for name, test := range map[string]struct {
+		body   string
+		change func(*http.Request)
+	}{
+		"longer":     {"content and more", nil},
+		"shorter":    {"short", nil},
+		"other type": {"content", func(r *http.Request) { r.Header.Set("Content-Type", "text/html") }},
+		"overwrites": {"content", func(r *http.Request) { r.Header.Del("If-None-Match") }},
+		"other key":  {"content", func(r *http.Request) { r.URL.Path += "2" }},
+	} {
+		if status := put(signed, test.body, test.change); status/100 != 4 {
+			t.Errorf("%s: status %d", name, status)
+		}
+	}
+	if _, err := s.Stat(t.Context(), "videos/1"); !errors.Is(err, blob.ErrNotFound) {
+		t.Fatalf("after what was refused: %v", err)
+	}
+	if status := put(signed, "content", nil); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	info, err := s.Stat(t.Context(), "videos/1")
+	if err != nil || info.Size != 7 || info.ContentType != "video/webm" {
+		t.Errorf("object %+v, %v", info, err)
+	}
+	if status := put(signed, "CONTENT", nil); status != http.StatusPreconditionFailed {
+		t.Errorf("a second one: status %d", status)
+	}
+	for _, o := range []blob.PutOptions{
+		{}, {TTL: time.Minute, ContentType: "video/webm"}, {TTL: time.Minute, Size: 1}, {ContentType: "a", Size: 1},
+		{TTL: time.Minute, ContentType: "a", Size: blob.MaxPut + 1},
+	} {
+		if signed, err := s.SignPut(t.Context(), "videos/3", o); err == nil {
+			t.Errorf("SignPut(%+v) = %+v", o, signed)
+		}
+	}
+}

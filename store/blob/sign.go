@@ -21,6 +21,8 @@ const (
 	paramExpires   = "expires"
 	paramFilename  = "filename"
 	paramGrant     = "by"
+	paramType      = "type"
+	paramSize      = "size"
 	paramSignature = "sig"
 )
 
@@ -60,6 +62,17 @@ func (d *Disk) Verify(method, key string, query url.Values) (SignOptions, error)
 	return d.signer.verify(method, key, query)
 }
 
+// SignPut implements Store. The URL is as SignGet's.
+func (d *Disk) SignPut(_ context.Context, key string, o PutOptions) (SignedPut, error) {
+	return d.signer.signPut(key, o)
+}
+
+// VerifyPut checks the query of a URL that SignPut made, as Verify does. That
+// the upload is as the options say is the caller's to see.
+func (d *Disk) VerifyPut(key string, query url.Values) (PutOptions, error) {
+	return d.signer.verifyPut(key, query)
+}
+
 // Signed is a Store whose signed URLs are this server's and not its own, for
 // stores that browsers do not reach.
 type Signed struct {
@@ -82,6 +95,16 @@ func (s *Signed) SignGet(_ context.Context, key string, o SignOptions) (string, 
 	return s.signer.signGet(key, o)
 }
 
+// SignPut implements Store.
+func (s *Signed) SignPut(_ context.Context, key string, o PutOptions) (SignedPut, error) {
+	return s.signer.signPut(key, o)
+}
+
+// VerifyPut is as Disk.VerifyPut.
+func (s *Signed) VerifyPut(key string, query url.Values) (PutOptions, error) {
+	return s.signer.verifyPut(key, query)
+}
+
 // Verify is as Disk.Verify.
 func (s *Signed) Verify(method, key string, query url.Values) (SignOptions, error) {
 	return s.signer.verify(method, key, query)
@@ -99,8 +122,44 @@ func (s urlSigner) signGet(key string, o SignOptions) (string, time.Time, error)
 	if o.Grant != "" {
 		query.Set(paramGrant, o.Grant)
 	}
-	query.Set(paramSignature, base64.RawURLEncoding.EncodeToString(s.mac(http.MethodGet, key, query)))
-	return s.base + key + "?" + query.Encode(), expires, nil
+	return s.sign(http.MethodGet, key, query), expires, nil
+}
+
+// sign adds the signature to a query and returns the URL.
+func (s urlSigner) sign(method, key string, query url.Values) string {
+	query.Set(paramSignature, base64.RawURLEncoding.EncodeToString(s.mac(method, key, query)))
+	return s.base + key + "?" + query.Encode()
+}
+
+func (s urlSigner) signPut(key string, o PutOptions) (SignedPut, error) {
+	if err := checkPut(key, o); err != nil {
+		return SignedPut{}, err
+	}
+	expires := s.now().Add(o.TTL).Truncate(time.Second).UTC()
+	query := url.Values{
+		paramExpires: {strconv.FormatInt(expires.Unix(), 10)},
+		paramType:    {o.ContentType},
+		paramSize:    {strconv.FormatInt(o.Size, 10)},
+	}
+	if o.Grant != "" {
+		query.Set(paramGrant, o.Grant)
+	}
+	return SignedPut{
+		URL: s.sign(http.MethodPut, key, query), Header: map[string]string{headerType: o.ContentType}, Expires: expires,
+	}, nil
+}
+
+func (s urlSigner) verifyPut(key string, query url.Values) (PutOptions, error) {
+	o, err := s.verify(http.MethodPut, key, query)
+	if err != nil {
+		return PutOptions{}, err
+	}
+	put := PutOptions{TTL: o.TTL, Grant: o.Grant, ContentType: query.Get(paramType)}
+	put.Size, err = strconv.ParseInt(query.Get(paramSize), 10, 64)
+	if err != nil {
+		return PutOptions{}, ErrSignature
+	}
+	return put, nil
 }
 
 func checkSign(key string, o SignOptions) error {

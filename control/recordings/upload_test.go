@@ -1,0 +1,137 @@
+package recordings
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/at-wat/ebml-go"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/store"
+	"github.com/securecam/securecam/store/storetest"
+)
+
+// awaiting adds a recording that its camera is to upload.
+func (w *world) awaiting(key string) store.Recording {
+	w.t.Helper()
+	at := storetest.Now()
+	r := store.Recording{
+		ID: storetest.ID(), OwnerUserID: w.user.UserID, CameraDeviceID: w.camera.DeviceID, Status: store.RecordingAwaitingUpload,
+		ObjectKey: key, ContentType: contentType, StartedAt: at, CreatedAt: at, UpdatedAt: at,
+	}
+	if err := w.db.CreateRecording(w.t.Context(), r, store.Actor{}); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordOff, nil)
+	r := w.awaiting("recordings/c/1.webm")
+	signed, err := w.UploadURL(t.Context(), w.camera, r.ID, "video/mp4", 1000)
+	if err != nil || signed.URL != "/objects/"+r.ObjectKey || signed.Header["Content-Type"] != "video/mp4" {
+		t.Errorf("signed %+v, %v", signed, err)
+	}
+	if _, err := w.Finalize(t.Context(), w.camera, r.ID, "", 0); !errors.Is(err, ErrNoObject) {
+		t.Errorf("before the upload: %v", err)
+	}
+	if _, err := w.Finalize(t.Context(), w.camera, r.ID, "recordings/c/2.webm", 0); !errors.Is(err, ErrObjectKey) {
+		t.Errorf("another object: %v", err)
+	}
+	w.objects.put(r.ObjectKey, 1000)
+	got, err := w.Finalize(t.Context(), w.camera, r.ID, r.ObjectKey, 3*time.Second)
+	if err != nil || got.Status != store.RecordingReady || got.Size != 1000 || got.Duration != 3*time.Second {
+		t.Errorf("recording %+v, %v", got, err)
+	}
+	if _, err := w.Finalize(t.Context(), w.camera, r.ID, "", 0); !errors.Is(err, ErrNotAwaiting) {
+		t.Errorf("again: %v", err)
+	}
+	if _, err := w.UploadURL(t.Context(), w.camera, r.ID, "video/mp4", 1000); !errors.Is(err, ErrNotAwaiting) {
+		t.Errorf("another upload: %v", err)
+	}
+	if _, err := w.Download(t.Context(), w.client, r.ID, false); err != nil {
+		t.Errorf("download: %v", err)
+	}
+}
+
+func TestUploadSimulated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordOff, nil)
+	for _, key := range []string{"sim/whatever", "sim/another/camera's"} {
+		r := w.awaiting("recordings/c/" + storetest.ID())
+		got, err := w.Finalize(t.Context(), w.camera, r.ID, key, 0)
+		if err != nil || got.Status != store.RecordingReady || got.ObjectKey != "sim/"+w.camera.DeviceID+"/"+r.ID+".webm" {
+			t.Errorf("recording %+v, %v", got, err)
+		}
+		if _, err := w.objects.Stat(t.Context(), got.ObjectKey); err != nil {
+			t.Error(err)
+		}
+	}
+	r := w.awaiting("sim/made-by-the-simulator")
+	if got, err := w.Finalize(t.Context(), w.camera, r.ID, "", 0); err != nil || got.Size != int64(len(emptyWebM)) {
+		t.Errorf("recording %+v, %v", got, err)
+	}
+	var head struct {
+		Header struct {
+			DocType string `ebml:"EBMLDocType"`
+		} `ebml:"EBML"`
+		Segment struct{} `ebml:"Segment"`
+	}
+	if err := ebml.Unmarshal(strings.NewReader(emptyWebM), &head); err != nil || head.Header.DocType != "webm" {
+		t.Errorf("the placeholder is no WebM: %+v, %v", head, err)
+	}
+}
+
+func TestUploadOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordOff, nil)
+	c := newClient(w)
+	r := w.awaiting("recordings/c/1.webm")
+	for who, want := range map[string]struct {
+		status int
+		code   string
+	}{
+		"other-camera": {404, "not_found"}, "client": {403, "forbidden"}, "stranger": {401, "unauthenticated"}, "": {401, "unauthenticated"},
+	} {
+		c.want(who, "POST", "/recordings/"+r.ID+"/finalize", want.status, want.code)
+	}
+	c.want("camera", "POST", "/recordings/"+r.ID+"/finalize", 409, "upload_missing")
+	c.want("camera", "POST", "/recordings/nothing/finalize", 404, "not_found")
+	c.want("user", "DELETE", "/recordings/"+r.ID, 409, "recording_not_ready")
+	w.objects.put(r.ObjectKey, 5)
+	c.want("camera", "POST", "/recordings/"+r.ID+"/finalize", 200, "")
+	foreign := auth.Principal{UserID: storetest.User(t, w.db).ID, DeviceID: "d", Role: store.RoleCamera}
+	if _, err := w.UploadURL(t.Context(), foreign, r.ID, "video/webm", 1); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("another user's camera: %v", err)
+	}
+}
+
+func TestUploadStale(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordOff, func(c *Config) { c.UploadStale, c.UploadInterval = -time.Hour, time.Millisecond })
+	lost, forgotten := w.awaiting("recordings/c/1"), w.awaiting("recordings/c/2")
+	w.objects.put(forgotten.ObjectKey, 7)
+	w.objects.setErr(fs.ErrPermission)
+	if err := w.sweepUploads(t.Context()); err == nil {
+		t.Error("an object store that is away tells nothing of its objects")
+	}
+	w.objects.setErr(nil)
+	done := make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { done <- w.RunUploads(ctx) }()
+	if r := w.await(1, store.RecordingFailed)[0]; r.ID != lost.ID || r.Error != reasonNotUploaded {
+		t.Errorf("failed %+v", r)
+	}
+	if r := w.await(1, store.RecordingReady)[0]; r.ID != forgotten.ID || r.Size != 7 {
+		t.Errorf("ready %+v", r)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// Uploaded is what a camera has uploaded for a recording.
+type Uploaded struct {
+	ObjectKey   string // in place of the recording's, empty to keep it
+	ContentType string
+	Duration    time.Duration // 0 when the camera does not say
+	Size        int64
+}
+
+// FinalizeRecording makes a recording that awaits the upload of its camera
+// ready. It returns ErrConflict when it awaits nothing any more.
+func (db *DB) FinalizeRecording(ctx context.Context, id string, u Uploaded, at time.Time, by Actor) (r Recording, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		const query = `UPDATE recordings SET status = 'ready', content_type = $2, size = $3, updated_at = $4,
+			duration_ms = CASE WHEN CAST($5 AS BIGINT) > 0 THEN CAST($5 AS BIGINT) ELSE duration_ms END,
+			object_key = CASE WHEN $6 = '' THEN object_key ELSE $6 END,
+			ended_at = CASE WHEN ended_at IS NULL THEN $4 ELSE ended_at END
+			WHERE id = $1 AND status = 'awaiting_upload' RETURNING ` + recordingColumns
+		r, err = one(ctx, tx, scanRecording, query, id, u.ContentType, u.Size, ms(at), u.Duration.Milliseconds(), u.ObjectKey)
+		if err != nil {
+			return notAwaiting(ctx, tx, id, err)
+		}
+		return audit(ctx, tx, by, r.OwnerUserID, "recording", "finalize", id, details{"size": u.Size, "objectKey": r.ObjectKey})
+	})
+	return r, err
+}
+
+// GiveUpRecording fails a recording whose upload did not come. It returns
+// ErrConflict when it awaits nothing any more.
+func (db *DB) GiveUpRecording(ctx context.Context, id, reason string, at time.Time) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		const query = `UPDATE recordings SET status = 'failed', error = $2, updated_at = $3
+			WHERE id = $1 AND status = 'awaiting_upload' RETURNING ` + recordingColumns
+		r, err := one(ctx, tx, scanRecording, query, id, reason, ms(at))
+		if err != nil {
+			return notAwaiting(ctx, tx, id, err)
+		}
+		return audit(ctx, tx, Actor{}, r.OwnerUserID, "recording", "fail", id, details{"error": reason})
+	})
+}
+
+func notAwaiting(ctx context.Context, tx *sql.Tx, id string, err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1`, id)
+	}
+	return err
+}
+
+// StaleUploads returns recordings that have awaited their upload since before,
+// whoever owns them, those first that have for longest.
+func (db *DB) StaleUploads(ctx context.Context, before time.Time, limit int) ([]Recording, error) {
+	const query = "SELECT " + recordingColumns + ` FROM recordings WHERE status = 'awaiting_upload' AND updated_at < $1
+		ORDER BY updated_at, id LIMIT $2`
+	return all(ctx, db.r, scanRecording, query, ms(before), limit)
+}
