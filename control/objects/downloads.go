@@ -36,13 +36,18 @@ func (d *downloads) end(one *download) {
 	delete(d.all, one)
 }
 
-// Revoked cuts off the downloads whose right has ended.
+// Revoked cuts off the downloads and uploads whose right has ended.
 func (s *Service) Revoked(r store.Revocation) {
-	s.open.mu.Lock()
-	defer s.open.mu.Unlock()
-	for one := range s.open.all {
+	s.open.revoked(r)
+	s.incoming.revoked(r)
+}
+
+func (d *downloads) revoked(r store.Revocation) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for one := range d.all {
 		if one.grant.EndedBy(r) && one.cut.CompareAndSwap(false, true) {
-			s.open.ended++
+			d.ended++
 		}
 	}
 }
@@ -53,13 +58,25 @@ type Stats struct {
 	Started uint64 `help:"Requests for signed URLs"`
 	Cut     uint64 `help:"Downloads ended by a revocation"`
 	Bytes   uint64 `help:"Bytes sent"`
+
+	Uploading  int    `help:"Objects being received"`
+	Uploads    uint64 `help:"Uploads by signed URLs, begun"`
+	UploadsCut uint64 `help:"Uploads ended by a revocation"`
+	Received   uint64 `help:"Bytes received"`
 }
 
 // Stats returns the gauge and the counters.
 func (s *Service) Stats() Stats {
-	s.open.mu.Lock()
-	defer s.open.mu.Unlock()
-	return Stats{Open: len(s.open.all), Started: s.open.started, Cut: s.open.ended, Bytes: s.open.bytes.Load()}
+	var stats Stats
+	stats.Open, stats.Started, stats.Cut, stats.Bytes = s.open.count()
+	stats.Uploading, stats.Uploads, stats.UploadsCut, stats.Received = s.incoming.count()
+	return stats
+}
+
+func (d *downloads) count() (open int, started, ended, bytes uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.all), d.started, d.ended, d.bytes.Load()
 }
 
 // download is the body of an answer.

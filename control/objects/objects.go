@@ -56,9 +56,11 @@ type Service struct {
 	uploads Uploads // nil: none
 	grants  Grants
 	open    downloads
+
+	incoming downloads // the same, the other way
 }
 
 // New returns a Service.
 func New(files Files, grants Grants) *Service {
-	return &Service{files: files, grants: grants, open: downloads{all: map[*download]struct{}{}}}
+	return &Service{files: files, grants: grants, open: downloads{all: map[*download]struct{}{}}, incoming: downloads{all: map[*download]struct{}{}}}
 }

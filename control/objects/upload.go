@@ -110,8 +110,8 @@ func (s *Service) take(c *fiber.Ctx) error {
 		return ErrType
 	}
 	// Counted in before the question, so that no revocation falls between.
-	transfer := s.open.begin(signed.Grant)
-	defer s.open.end(transfer)
+	transfer := s.incoming.begin(signed.Grant)
+	defer s.incoming.end(transfer)
 	if err := s.holds(ctx, signed.Grant); err != nil {
 		return err
 	}

@@ -272,7 +272,7 @@ func TestUploadCut(t *testing.T) {
 	if _, err := conn.Write(make([]byte, uploadChunk)); err != nil {
 		t.Fatal(err)
 	}
-	for s.service.Downloads() == 0 {
+	for s.service.Stats().Uploading == 0 {
 		if t.Context().Err() != nil {
 			t.Fatal("the upload is not counted in")
 		}

@@ -113,17 +113,17 @@ type counters struct{ sent, retried, dead, forgotten, stale atomic.Uint64 }
 
 // Stats is the state of the queue, and what this process counted since New.
 type Stats struct {
-	Queued    int64
-	Sent      int64         // of what is kept
-	Dead      int64         // letters
-	OldestAge time.Duration // of what is queued
+	Queued    int64         `help:"Messages that wait"`
+	Sent      int64         `help:"Messages sent, of what is kept"`
+	Dead      int64         `help:"Dead letters"`
+	OldestAge time.Duration `help:"Age of the oldest message that waits"`
 
-	Running        int    // being sent now
-	TotalSent      uint64 // pushes that a push service took
-	TotalRetried   uint64 // attempts that failed and will be repeated
-	TotalDead      uint64 // pushes that became dead letters
-	TotalForgotten uint64 // subscriptions that their push service knew no more
-	TotalStale     uint64 // attempts whose lease ended before they did
+	Running        int    `help:"Messages being sent"`
+	TotalSent      uint64 `help:"Pushes that a push service took"`
+	TotalRetried   uint64 `help:"Attempts that failed and will be repeated"`
+	TotalDead      uint64 `help:"Pushes that became dead letters"`
+	TotalForgotten uint64 `help:"Subscriptions that their push service knew no more"`
+	TotalStale     uint64 `help:"Attempts whose lease ended before they did"`
 }
 
 // ErrNotFailed reports a wish to send again what is not a dead letter.

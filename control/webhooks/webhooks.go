@@ -113,16 +113,16 @@ type counters struct{ sent, retried, dead, stale atomic.Uint64 }
 
 // Stats is the state of the queue, and what this process counted since New.
 type Stats struct {
-	Queued    int64
-	Sent      int64         // of what is kept
-	Dead      int64         // letters
-	OldestAge time.Duration // of what is queued
+	Queued    int64         `help:"Messages that wait"`
+	Sent      int64         `help:"Messages sent, of what is kept"`
+	Dead      int64         `help:"Dead letters"`
+	OldestAge time.Duration `help:"Age of the oldest message that waits"`
 
-	Running      int    // being sent now
-	TotalSent    uint64 // deliveries that their receiver took
-	TotalRetried uint64 // attempts that failed and will be repeated
-	TotalDead    uint64 // deliveries that became dead letters
-	TotalStale   uint64 // attempts whose lease ended before they did
+	Running      int    `help:"Messages being sent"`
+	TotalSent    uint64 `help:"Deliveries that their receiver took"`
+	TotalRetried uint64 `help:"Attempts that failed and will be repeated"`
+	TotalDead    uint64 `help:"Deliveries that became dead letters"`
+	TotalStale   uint64 `help:"Attempts whose lease ended before they did"`
 }
 
 const (
