@@ -224,33 +224,37 @@ func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) err
 		if _, err := userDevice(ctx, tx, userID, id); err != nil {
 			return err
 		}
-		at := now()
-		if err := endDevice(ctx, tx, id, ReasonDeviceDeleted, at, by); err != nil {
-			return err
-		}
-		if err := failPending(ctx, tx, ReasonDeviceDeleted, at, eitherSide, id); err != nil {
-			return err
-		}
-		if _, err := change(ctx, tx, `DELETE FROM push_subscriptions WHERE device_id = $1`, id); err != nil {
-			return err
-		}
-		const unlink = `DELETE FROM device_links WHERE camera_device_id = $1 OR client_device_id = $1`
-		if _, err := change(ctx, tx, unlink, id); err != nil {
-			return err
-		}
-		if err := forgetDeviceEvents(ctx, tx, id); err != nil {
-			return err
-		}
-		const del = `UPDATE devices SET deleted_at = $2, updated_at = $2, status = 'offline', push_token = '',
-			token_key_id = '' WHERE id = $1`
-		if err := changeOne(ctx, tx, del, id, ms(at)); err != nil {
-			return err
-		}
-		if err := revokeDevice(ctx, tx, userID, id); err != nil {
-			return err
-		}
-		return audit(ctx, tx, by, userID, "device", "delete", id, nil)
+		return deleteDevice(ctx, tx, userID, id, now(), by)
 	})
+}
+
+// deleteDevice is DeleteDevice in a transaction that holds lockDevices.
+func deleteDevice(ctx context.Context, tx *sql.Tx, userID, id string, at time.Time, by Actor) error {
+	if err := endDevice(ctx, tx, id, ReasonDeviceDeleted, at, by); err != nil {
+		return err
+	}
+	if err := failPending(ctx, tx, ReasonDeviceDeleted, at, eitherSide, id); err != nil {
+		return err
+	}
+	if _, err := change(ctx, tx, `DELETE FROM push_subscriptions WHERE device_id = $1`, id); err != nil {
+		return err
+	}
+	const unlink = `DELETE FROM device_links WHERE camera_device_id = $1 OR client_device_id = $1`
+	if _, err := change(ctx, tx, unlink, id); err != nil {
+		return err
+	}
+	if err := forgetDeviceEvents(ctx, tx, id); err != nil {
+		return err
+	}
+	const del = `UPDATE devices SET deleted_at = $2, updated_at = $2, status = 'offline', push_token = '',
+		token_key_id = '' WHERE id = $1`
+	if err := changeOne(ctx, tx, del, id, ms(at)); err != nil {
+		return err
+	}
+	if err := revokeDevice(ctx, tx, userID, id); err != nil {
+		return err
+	}
+	return audit(ctx, tx, by, userID, "device", "delete", id, nil)
 }
 
 // SetPresence notes that a device came or went, or still is there.

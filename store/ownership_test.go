@@ -28,6 +28,9 @@ func TestOwnership(t *testing.T) {
 			ID: storetest.ID(), UserID: w.user.ID, TokenSHA256: []byte(w.user.ID), CreatedAt: storetest.Now(), ExpiresAt: storetest.Now(),
 		}
 		wantErr(t, db.CreateSession(ctx, session, w.by), nil)
+		passkey := store.Passkey{ID: storetest.ID(), UserID: w.user.ID, CredentialID: w.user.ID, CreatedAt: storetest.Now()}
+		wantErr(t, db.CreatePasskey(ctx, passkey, 1, w.by), nil)
+		swap := store.SessionSwap{OldID: session.ID, Next: store.Session{ID: storetest.ID(), UserID: me, TokenSHA256: []byte(me)}}
 
 		event := w.start(t)
 		push, hook := w.push(t), w.webhook()
@@ -63,6 +66,9 @@ func TestOwnership(t *testing.T) {
 			"QueueDelivery":          db.QueueDelivery(ctx, store.Delivery{ID: storetest.ID(), UserID: me, WebhookID: hook.ID, CreatedAt: at}, by),
 			"Delivery":               second(db.Delivery(ctx, me, log[0].ID)),
 			"DeleteSession":          db.DeleteSession(ctx, me, session.ID, by),
+			"RenamePasskey":          second(db.RenamePasskey(ctx, me, passkey.ID, "x", by)),
+			"DeletePasskey":          db.DeletePasskey(ctx, me, passkey.ID, by),
+			"DisableTwoFactor":       db.DisableTwoFactor(ctx, me, swap, by),
 			"Device":                 second(db.Device(ctx, me, w.camera.ID)),
 			"UpdateDevice":           second(db.UpdateDevice(ctx, me, w.camera.ID, store.DeviceChange{}, by)),
 			"SetDeviceKey":           db.SetDeviceKey(ctx, me, w.camera.ID, "key", by),

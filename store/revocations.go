@@ -76,7 +76,7 @@ func (db *DB) DeleteRevocations(ctx context.Context, before time.Time) (n int64,
 // since, and ErrDisabled for one who is disabled.
 func (db *DB) UserHolds(ctx context.Context, userID string, since time.Time) error {
 	const query = `SELECT CASE WHEN disabled_at IS NOT NULL THEN 'disabled' ELSE 'holds' END FROM users
-		WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM revocations
+		WHERE id = $1 AND deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM revocations
 			WHERE owner_user_id = $1 AND kind = 'user' AND created_at >= $2)`
 	state, err := one(ctx, db.r, scanText, query, userID, ms(since))
 	if err == nil && state == "disabled" {
