@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"unicode/utf8"
 
@@ -25,6 +26,15 @@ var (
 	ErrEmailTaken       = fault.New(fault.Unprocessable, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL",
 		"User already exists. Use another email.")
 	ErrWrongPassword = fault.New(fault.Unauthenticated, "INVALID_EMAIL_OR_PASSWORD", "Invalid email or password")
+	ErrNotVerified   = fault.New(fault.Forbidden, "EMAIL_NOT_VERIFIED", "Email not verified")
+)
+
+// What Attempts counts.
+const (
+	attemptByAccount  = "sign_in_account" // wrong passwords and codes of an account
+	attemptByAddress  = "sign_in_address" // the same from an address
+	attemptLetter     = "letter_account"  // letters to an account
+	attemptLetterFrom = "letter_address"  // letters asked for from an address
 )
 
 const (
@@ -40,16 +50,15 @@ func (s *Service) CreateUser(ctx context.Context, email, name, password string) 
 	return s.createUser(ctx, store.User{Email: email, Name: name}, password)
 }
 
+// createUser is CreateUser. With ErrEmailTaken it returns the user that there
+// would have been.
 func (s *Service) createUser(ctx context.Context, u store.User, password string) (store.User, error) {
 	email, ok := normalizeEmail(u.Email)
 	if !ok {
 		return store.User{}, ErrInvalidEmail
 	}
-	switch n := utf8.RuneCountInString(password); {
-	case n < minPassword:
-		return store.User{}, ErrPasswordTooShort
-	case n > maxPassword:
-		return store.User{}, ErrPasswordTooLong
+	if err := checkLength(password); err != nil {
+		return store.User{}, err
 	}
 	hash, err := s.passwords.hash(ctx, password)
 	if err != nil {
@@ -60,7 +69,7 @@ func (s *Service) createUser(ctx context.Context, u store.User, password string)
 	u.UpdatedAt = u.CreatedAt
 	err = s.store.CreateUser(ctx, u, hash, store.Actor{UserID: u.ID, IP: rest.RequestOf(ctx).IP})
 	if errors.Is(err, store.ErrConflict) {
-		return store.User{}, ErrEmailTaken.With(err)
+		return u, ErrEmailTaken.With(err)
 	}
 	if err != nil {
 		return store.User{}, err
@@ -68,28 +77,85 @@ func (s *Service) createUser(ctx context.Context, u store.User, password string)
 	return u, nil
 }
 
-// checkPassword returns the user with that e-mail address and password, or
-// ErrWrongPassword, after the same work whether or not the address is known.
-func (s *Service) checkPassword(ctx context.Context, email, password string) (store.User, error) {
+// checkLength returns a fault for what cannot be a new password.
+func checkLength(password string) error {
+	switch n := utf8.RuneCountInString(password); {
+	case n < minPassword:
+		return ErrPasswordTooShort
+	case n > maxPassword:
+		return ErrPasswordTooLong
+	}
+	return nil
+}
+
+// checkPassword returns the user with that e-mail address and password and the
+// hash that it matched, or ErrWrongPassword, after the same work whether or not
+// the address is known. Wrong ones are counted against the account and against
+// where they come from.
+func (s *Service) checkPassword(ctx context.Context, email, password string) (user store.User, hash string, err error) {
 	email, ok := normalizeEmail(email)
 	if !ok {
-		return store.User{}, ErrInvalidEmail
+		return store.User{}, "", ErrInvalidEmail
 	}
 	if utf8.RuneCountInString(password) > maxPassword {
-		return store.User{}, ErrWrongPassword
+		return store.User{}, "", ErrWrongPassword
 	}
-	user, hash, err := s.store.UserByEmail(ctx, email)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return store.User{}, err
-	}
-	matches, err := s.passwords.matches(ctx, password, hash)
+	err = s.attempt(ctx, email, func() error {
+		var err error
+		user, hash, err = s.store.UserByEmail(ctx, email)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		matches, err := s.passwords.matches(ctx, password, hash)
+		if err == nil && !matches {
+			return ErrWrongPassword
+		}
+		return err
+	})
 	if err != nil {
-		return store.User{}, err
+		return store.User{}, "", err
 	}
-	if !matches {
-		return store.User{}, ErrWrongPassword
+	return user, hash, nil
+}
+
+// attempt runs check, which proves who somebody is, unless the account or the
+// address that asks has failed too often. Only what check refuses counts:
+// successes and outages do not.
+func (s *Service) attempt(ctx context.Context, account string, check func() error) error {
+	ip := rest.RequestOf(ctx).IP
+	if err := s.attempts.Take(ctx, attemptByAddress, ip); err != nil {
+		return err
 	}
-	return user, nil
+	if err := s.attempts.Take(ctx, attemptByAccount, account); err != nil {
+		return err
+	}
+	err := check()
+	var refused *fault.Error
+	if !errors.As(err, &refused) || refused.Kind == fault.Unavailable {
+		s.attempts.GiveBack(ctx, attemptByAddress, ip)
+		s.attempts.GiveBack(ctx, attemptByAccount, account)
+	}
+	return err
+}
+
+// confirmPassword returns the hash of the signed-in user's password if password
+// is that, else the fault wrong.
+func (s *Service) confirmPassword(ctx context.Context, user store.User, password string, wrong *fault.Error) (hash string, err error) {
+	if utf8.RuneCountInString(password) > maxPassword {
+		return "", wrong
+	}
+	err = s.attempt(ctx, user.Email, func() error {
+		var err error
+		if hash, err = s.store.PasswordHash(ctx, user.ID); err != nil {
+			return err
+		}
+		matches, err := s.passwords.matches(ctx, password, hash)
+		if err == nil && !matches {
+			return wrong
+		}
+		return err
+	})
+	return hash, err
 }
 
 // normalizeEmail returns an address in lower case; false if it is not one that
@@ -135,3 +201,14 @@ func isDomain(s string) bool {
 }
 
 func isAlphanumeric(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
+
+// DeleteUser deletes a user with everything that is the user's: sessions,
+// credentials and devices at once, with what those hold; objects soon after.
+func (s *Service) DeleteUser(ctx context.Context, userID string, by store.Actor) error {
+	if err := s.store.DeleteUser(ctx, userID, by); err != nil {
+		return err
+	}
+	s.log.InfoContext(ctx, "user deleted", slog.String("user", userID))
+	s.userDeleted()
+	return nil
+}

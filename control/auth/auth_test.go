@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,6 +44,32 @@ type env struct {
 	service *auth.Service
 	offset  atomic.Int64 // how far the clock was moved
 	log     bytes.Buffer
+	letters letters
+	deleted atomic.Int32 // users
+}
+
+// letters keeps what would be mailed.
+type letters struct {
+	mu   sync.Mutex
+	sent []sentLetter
+}
+
+type sentLetter struct{ to, subject, text string }
+
+func (l *letters) Send(to, subject, text string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = append(l.sent, sentLetter{to, subject, text})
+	return nil
+}
+
+// take returns the letters since the last call.
+func (l *letters) take() []sentLetter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sent := l.sent
+	l.sent = nil
+	return sent
 }
 
 func newEnv(t *testing.T) *env {
@@ -50,17 +77,23 @@ func newEnv(t *testing.T) *env {
 	return newEnvOn(t, storetest.SQLite(t))
 }
 
-func newEnvOn(t *testing.T, db *store.DB) *env {
+func newEnvOn(t *testing.T, db *store.DB, change ...func(*auth.Config)) *env {
 	t.Helper()
 	e := &env{T: t, db: db}
 	logger := slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	service, err := auth.New(auth.Config{
+	cfg := auth.Config{
 		Store: e.db, Secret: []byte(testSecret), TrustedOrigins: []string{"https://app.example"}, Logger: logger,
+		LinkURL: "http://example.com", Mailer: &e.letters, UserDeleted: func() { e.deleted.Add(1) },
 		Now: func() time.Time { return time.Now().Add(time.Duration(e.offset.Load())) },
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	service, err := auth.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	service.WeakenPasswords()
 	e.service = service
 	e.app = fiber.New(fiber.Config{ErrorHandler: rest.ErrorHandler, Immutable: true})
 	// The connections of app.Test come from 0.0.0.0.
@@ -96,9 +129,11 @@ func whoAmI(ctx context.Context, _ *struct{}) (*whoOutput, error) {
 type answer struct {
 	status int
 	cookie *http.Cookie
+	all    []*http.Cookie
 	header http.Header
 	body   string
 	json   map[string]any
+	list   []map[string]any
 }
 
 // call sends a request; headers are pairs of name and value.
@@ -121,11 +156,16 @@ func (e *env) call(method, path, body string, headers ...string) answer {
 		e.Fatal(err)
 	}
 	a := answer{status: res.StatusCode, header: res.Header, body: string(raw)}
-	if err := json.Unmarshal(raw, &a.json); err != nil {
+	if strings.HasPrefix(a.body, "[") {
+		err = json.Unmarshal(raw, &a.list)
+	} else {
+		err = json.Unmarshal(raw, &a.json)
+	}
+	if err != nil {
 		e.Fatalf("%s %s: got %d %q", method, path, res.StatusCode, raw)
 	}
-	if cookies := res.Cookies(); len(cookies) > 0 {
-		a.cookie = cookies[0]
+	if a.all = res.Cookies(); len(a.all) > 0 {
+		a.cookie = a.all[0]
 	}
 	return a
 }
@@ -157,7 +197,7 @@ func keys(t *testing.T, v any, want string) {
 }
 
 const (
-	userKeys    = "id name email emailVerified image createdAt updatedAt"
+	userKeys    = "id name email emailVerified image twoFactorEnabled createdAt updatedAt"
 	sessionKeys = "id userId token ipAddress userAgent createdAt updatedAt expiresAt"
 )
 

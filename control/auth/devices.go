@@ -23,7 +23,7 @@ type DeviceClaims struct {
 // key id, and when it expires.
 func (s *Service) IssueDeviceToken(d store.Device) (string, time.Time, error) {
 	expires := s.now().Add(s.deviceTokenTTL).Truncate(time.Second)
-	token, err := s.devices.Sign(DeviceClaims{
+	token, err := s.keys.devices.Sign(DeviceClaims{
 		UserID: d.UserID, DeviceID: d.ID, Role: d.Role, KeyID: d.TokenKeyID, Exp: expires.Unix(),
 	})
 	return token, expires, err
@@ -34,7 +34,7 @@ func (s *Service) IssueDeviceToken(d store.Device) (string, time.Time, error) {
 // role and key id; otherwise the error is ErrUnauthenticated.
 func (s *Service) Device(ctx context.Context, token string) (Principal, store.Device, error) {
 	var c DeviceClaims
-	if err := s.devices.Verify(token, &c); err != nil {
+	if err := s.keys.devices.Verify(token, &c); err != nil {
 		return Principal{}, store.Device{}, err
 	}
 	if c.DeviceID == "" || c.KeyID == "" || s.now().Unix() >= c.Exp {

@@ -212,15 +212,15 @@ func FuzzVerify(f *testing.F) {
 func FuzzOpenCookie(f *testing.F) {
 	s := &Service{}
 	var err error
-	if s.cookies, err = NewSigner([]byte(secret), "session cookie"); err != nil {
+	if s.keys.cookies, err = NewSigner([]byte(secret), "session cookie"); err != nil {
 		f.Fatal(err)
 	}
-	good := s.sealCookie("token")
+	good := s.sealCookie(cookieName, "token")
 	for _, seed := range []string{good, "", ".", "%", "token.", good + "%00", strings.ToLower(good), "token." + strings.Repeat("A", 600)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if token, ok := s.openCookie(value); ok && token != "token" {
+		if token, ok := s.openCookie(cookieName, value); ok && token != "token" {
 			t.Fatalf("%q opens as %q", value, token)
 		}
 	})

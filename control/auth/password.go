@@ -43,15 +43,19 @@ type hasher struct {
 	slots   chan struct{}
 	waiting atomic.Int32
 	decoy   string // matches no password; costs what a real one costs
+	memory  uint32 // KiB
 }
 
 func newHasher() *hasher {
+	return newHasherOf(argonMemory)
+}
+
+func newHasherOf(memory uint32) *hasher {
 	var noise [saltLength + keyLength]byte
 	_, _ = rand.Read(noise[:]) // never fails: crypto/rand ends the process first
-	return &hasher{
-		slots: make(chan struct{}, hashSlots),
-		decoy: encodeHash(noise[:saltLength], noise[saltLength:]),
-	}
+	h := &hasher{slots: make(chan struct{}, hashSlots), memory: memory}
+	h.decoy = h.encode(noise[:saltLength], noise[saltLength:])
+	return h
 }
 
 // enter waits for a slot, which the caller must leave. It returns errBusy when
@@ -80,7 +84,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	defer h.leave()
 	salt := make([]byte, saltLength)
 	_, _ = rand.Read(salt) // never fails: crypto/rand ends the process first
-	return encodeHash(salt, argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, keyLength)), nil
+	return h.encode(salt, argon2.IDKey([]byte(password), salt, argonTime, h.memory, argonThreads, keyLength)), nil
 }
 
 // matches says whether encoded is a hash of password. An empty encoded costs
@@ -102,8 +106,8 @@ func (h *hasher) matches(ctx context.Context, password, encoded string) (bool, e
 	return subtle.ConstantTimeCompare(key, p.key) == 1 && known, nil
 }
 
-func encodeHash(salt, key []byte) string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+func (h *hasher) encode(salt, key []byte) string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, argonTime, argonThreads,
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 }
 

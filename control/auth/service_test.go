@@ -24,6 +24,10 @@ func (s *sweeps) DeleteExpiredSessions(_ context.Context, now time.Time) (int64,
 	return 1, s.err
 }
 
+func (s *sweeps) DeleteExpiredVerifications(context.Context, time.Time) (int64, error) {
+	return 0, s.err
+}
+
 func TestRunSweepsHourly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -21,66 +21,115 @@ const (
 	sessionTTL        = 7 * 24 * time.Hour
 	shortSessionTTL   = 24 * time.Hour // of a session that the user does not want remembered
 	sessionRefresh    = 24 * time.Hour
+	freshAge          = 24 * time.Hour
+	maxListedSessions = 200
 	tokenBytes        = 32
 	maxUserAgentBytes = 256
 )
 
-// openSession signs u in: it returns the token and its cookie.
-func (s *Service) openSession(ctx context.Context, u store.User, userAgent string, remember bool) (
-	string, *http.Cookie, error,
-) {
+// current is who is signed in, and how.
+type current struct {
+	session store.Session
+	user    store.User
+	token   string
+}
+
+// proof is what a new session rests on.
+type proof struct {
+	userAgent    string
+	remember     bool
+	passwordHash string // the hash of the password that was shown; empty for another proof
+}
+
+// newSession returns a session for a user that is not stored yet, its token
+// and its cookie.
+func (s *Service) newSession(ctx context.Context, userID string, p proof) (store.Session, string, *http.Cookie) {
 	token := newToken()
 	now := s.now()
 	ttl, maxAge := sessionTTL, sessionTTL
-	if !remember {
+	if !p.remember {
 		ttl, maxAge = shortSessionTTL, 0
 	}
-	row := store.Session{
-		ID: uuid.Must(uuid.NewV7()).String(), UserID: u.ID, TokenSHA256: digest(token),
-		IPAddress: rest.RequestOf(ctx).IP, UserAgent: cut(userAgent, maxUserAgentBytes),
+	return store.Session{
+		ID: uuid.Must(uuid.NewV7()).String(), UserID: userID, TokenSHA256: digest(token),
+		IPAddress: rest.RequestOf(ctx).IP, UserAgent: cut(p.userAgent, maxUserAgentBytes),
 		CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(ttl),
-	}
-	err := s.store.CreateSession(ctx, row, store.Actor{UserID: u.ID, IP: row.IPAddress})
-	if errors.Is(err, store.ErrDisabled) {
-		return "", nil, ErrDisabled.With(err)
-	}
-	if err != nil {
-		return "", nil, err
-	}
-	return token, s.cookie(ctx, token, maxAge), nil
+	}, token, s.cookie(ctx, cookieName, token, maxAge)
 }
 
-// findSession returns the session that cookies stand for, its user and its
-// token, and the cookie to set if the session was prolonged. It returns
-// ErrUnauthenticated if there is none.
-func (s *Service) findSession(ctx context.Context, cookies []*http.Cookie) (
-	store.Session, store.User, string, *http.Cookie, error,
-) {
-	token, ok := s.sessionToken(ctx, cookies)
+// openSession signs a user in, with a cookie, and returns the token. It returns
+// ErrWrongPassword when the password was changed while it was checked, and
+// ErrUnauthenticated when the user was deleted.
+func (s *Service) openSession(ctx context.Context, userID string, p proof) (string, error) {
+	row, token, cookie := s.newSession(ctx, userID, p)
+	by := store.Actor{UserID: userID, IP: row.IPAddress}
+	var err error
+	if p.passwordHash == "" {
+		err = s.store.CreateSession(ctx, row, by)
+	} else {
+		err = s.store.CreateSessionByPassword(ctx, row, p.passwordHash, by)
+	}
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return "", ErrWrongPassword.With(err)
+	case errors.Is(err, store.ErrNotFound):
+		return "", ErrUnauthenticated.With(err)
+	case errors.Is(err, store.ErrDisabled):
+		return "", ErrDisabled.With(err)
+	case err != nil:
+		return "", err
+	}
+	setCookie(ctx, cookie)
+	return token, nil
+}
+
+// swapSession returns what replaces the session c by one of the same kind with
+// another token, and that token with its cookie, to be set when it is done.
+func (s *Service) swapSession(ctx context.Context, c current) (store.SessionSwap, string, *http.Cookie) {
+	remember := c.session.ExpiresAt.Sub(c.session.UpdatedAt) > shortSessionTTL
+	next, token, cookie := s.newSession(ctx, c.user.ID, proof{userAgent: c.session.UserAgent, remember: remember})
+	return store.SessionSwap{OldID: c.session.ID, Next: next}, token, cookie
+}
+
+// findSession returns whom cookies stand for, and the cookie to set if the
+// session was prolonged. It returns ErrUnauthenticated if there is no session.
+func (s *Service) findSession(ctx context.Context, cookies []*http.Cookie) (current, *http.Cookie, error) {
+	token, ok := s.readCookie(ctx, cookieName, cookies)
 	if !ok {
-		return store.Session{}, store.User{}, "", nil, ErrUnauthenticated
+		return current{}, nil, ErrUnauthenticated
 	}
 	row, user, err := s.store.SessionByToken(ctx, digest(token))
 	now := s.now()
 	if errors.Is(err, store.ErrNotFound) || (err == nil && !now.Before(row.ExpiresAt)) {
-		return store.Session{}, store.User{}, "", nil, ErrUnauthenticated
+		return current{}, nil, ErrUnauthenticated
 	}
 	if err != nil {
-		return store.Session{}, store.User{}, "", nil, err
+		return current{}, nil, err
 	}
 	if !dueForRefresh(row, now) {
-		return row, user, token, nil, nil
+		return current{row, user, token}, nil, nil
 	}
 	row.UpdatedAt, row.ExpiresAt = now, now.Add(sessionTTL)
 	err = s.store.TouchSession(ctx, row.ID, row.UpdatedAt, row.ExpiresAt)
 	if errors.Is(err, store.ErrNotFound) { // signed out meanwhile
-		return store.Session{}, store.User{}, "", nil, ErrUnauthenticated
+		return current{}, nil, ErrUnauthenticated
 	}
 	if err != nil {
-		return store.Session{}, store.User{}, "", nil, err
+		return current{}, nil, err
 	}
-	return row, user, token, s.cookie(ctx, token, sessionTTL), nil
+	return current{row, user, token}, s.cookie(ctx, cookieName, token, sessionTTL), nil
 }
+
+// signedIn returns whom the Cookie header of an operation with Session security
+// stands for. The middleware has prolonged the session before.
+func (s *Service) signedIn(ctx context.Context, cookieHeader string) (current, error) {
+	c, _, err := s.findSession(ctx, parseCookies(cookieHeader))
+	return c, err
+}
+
+// isFresh says whether a session began so lately that its user need not prove
+// again who it is.
+func (s *Service) isFresh(c current) bool { return s.now().Sub(c.session.CreatedAt) < freshAge }
 
 // dueForRefresh tells sessions that are prolonged, once a day, from those that
 // end after a day because the user did not want to be remembered.
@@ -91,16 +140,16 @@ func dueForRefresh(row store.Session, now time.Time) bool {
 // Session returns who the session cookie among cookies stands for, and the
 // cookie to set when the session was prolonged, else nil.
 func (s *Service) Session(ctx context.Context, cookies []*http.Cookie) (Principal, *http.Cookie, error) {
-	row, _, _, cookie, err := s.findSession(ctx, cookies)
+	c, cookie, err := s.findSession(ctx, cookies)
 	if err != nil {
 		return Principal{}, nil, err
 	}
-	return Principal{UserID: row.UserID, SessionID: row.ID, IP: rest.RequestOf(ctx).IP}, cookie, nil
+	return Principal{UserID: c.user.ID, SessionID: c.session.ID, IP: rest.RequestOf(ctx).IP}, cookie, nil
 }
 
 // closeSession signs out whoever cookies stand for, if anyone.
 func (s *Service) closeSession(ctx context.Context, cookies []*http.Cookie) error {
-	token, ok := s.sessionToken(ctx, cookies)
+	token, ok := s.readCookie(ctx, cookieName, cookies)
 	if !ok {
 		return nil
 	}
@@ -116,6 +165,29 @@ func (s *Service) closeSession(ctx context.Context, cookies []*http.Cookie) erro
 		return err
 	}
 	return nil
+}
+
+// revokeSession ends one session of the user: by its token, or by the handle
+// that listSessions shows of it. Others' sessions are not found, and that is not
+// told.
+func (s *Service) revokeSession(ctx context.Context, c current, handle string) error {
+	id := handle
+	switch row, _, err := s.store.SessionByToken(ctx, digest(handle)); {
+	case err == nil:
+		id = row.ID
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	err := s.store.DeleteSession(ctx, c.user.ID, id, actor(ctx, c.user.ID))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// actor is a user who acts by the request behind ctx.
+func actor(ctx context.Context, userID string) store.Actor {
+	return store.Actor{UserID: userID, IP: rest.RequestOf(ctx).IP}
 }
 
 func newToken() string {

@@ -5,6 +5,8 @@
 // internal error, whose text never leaves the process.
 package fault
 
+import "time"
+
 // Kind groups faults by what the caller can do about them.
 type Kind int
 
@@ -29,6 +31,8 @@ type Error struct {
 	Kind    Kind
 	Code    string
 	Message string
+	// RetryAfter is when the caller may try again, zero when nobody knows.
+	RetryAfter time.Duration
 
 	sentinel *Error
 	cause    error
@@ -48,6 +52,13 @@ func (e *Error) With(cause error) *Error {
 	return &wrapped
 }
 
+// After returns a copy of e that tells when to try again.
+func (e *Error) After(d time.Duration) *Error {
+	later := *e.With(nil)
+	later.RetryAfter = d
+	return &later
+}
+
 // Error returns the message, and the cause behind it when there is one.
 func (e *Error) Error() string {
 	if e.cause != nil {
@@ -56,10 +67,14 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Unwrap returns the sentinel that e was made from and the cause.
+// Unwrap returns the sentinel that e was made from and the cause, if there are
+// such.
 func (e *Error) Unwrap() []error {
-	if e.cause == nil {
+	switch {
+	case e.sentinel == nil:
 		return nil
+	case e.cause == nil:
+		return []error{e.sentinel}
 	}
 	return []error{e.sentinel, e.cause}
 }

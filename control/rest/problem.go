@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
@@ -26,7 +28,8 @@ type Document struct { //nolint:errname // it is a body first: the schema and th
 	Message string   `json:"message" example:"Conflict with the current state." doc:"What went wrong, for people"`
 	Errors  []Detail `json:"errors,omitempty" nullable:"false" doc:"Each fault of an invalid request"`
 
-	cause error
+	cause      error
+	retryAfter time.Duration
 }
 
 // Detail is one fault of an invalid request. Value is left out where it could
@@ -57,7 +60,8 @@ func (d *Document) GetHeaders() http.Header {
 	case http.StatusUnauthorized: // RFC 9110, section 15.5.2: a challenge is required
 		return http.Header{fiber.HeaderWWWAuthenticate: {"Bearer"}}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return http.Header{fiber.HeaderRetryAfter: {"1"}}
+		seconds := max(1, int64((d.retryAfter+time.Second-1)/time.Second))
+		return http.Header{fiber.HeaderRetryAfter: {strconv.FormatInt(seconds, 10)}}
 	case http.StatusUnsupportedMediaType:
 		// RFC 9110, section 15.5.16: tells a coding that is not
 		// understood from a media type that is not.
@@ -91,7 +95,9 @@ func documentOf(err error) *Document {
 	case errors.As(err, &doc):
 		return doc
 	case errors.As(err, &flt):
-		return newDocument(int(flt.Kind), flt.Code, flt.Message, err)
+		doc = newDocument(int(flt.Kind), flt.Code, flt.Message, err)
+		doc.retryAfter = flt.RetryAfter
+		return doc
 	case errors.As(err, &fbr):
 		return ofStatus(fbr.Code, err)
 	case errors.As(err, &model):

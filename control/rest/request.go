@@ -59,7 +59,7 @@ func Annotate(ctx context.Context, attrs ...slog.Attr) {
 // and the cause that a fault was given.
 func report(ctx context.Context, doc *Document) {
 	var flt *fault.Error
-	caused := errors.As(doc.cause, &flt) && flt.Unwrap() != nil
+	caused := errors.As(doc.cause, &flt) && len(flt.Unwrap()) > 1
 	if doc.cause == nil || (doc.Status < http.StatusInternalServerError && !caused) {
 		return
 	}

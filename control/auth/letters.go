@@ -1,0 +1,244 @@
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
+)
+
+const (
+	resetTTL        = time.Hour
+	verificationTTL = time.Hour
+
+	// Where links lead when whoever asked for them named no page.
+	resetPage    = "/sim#/reset-password"
+	verifiedPage = "/sim#/verified"
+)
+
+// letter is what a person gets by mail. It has no word that somebody else chose,
+// such as the name of an account that was made with the person's address.
+type letter struct{ subject, text string }
+
+func resetLetter(link string) letter {
+	return letter{"Choose a new password", "Hello,\n\n" +
+		"somebody, hopefully you, asked for a new password for your SecureCam account.\n" +
+		"Choose it within an hour here:\n\n" + link + "\n\n" +
+		"If it was not you, do nothing: your password stays as it is.\n"}
+}
+
+func verifyLetter(link string) letter {
+	return letter{"Confirm your e-mail address", "Hello,\n\n" +
+		"confirm within an hour that this address belongs to your SecureCam account:\n\n" + link + "\n\n" +
+		"If you have no such account, do nothing.\n"}
+}
+
+func confirmLetter(newEmail, link string) letter {
+	return letter{"Confirm the change of your e-mail address", "Hello,\n\n" +
+		"your SecureCam account is to use the address " + newEmail + " from now on.\n" +
+		"If you asked for that, confirm it within an hour:\n\n" + link + "\n\n" +
+		"If it was not you, do nothing, and change your password.\n"}
+}
+
+func passwordChanged() letter {
+	return letter{"Your password was changed", "Hello,\n\n" +
+		"the password of your SecureCam account was just changed.\n" +
+		"If it was not you, ask for a new one at the sign-in page at once.\n"}
+}
+
+// tell sends a letter, which may get lost: its reader can ask for another one,
+// and nobody waits for mail.
+func (s *Service) tell(to string, l letter) {
+	if s.mailer == nil {
+		return
+	}
+	if err := s.mailer.Send(to, l.subject, l.text); err != nil {
+		s.log.Warn("letter not sent", slog.String("subject", l.subject), slog.Any("err", err))
+	}
+}
+
+// countLetter bounds the letters that an address gets and that somebody asks
+// for.
+func (s *Service) countLetter(ctx context.Context, email string) error {
+	if err := s.attempts.Take(ctx, attemptLetterFrom, rest.RequestOf(ctx).IP); err != nil {
+		return err
+	}
+	return s.attempts.Take(ctx, attemptLetter, email)
+}
+
+// sendReset sends the user with that address, if there is one, a link to choose
+// a new password. It does the same work for an unknown address.
+func (s *Service) sendReset(ctx context.Context, email, redirectTo string) error {
+	user, _, err := s.store.UserByEmail(ctx, email)
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	token, err := s.expect(ctx, forReset, user.ID, struct{}{}, resetTTL)
+	if err != nil || user.ID == "" {
+		return err
+	}
+	q := url.Values{"callbackURL": {redirectTo}}
+	s.tell(user.Email, resetLetter(s.baseURL+"/api/auth/reset-password/"+token+"?"+q.Encode()))
+	return nil
+}
+
+// resetPassword gives whoever has the token of a letter a new password, signs
+// all sessions out, and forgives failed sign-ins. The letter came by mail, so
+// the address is verified now.
+func (s *Service) resetPassword(ctx context.Context, token, password string) error {
+	if err := checkLength(password); err != nil {
+		return err
+	}
+	// The work comes before the token is used up, which must not be lost to a
+	// server that is too busy.
+	hash, err := s.passwords.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	v, err := s.take(ctx, forReset, token, &struct{}{})
+	if isNotFound(err) || (err == nil && v.UserID == "") {
+		return errInvalidToken
+	}
+	if err != nil {
+		return err
+	}
+	change := store.PasswordChange{UserID: v.UserID, Hash: hash, Revoke: true}
+	if err := s.store.SetPassword(ctx, change, actor(ctx, v.UserID)); err != nil {
+		return err
+	}
+	user, err := s.store.User(ctx, v.UserID)
+	if err != nil {
+		return err
+	}
+	if !user.EmailVerified {
+		if err := s.store.SetEmail(ctx, user.ID, user.Email, user.Email, true, actor(ctx, user.ID)); err != nil {
+			return err
+		}
+	}
+	s.tell(user.Email, passwordChanged())
+	return nil
+}
+
+// The steps of verifying an address, in Better Auth's words.
+const (
+	stepConfirm = "change-email-confirmation" // by the old address
+	stepChange  = "change-email-verification" // by the new one
+)
+
+// addressClaims is what the link in a letter says about an address.
+type addressClaims struct {
+	UserID   string `json:"userId"`
+	Email    string `json:"email"` // the user's when the letter was written
+	UpdateTo string `json:"updateTo,omitempty"`
+	Step     string `json:"requestType,omitempty"`
+	Exp      int64  `json:"exp"` // Unix seconds
+}
+
+// verifyLink returns the link of a letter about an address.
+func (s *Service) verifyLink(c addressClaims, callbackURL string) (string, error) {
+	c.Exp = s.now().Add(verificationTTL).Unix()
+	token, err := s.keys.letters.Sign(c)
+	if err != nil {
+		return "", err
+	}
+	q := url.Values{"token": {token}, "callbackURL": {callbackURL}}
+	return s.baseURL + "/api/auth/verify-email?" + q.Encode(), nil
+}
+
+// sendVerification sends the user a link that verifies the address. Who has no
+// id gets none.
+func (s *Service) sendVerification(ctx context.Context, user store.User, callbackURL string) {
+	if callbackURL == "" {
+		callbackURL = verifiedPage
+	}
+	if err := s.countLetter(ctx, user.Email); err != nil {
+		s.log.InfoContext(ctx, "no letter", slog.String("user", user.ID), slog.Any("err", err))
+		return
+	}
+	link, err := s.verifyLink(addressClaims{UserID: user.ID, Email: user.Email}, callbackURL)
+	if err != nil {
+		s.log.ErrorContext(ctx, "no letter", slog.String("user", user.ID), slog.Any("err", err))
+		return
+	}
+	if user.ID != "" {
+		s.tell(user.Email, verifyLetter(link))
+	}
+}
+
+// sendEmailChange begins a change of the user's address: a verified one has to
+// agree before the new one is asked. What the caller learns does not depend on
+// whether the new one has an account.
+func (s *Service) sendEmailChange(ctx context.Context, user store.User, newEmail, callbackURL string) error {
+	if callbackURL == "" {
+		callbackURL = verifiedPage
+	}
+	if err := s.countLetter(ctx, newEmail); err != nil {
+		return err
+	}
+	_, _, err := s.store.UserByEmail(ctx, newEmail)
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	taken := err == nil
+	claims := addressClaims{UserID: user.ID, Email: user.Email, UpdateTo: newEmail, Step: stepChange}
+	if user.EmailVerified {
+		claims.Step = stepConfirm
+	}
+	link, err := s.verifyLink(claims, callbackURL)
+	if err != nil || taken {
+		return err
+	}
+	if user.EmailVerified {
+		s.tell(user.Email, confirmLetter(newEmail, link))
+	} else {
+		s.tell(newEmail, verifyLetter(link))
+	}
+	return nil
+}
+
+// useVerifyLink does what the link of a letter is for. Opening one again does
+// no harm: programs that read mail open links, too.
+func (s *Service) useVerifyLink(ctx context.Context, token, callbackURL string) error {
+	var c addressClaims
+	if err := s.keys.letters.Verify(token, &c); err != nil {
+		return errInvalidToken.With(err)
+	}
+	if s.now().Unix() >= c.Exp {
+		return errTokenExpired
+	}
+	user, err := s.store.User(ctx, c.UserID)
+	if isNotFound(err) {
+		return errUserNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if c.UpdateTo != "" && user.Email == c.UpdateTo && user.EmailVerified {
+		return nil
+	}
+	if user.Email != c.Email { // the address was changed since
+		return errInvalidToken
+	}
+	switch c.Step {
+	case stepConfirm:
+		c.Step = stepChange
+		link, err := s.verifyLink(c, callbackURL)
+		if err != nil {
+			return err
+		}
+		if err := s.countLetter(ctx, c.UpdateTo); err != nil {
+			return err
+		}
+		s.tell(c.UpdateTo, verifyLetter(link))
+		return nil
+	case stepChange:
+		return s.setEmail(ctx, user, c.UpdateTo)
+	}
+	if user.EmailVerified {
+		return nil
+	}
+	return s.setEmail(ctx, user, user.Email)
+}
