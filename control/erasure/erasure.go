@@ -1,0 +1,125 @@
+// Package erasure deletes what users who were deleted left in the object store.
+package erasure
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/securecam/securecam/store"
+)
+
+// Store is what erasure needs of the database. What is to be erased is found
+// there, so nothing is forgotten by a process that ends.
+type Store interface {
+	Erasures(ctx context.Context, after string, limit int) ([]store.Erasure, error)
+	Erase(ctx context.Context, e store.Erasure) error
+}
+
+// Objects is what erasure needs of the object store.
+type Objects interface {
+	// Delete removes an object; one that does not exist is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// Config is what a Service needs. Store and Objects have no default.
+type Config struct {
+	Store   Store
+	Objects Objects
+	Logger  *slog.Logger
+}
+
+const (
+	interval = time.Minute
+	batch    = 100
+	patience = 30 * time.Second // for one object
+)
+
+// Service is the feature. It is safe for concurrent use, and several processes
+// may do the same work: deleting twice does no harm.
+type Service struct {
+	cfg   Config
+	log   *slog.Logger
+	nudge chan struct{}
+
+	erased, failed atomic.Uint64
+}
+
+// New returns the feature.
+func New(cfg Config) *Service {
+	s := &Service{cfg: cfg, log: cfg.Logger, nudge: make(chan struct{}, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s
+}
+
+// Nudge tells that a user was deleted.
+func (s *Service) Nudge() {
+	select {
+	case s.nudge <- struct{}{}:
+	default: // told already
+	}
+}
+
+// Stats counts objects since the start; one that failed is tried again.
+type Stats struct{ Erased, Failed uint64 }
+
+// Stats returns the counters.
+func (s *Service) Stats() Stats { return Stats{Erased: s.erased.Load(), Failed: s.failed.Load()} }
+
+// Run erases once a minute, and after a Nudge, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		s.sweep(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-s.nudge:
+		}
+	}
+}
+
+// sweep tries everything once. An object that cannot be deleted keeps nothing
+// behind it from being.
+func (s *Service) sweep(ctx context.Context) {
+	after := ""
+	for {
+		list, err := s.cfg.Store.Erasures(ctx, after, batch)
+		if err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "erasures not found", slog.Any("err", err))
+		}
+		if err != nil || len(list) == 0 {
+			return
+		}
+		for _, e := range list {
+			after = e.ID
+			err := s.erase(ctx, e)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				s.failed.Add(1)
+				s.log.WarnContext(ctx, "object of a deleted user not erased",
+					slog.String("table", e.Table), slog.String("id", e.ID), slog.Any("err", err))
+			default:
+				s.erased.Add(1)
+			}
+		}
+	}
+}
+
+// erase deletes the object first: what is interrupted before the row is gone
+// is done again.
+func (s *Service) erase(ctx context.Context, e store.Erasure) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.cfg.Objects.Delete(ctx, e.ObjectKey); err != nil {
+		return err
+	}
+	return s.cfg.Store.Erase(ctx, e)
+}

@@ -1,0 +1,112 @@
+package erasure_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/securecam/securecam/control/erasure"
+	"github.com/securecam/securecam/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a database and an object store of which some objects do not go.
+type world struct {
+	mu      sync.Mutex
+	rows    []store.Erasure
+	objects map[string]bool
+	stuck   string
+}
+
+func (w *world) Erasures(_ context.Context, after string, limit int) ([]store.Erasure, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var list []store.Erasure
+	for _, e := range w.rows {
+		if e.ID > after && len(list) < limit {
+			list = append(list, e)
+		}
+	}
+	return list, nil
+}
+
+func (w *world) Erase(_ context.Context, gone store.Erasure) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, e := range w.rows {
+		if e == gone {
+			w.rows = append(w.rows[:i:i], w.rows[i+1:]...)
+			return nil
+		}
+	}
+	return store.ErrNotFound
+}
+
+func (w *world) Delete(_ context.Context, key string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if key == w.stuck {
+		return errors.New("not now")
+	}
+	delete(w.objects, key)
+	return nil
+}
+
+func (w *world) add(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rows = append(w.rows, store.Erasure{Table: "recordings", ID: id, ObjectKey: "key " + id})
+	w.objects["key "+id] = true
+}
+
+func (w *world) left() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.rows) != len(w.objects) {
+		return -1
+	}
+	return len(w.rows)
+}
+
+func TestEverythingGoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{objects: map[string]bool{}, stuck: "key b"}
+		for _, id := range []string{"a", "b", "c"} {
+			w.add(id)
+		}
+		s := erasure.New(erasure.Config{Store: w, Objects: w})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		synctest.Wait()
+		if w.left() != 1 {
+			t.Errorf("%d are left, want the one that is stuck", w.left())
+		}
+		w.add("d")
+		s.Nudge()
+		s.Nudge()
+		synctest.Wait()
+		if w.left() != 1 {
+			t.Errorf("%d are left after a nudge", w.left())
+		}
+		w.mu.Lock()
+		w.stuck = ""
+		w.mu.Unlock()
+		time.Sleep(time.Minute) //nolint:forbidigo // of the bubble's own clock
+		synctest.Wait()
+		if got := s.Stats(); w.left() != 0 || got.Erased != 4 || got.Failed < 2 {
+			t.Errorf("%d are left, got %+v", w.left(), got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
