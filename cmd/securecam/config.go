@@ -62,6 +62,8 @@ type Config struct {
 	SignUp                   bool     `group:"Auth" env:"SIGN_UP" default:"true" negatable:""`
 	DeviceOnlineStaleSeconds int      `group:"Auth" env:"DEVICE_ONLINE_STALE_SECONDS" default:"90"`
 
+	IdentitySettings `embed:""`
+
 	MinIOEndpoint               string `group:"Objects" env:"MINIO_ENDPOINT" name:"minio-endpoint"`
 	MinIOPort                   int    `group:"Objects" env:"MINIO_PORT" name:"minio-port" default:"9000"`
 	MinIOUseSSL                 bool   `group:"Objects" env:"MINIO_USE_SSL" name:"minio-use-ssl"`
@@ -233,6 +235,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.validateCluster(); err != nil {
+		return err
+	}
+	if err := c.IdentitySettings.validate(c.BetterAuthBaseURL); err != nil {
 		return err
 	}
 	return c.validateAddresses()

@@ -94,7 +94,10 @@ func TestSettingsAreExplained(t *testing.T) {
 	}
 	help := settings()
 	flags := map[string]bool{}
-	for field := range reflect.TypeFor[Config]().Fields() {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		if field.Anonymous {
+			continue
+		}
 		name := field.Tag.Get("env")
 		flags[name] = true
 		if help[name] == "" || !listed[name] {

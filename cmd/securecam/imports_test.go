@@ -36,6 +36,8 @@ var allowed = []struct{ pkg, imports string }{
 	{"control/auth", "control/fault control/rest store"},
 	{"control/gateway", "control/fault control/rest control/auth control/bus control/gateway/socketio store"},
 	{"control/gateway/socketio", ""},
+	{"control/mail", ""},
+	{"control/erasure", "store"},
 	{"control", "control/... store"},
 	{"control/...", "control/fault control/rest control/auth control/bus control/gateway store"},
 }
@@ -80,6 +82,9 @@ func TestForeignImports(t *testing.T) {
 		"github.com/gofiber/":      {"control/..."},
 		"github.com/pion/turn/":    {"turn"},
 		"github.com/pion/webrtc/":  {"sfu", "bench/..."},
+		"github.com/wneessen/":     {"control/mail"},
+		"github.com/go-webauthn/":  {"control/auth"},
+		"github.com/pquerna/":      {"control/auth"},
 		"github.com/alecthomas/":   {"cmd/..."},
 		"github.com/danielgtaylor": {"control/..."},
 	}

@@ -228,12 +228,11 @@ func (a *app) openControl(
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := auth.New(auth.Config{
-		Store: s.db, Secret: keys.auth, BaseURL: c.BetterAuthBaseURL, TrustedOrigins: c.BetterAuthTrustedOrigins, Logger: a.log,
-	})
+	people, err := c.openIdentity(keys, s, a.log)
 	if err != nil {
 		return nil, err
 	}
+	accounts := people.accounts
 	mediaTokens, err := auth.NewSigner(keys.auth, "media token")
 	if err != nil {
 		return nil, err
@@ -297,7 +296,7 @@ func (a *app) openControl(
 		return nil, err
 	}
 
-	a.run("sessions", accounts.Run)
+	people.run(a)
 	a.run("revocations", parts.revocations.Run)
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
@@ -306,7 +305,9 @@ func (a *app) openControl(
 	a.run("recording uploads", recordingService.RunUploads)
 	a.run("push", notify.push.Run)
 	a.run("webhooks", notify.webhooks.Run)
-	a.run("losses", func(ctx context.Context) error { return reportLosses(ctx, a.log, losses(p, s, gate)) })
+	a.run("losses", func(ctx context.Context) error {
+		return reportLosses(ctx, a.log, append(losses(p, s, gate), people.losses()...))
+	})
 	a.stopControl(server, gate, recordingService)
 	if err := recordingService.Recover(ctx); err != nil {
 		return nil, fmt.Errorf("recover recordings: %w", err)
