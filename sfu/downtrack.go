@@ -26,14 +26,14 @@ type stream struct {
 
 // downTrack is one viewer's, or tap's, copy of an up track. It follows one layer at a time and belongs to its shard.
 type downTrack struct {
-	track  *upTrack
-	seat   *seat
-	stream stream
-	sink   Sink
-	pads   bool    // the sink adds padding
-	flat   bool    // only the lowest spatial layer of a stream can be decoded
-	egress *egress // for reports; nil for a tap
-	sealed *sealed // the sink, if it takes dependency descriptors
+	track      *upTrack
+	seat       *seat
+	stream     stream
+	sink       Sink
+	pads       bool        // the sink adds padding
+	flat       bool        // only the lowest spatial layer of a stream can be decoded
+	egress     *egress     // for reports; nil for a tap
+	extensions *extensions // of the sink; nil if the viewer takes none
 
 	shard   *shard      // that it belongs to; set when it gets there
 	instant bool        // begins with a cached keyframe, in collapsed time
@@ -53,6 +53,7 @@ type downTrack struct {
 	waited      uint32 // packets passed over while waiting for a keyframe
 	header      rtp.Header
 	resends     resends
+	wait        margin
 	rtxSeq      uint16
 	packets     uint32 // sent, for sender reports
 	octets      uint32
@@ -132,8 +133,11 @@ func (d *downTrack) place(p *ring.Packet, info *codec.Info) (rewrite.Packet, boo
 
 // head prepares the header of a packet that goes out.
 func (d *downTrack) head(p *ring.Packet, out rewrite.Packet) {
-	if d.sealed != nil {
-		d.sealed.descriptor = p.Extension
+	if x := d.extensions; x != nil {
+		x.descriptor = p.Extension
+		if x.captureAt != 0 {
+			x.noteCapture(d.layer, p)
+		}
 	}
 	d.header = rtp.Header{
 		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
@@ -141,8 +145,19 @@ func (d *downTrack) head(p *ring.Packet, out rewrite.Packet) {
 	}
 }
 
-// wait counts a packet that had to be passed over for want of a keyframe of l, and asks for one again and again.
-func (d *downTrack) wait(l *layer) {
+// holdBack has the player hold pictures back as long as is worth it, or not at all if it would rather have them at once.
+func (d *downTrack) holdBack() {
+	switch x := d.extensions; {
+	case x == nil:
+	case d.wait.live:
+		x.setDelay(0, 0)
+	case x.delayed || d.wait.delay > 0: // else it is the player's business
+		x.setDelay(d.wait.delay, anyDelay)
+	}
+}
+
+// pass counts a packet that had to be passed over for want of a keyframe of l, and asks for one again and again.
+func (d *downTrack) pass(l *layer) {
 	if d.waited++; d.waited%askEvery == 0 {
 		l.keys.request()
 	}
@@ -152,6 +167,8 @@ func (d *downTrack) wait(l *layer) {
 func (d *downTrack) choose() {
 	var buf [maxRungs]rung
 	wish := d.seat.wish.Load()
+	d.wait.live = wish.Live
+	d.holdBack()
 	if d.flat {
 		flat := *wish
 		flat.SpatialID = 0
@@ -208,7 +225,7 @@ func (d *downTrack) requestKeyframe() {
 func (d *downTrack) follow(l *layer, p *ring.Packet, info codec.Info) bool {
 	if !info.Keyframe {
 		if l == d.target {
-			d.wait(l)
+			d.pass(l)
 		}
 		return false
 	}
@@ -234,6 +251,9 @@ func (d *downTrack) begin(l *layer, first rewrite.Packet, arrival int64) {
 	}
 	d.replay = replay{plea: d.replay.plea}
 	d.layer, d.waited = l, 0
+	if d.extensions != nil {
+		d.extensions.captured = false
+	}
 	d.asked.Store(l)
 	d.cut.begin(first.Seq, l == d.target)
 }

@@ -16,8 +16,6 @@ import (
 const (
 	// rtpHeader is an RTP header without CSRCs and extensions.
 	rtpHeader = 12
-	// extensionRoom holds a header extension in the two-byte form: RFC 8285, section 4.3.
-	extensionRoom = 4 + 2 + 255 + 3
 	// reportRoom holds a sealed sender report with its CNAME.
 	reportRoom = 128
 )
@@ -65,8 +63,7 @@ type sealed struct {
 	ssrc   uint32 // of media
 	header [rtpHeader + extensionRoom]byte
 
-	descriptorAt uint8  // header extension of the dependency descriptor, 0 if the viewer does not take it
-	descriptor   []byte // of the packet that comes next
+	extensions extensions
 }
 
 // WriteRTP implements Sink.
@@ -90,8 +87,9 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	binary.BigEndian.PutUint32(b[8:], h.SSRC)
 
 	e, head := s.egress, b[:rtpHeader]
-	if s.descriptorAt != 0 && len(s.descriptor) > 0 {
-		head = s.extend()
+	if s.extensions.any() {
+		b[0] |= 1 << 4
+		head = s.extensions.write(head)
 	}
 	n := len(head) + len(payload) + int(h.PaddingSize) + e.sender.Overhead()
 	dst, send := e.room(n)
@@ -103,30 +101,6 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 		return n, nil
 	}
 	return n, send(dst)
-}
-
-// extend writes the dependency descriptor behind the header: RFC 8285, sections 4.2 and 4.3.
-func (s *sealed) extend() []byte {
-	const oneByte, twoBytes, longest = 0xbede, 0x1000, 16
-	b, n := &s.header, min(len(s.descriptor), 255)
-	b[0] |= 1 << 4
-	at := rtpHeader + 4
-	if n <= longest {
-		binary.BigEndian.PutUint16(b[rtpHeader:], oneByte)
-		b[at] = s.descriptorAt<<4 | byte(n-1)
-		at++
-	} else {
-		binary.BigEndian.PutUint16(b[rtpHeader:], twoBytes)
-		b[at], b[at+1] = s.descriptorAt, byte(n)
-		at += 2
-	}
-	at += copy(b[at:], s.descriptor[:n])
-	for at%4 != 0 {
-		b[at] = 0
-		at++
-	}
-	binary.BigEndian.PutUint16(b[rtpHeader+2:], uint16((at-rtpHeader-4)/4))
-	return b[:at]
 }
 
 // report sends a sender report with the stream's name.

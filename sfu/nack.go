@@ -27,21 +27,25 @@ type resends struct {
 }
 
 // allow reports whether seq may be sent again at now, a time since some fixed moment well in the past. A packet is not
-// sent twice within a round trip: what was sent before may still arrive.
-func (r *resends) allow(seq uint16, now, rtt time.Duration) bool {
+// sent twice within a round trip: what was sent before may still arrive. again says that it was sent before that, in
+// vain.
+func (r *resends) allow(seq uint16, now, rtt time.Duration) (ok, again bool) {
 	const unit = time.Second >> 14
 	slot, at := &r.recent[seq%resendSlots], uint32(now/unit)|1
-	if slot.seq == seq && slot.at != 0 && at-slot.at < uint32(rtt/unit) {
-		return false
+	if slot.seq == seq && slot.at != 0 {
+		if at-slot.at < uint32(rtt/unit) {
+			return false, false
+		}
+		again = at-slot.at < uint32(lossWindow/unit)
 	}
 	r.tokens = min(r.tokens+(now-r.at).Seconds()*resendRate, resendBurst)
 	r.at = now
 	if r.tokens < 1 {
-		return false
+		return false, again
 	}
 	r.tokens--
 	slot.seq, slot.at = seq, at
-	return true
+	return true, again
 }
 
 // missing is what a viewer asks for again (RFC 4585, section 6.2.1), or a keyframe.
@@ -71,17 +75,25 @@ func (s *shard) retransmit(m missing) {
 	if d.layer == nil || d.removed {
 		return
 	}
-	asked, sent := uint64(0), uint64(0)
+	asked, sent, again := 0, 0, 0
 	nack := rtcp.NackPair{PacketID: m.pid, LostPackets: rtcp.PacketBitmap(m.blp)}
 	nack.Range(func(seq uint16) bool {
 		asked++
-		if s.resend(d, seq, m.at) {
+		known, twice := s.resend(d, seq, m.at)
+		if known {
 			sent++
+		}
+		if twice {
+			again++
 		}
 		return true
 	})
-	d.track.counters.nacks.Add(asked)
-	d.track.counters.retransmitted.Add(sent)
+	d.track.counters.nacks.Add(uint64(asked))
+	d.track.counters.retransmitted.Add(uint64(sent))
+	if x := d.extensions; x != nil && x.delayAt != 0 && sent > 0 {
+		d.wait.asked(sent, again, m.at, d.rtt())
+		d.holdBack()
+	}
 }
 
 // rtt is the round-trip time of the viewer.
@@ -93,20 +105,23 @@ func (d *downTrack) rtt() time.Duration {
 }
 
 // resend sends one packet again, by its outgoing number: as RFC 4588 says where the viewer negotiated it, else just
-// as it was.
-func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
+// as it was. again says that it was sent before, in vain.
+func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (sent, again bool) {
 	if d.egress != nil && d.stream.rtxPayloadType == 0 {
-		return false // it would need the packet's index again
+		return false, false // it would need the packet's index again
 	}
 	from, ok := d.mapper.Source(seq)
-	if !ok || !d.resends.allow(seq, now, d.rtt()) || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
-		return false
+	if !ok {
+		return false, false
+	}
+	if ok, again = d.resends.allow(seq, now, d.rtt()); !ok || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
+		return false, again
 	}
 	p := &s.packet
 	info := d.layer.inspect(p)
 	out, ok := d.place(p, &info)
 	if !ok {
-		return false
+		return false, again
 	}
 	payload := p.Payload
 	d.head(p, out)
@@ -118,5 +133,5 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) bool {
 		d.rtxSeq++
 	}
 	_, err := d.sink.WriteRTP(&d.header, payload)
-	return err == nil
+	return err == nil, again
 }

@@ -121,7 +121,7 @@ func TestRetransmitBounded(t *testing.T) {
 	var r resends
 	allowed := 0
 	for i := range 10000 {
-		if r.allow(uint16(i), time.Hour+time.Duration(i)*time.Microsecond, assumedRTT) {
+		if ok, _ := r.allow(uint16(i), time.Hour+time.Duration(i)*time.Microsecond, assumedRTT); ok {
 			allowed++
 		}
 	}

@@ -19,6 +19,8 @@ type Preference struct {
 	MaxBitrate int
 	// Paused means that nothing is to be sent at all.
 	Paused bool
+	// Live says that the viewer rather has the picture stand still than late: to steer by it.
+	Live bool
 }
 
 // NoPreference is the wish for the best there is.

@@ -93,6 +93,8 @@ func (s *shard) run() {
 		case now := <-tick.C:
 			for _, d := range s.downs {
 				d.sendReport(now)
+				d.wait.calm(time.Duration(d.lastArrival))
+				d.holdBack()
 			}
 			s.flush()
 		case <-s.pacing():

@@ -111,12 +111,11 @@ func TestExtension(t *testing.T) {
 func TestDescriptorGoesOut(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{3, 4, 16, 17, 100, 255} {
-		s := &sealed{descriptorAt: 12, descriptor: bytes.Repeat([]byte{0xa5}, n)}
-		s.header[0] = 2 << 6
+		x := extensions{descriptorAt: 12, descriptor: bytes.Repeat([]byte{0xa5}, n)}
 		var h rtp.Header
-		raw := s.extend()
+		raw := x.write(append(make([]byte, 0, rtpHeader+extensionRoom), 2<<6|1<<4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 		size, err := h.Unmarshal(raw)
-		if err != nil || size != len(raw) || !bytes.Equal(h.GetExtension(12), s.descriptor) {
+		if err != nil || size != len(raw) || !bytes.Equal(h.GetExtension(12), x.descriptor) {
 			t.Errorf("%d bytes: %v, % x", n, err, raw)
 		}
 	}

@@ -64,7 +64,7 @@ func (d *downTrack) at(p *ring.Packet, info *codec.Info) sublayers {
 	case newer && info.Start:
 		c.step(p.Seq, info)
 		if c.goal.spatial > c.now.spatial {
-			d.wait(d.layer)
+			d.pass(d.layer)
 		}
 	case !newer && int16(p.Seq-c.since) < 0:
 		return c.before

@@ -21,8 +21,7 @@ type viewerTrack struct {
 	spec  spec // the viewer's format
 	st    stream
 	sink  *sealed
-	// descriptorAt is the header extension of the dependency descriptor, 0 if the viewer does not take it.
-	descriptorAt uint8
+	takes extensions
 
 	down *downTrack
 	fan  *fan // guarded by SFU.mu
@@ -150,11 +149,20 @@ func (sec section) accept(v *viewerTrack) transport.Section {
 	s.Codec = v.spec.codec()
 	s.Codec.Feedback = sec.feedback(v.spec.payloadType)
 	s.SSRC, s.RTXSSRC = v.st.ssrc, v.st.rtxSSRC
-	if v.spec.mimeType == webrtc.MimeTypeAV1 {
-		if v.descriptorAt = sec.extension(uriDescriptor); v.descriptorAt != 0 {
-			s.Extensions = append(s.Extensions, transport.Extension{ID: v.descriptorAt, URI: uriDescriptor})
+	take := func(uri string) uint8 {
+		id := sec.extension(uri)
+		if id != 0 {
+			s.Extensions = append(s.Extensions, transport.Extension{ID: id, URI: uri})
 		}
+		return id
 	}
+	if v.spec.mimeType == webrtc.MimeTypeAV1 {
+		v.takes.descriptorAt = take(uriDescriptor)
+	}
+	if sec.kind == video {
+		v.takes.delayAt = take(uriPlayoutDelay)
+	}
+	v.takes.captureAt = take(uriCaptureTime)
 	s.CNAME, s.Stream, s.Track = v.st.cname, v.st.cname, v.track.info.ID
 	return s
 }
@@ -261,13 +269,13 @@ func (s *SFU) startViewer(sess *session) {
 	}
 	sess.egress.shard = sh
 	for _, t := range sess.tracks {
-		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc, descriptorAt: t.descriptorAt}
+		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc, extensions: t.takes}
 		d := newDownTrack(t.track, t.st, t.sink, sess.seat)
 		d.egress, d.pads, d.instant = sess.egress, t.st.rtxPayloadType != 0, true
-		if t.descriptorAt != 0 {
-			d.sealed = t.sink
+		if t.takes.descriptorAt|t.takes.delayAt|t.takes.captureAt != 0 {
+			d.extensions = &t.sink.extensions
 		}
-		d.flat = t.descriptorAt == 0 && t.spec.mimeType == webrtc.MimeTypeAV1
+		d.flat = t.takes.descriptorAt == 0 && t.spec.mimeType == webrtc.MimeTypeAV1
 		t.down = d
 		t.fan = s.attach(d, sh, func(f *fan) { sh.add(f, d) })
 	}

@@ -46,7 +46,7 @@ func (w whipSFU) Play(ctx context.Context, mediaSession, viewer string, offer []
 
 func (w whipSFU) SetQuality(session string, q media.Quality) error {
 	p := sfu.NoPreference()
-	p.MaxHeight, p.MaxBitrate, p.RID, p.Paused = q.MaxHeight, q.MaxBitrate, q.RID, q.Paused
+	p.MaxHeight, p.MaxBitrate, p.RID, p.Paused, p.Live = q.MaxHeight, q.MaxBitrate, q.RID, q.Paused, q.Live
 	if q.SpatialID != nil {
 		p.SpatialID = *q.SpatialID
 	}

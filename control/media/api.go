@@ -118,6 +118,9 @@ func documentQuality(doc *huma.OpenAPI) {
 	endpoint.Parameters = append(endpoint.Parameters, &huma.Param{
 		Name: "maxHeight", In: "query", Schema: &huma.Schema{Type: huma.TypeInteger},
 		Description: "Pixels of the picture's shorter side at most",
+	}, &huma.Param{
+		Name: "live", In: "query", Schema: &huma.Schema{Type: huma.TypeBoolean},
+		Description: "Show pictures as soon as they come, even if some are then missing: to steer a camera by them",
 	})
 }
 

@@ -18,8 +18,9 @@ const maxQualityBody = 1 << 10
 
 var (
 	errQuality = fault.New(fault.Invalid, "invalid_quality",
-		"A quality is an object of maxHeight and maxBitrate (numbers from 0, which means any), rid, spatialId, temporalId and paused.")
+		"A quality is an object of maxHeight and maxBitrate (numbers from 0, which means any), rid, spatialId, temporalId, paused and live.")
 	errMaxHeight = fault.New(fault.Invalid, "invalid_quality", "maxHeight must be a number of pixels, 0 for any.")
+	errLive      = fault.New(fault.Invalid, "invalid_quality", "live must be true or false.")
 )
 
 // Quality is what a viewer wants at most of what its camera sends; of that it gets the best that its link carries.
@@ -30,6 +31,8 @@ type Quality struct {
 	SpatialID  *int   `json:"spatialId,omitempty"`  // layer within the stream; absent means any
 	TemporalID *int   `json:"temporalId,omitempty"`
 	Paused     bool   `json:"paused,omitempty"`
+	// Live has the player show pictures as soon as they come, even if some are then missing: to steer a camera by them.
+	Live bool `json:"live,omitempty"`
 }
 
 // Layer is one encoding of the video that a camera sends.
@@ -54,14 +57,21 @@ func (q Quality) valid() bool {
 	return q.MaxHeight >= 0 && q.MaxHeight <= 1<<16 && q.MaxBitrate >= 0 && q.MaxBitrate <= 1<<30 && len(q.RID) <= 32
 }
 
-// qualityOf reads the wish that a viewer's endpoint URL carries, ?maxHeight=360; there is none in most.
+// qualityOf reads the wish that a viewer's endpoint URL carries, ?maxHeight=360&live=true; there is none in most.
 func qualityOf(c *fiber.Ctx, d direction) (q Quality, given bool, err error) {
-	text := c.Query("maxHeight")
-	if d != subscribe || text == "" {
+	height, live := c.Query("maxHeight"), c.Query("live")
+	if d != subscribe || height == "" && live == "" {
 		return Quality{}, false, nil
 	}
-	if q.MaxHeight, err = strconv.Atoi(text); err != nil || !q.valid() {
-		return Quality{}, false, errMaxHeight
+	if height != "" {
+		if q.MaxHeight, err = strconv.Atoi(height); err != nil || !q.valid() {
+			return Quality{}, false, errMaxHeight
+		}
+	}
+	if live != "" {
+		if q.Live, err = strconv.ParseBool(live); err != nil {
+			return Quality{}, false, errLive
+		}
 	}
 	return q, true, nil
 }

@@ -23,7 +23,7 @@ func TestQuality(t *testing.T) {
 	if calls := w.sfu.take(); !reflect.DeepEqual(calls, []string{play, "quality whep-b 360  false"}) {
 		t.Errorf("the SFU heard %q", calls)
 	}
-	for _, query := range []string{"?maxHeight=tall", "?maxHeight=-1", "?maxHeight=99999999"} {
+	for _, query := range []string{"?maxHeight=tall", "?maxHeight=-1", "?maxHeight=99999999", "?live=perhaps"} {
 		if bad := post(query); bad.status != http.StatusBadRequest || problemOf(t, query, bad) != "invalid_quality" {
 			t.Errorf("POST %s: %d", query, bad.status)
 		}

@@ -1,0 +1,116 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/securecam/securecam/sfu/ring"
+)
+
+// Header extensions that viewers are sent beside the dependency descriptor.
+const (
+	// uriPlayoutDelay tells a player how long to hold pictures back, at least and at most.
+	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+	// uriCaptureTime tells when a frame was captured, by the clock of our sender reports.
+	uriCaptureTime = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+)
+
+const (
+	// extensionRoom holds all elements at their longest, in the two-byte form: RFC 8285, section 4.3.
+	extensionRoom = 4 + 2 + 255 + elementRoom + 3
+	// elementRoom holds the short elements: transport-wide number, playout delay, capture time.
+	elementRoom = 2 + 2 + 2 + 3 + 2 + 8
+	// longestShort is the longest value in the one-byte form: RFC 8285, section 4.2.
+	longestShort = 16
+	// delayRepeats is how many packets carry a changed playout delay: any may be lost.
+	delayRepeats = 64
+)
+
+// extensions are what a down track's packets carry behind their header. The ids are the viewer's, 0 for what it does
+// not take.
+type extensions struct {
+	descriptorAt, delayAt, captureAt uint8
+
+	descriptor []byte // of the next packet
+	delay      uint32 // 12 bits each of least and most, in units of 10 ms
+	delayLeft  int    // packets that are still to carry it
+	delayed    bool   // the player was told
+	capture    uint64 // NTP time of the next packet's frame, 0 to say nothing
+	captureDue uint32 // source timestamp from which on it is said again
+	captured   bool   // it was said of this layer
+}
+
+// any reports whether the next packet carries something.
+func (x *extensions) any() bool {
+	return x.delayLeft > 0 || x.capture != 0 || x.descriptorAt != 0 && len(x.descriptor) > 0
+}
+
+// write appends the elements of the next packet to b, in which room is left. RFC 8285, sections 4.2 and 4.3: both forms
+// may be mixed within a stream, if the viewer takes long descriptors at all.
+func (x *extensions) write(b []byte) []byte {
+	head := len(b)
+	descriptor := x.descriptor[:min(len(x.descriptor), 255)]
+	if x.descriptorAt == 0 {
+		descriptor = nil
+	}
+	long := len(descriptor) > longestShort
+	form := uint16(0xbede)
+	if long {
+		form = 0x1000
+	}
+	b = binary.BigEndian.AppendUint16(b, form)
+	b = append(b, 0, 0)
+	if len(descriptor) > 0 {
+		b = append(element(b, x.descriptorAt, len(descriptor), long), descriptor...)
+	}
+	if x.delayLeft > 0 {
+		x.delayLeft--
+		b = append(element(b, x.delayAt, 3, long), byte(x.delay>>16), byte(x.delay>>8), byte(x.delay))
+	}
+	if x.capture != 0 {
+		b = binary.BigEndian.AppendUint64(element(b, x.captureAt, 8, long), x.capture)
+		x.capture = 0
+	}
+	for (len(b)-head)%4 != 0 {
+		b = append(b, 0)
+	}
+	binary.BigEndian.PutUint16(b[head+2:], uint16((len(b)-head)/4-1))
+	return b
+}
+
+// element begins one element.
+func element(b []byte, id uint8, size int, long bool) []byte {
+	if long {
+		return append(b, id, byte(size))
+	}
+	return append(b, id<<4|byte(size-1))
+}
+
+// setDelay has the player hold pictures back for least, and no longer than most. Times beyond what the extension can
+// say are its longest.
+func (x *extensions) setDelay(least, most time.Duration) {
+	const unit, longest = 10 * time.Millisecond, 0xfff
+	if x.delayAt == 0 {
+		return
+	}
+	delay := uint32(min(least/unit, longest))<<12 | uint32(min(most/unit, longest))
+	if delay != x.delay || !x.delayed {
+		x.delay, x.delayLeft, x.delayed = delay, delayRepeats, true
+	}
+}
+
+// noteCapture has the packet say when its frame was captured, once a second and with the first packet of a layer. That
+// is known once the camera has sent a report: its own clock, moved to ours as in our reports.
+func (x *extensions) noteCapture(l *layer, p *ring.Packet) {
+	rate := l.track.spec.clockRate
+	if x.captured && int32(p.Timestamp-x.captureDue) < 0 && int32(x.captureDue-p.Timestamp) <= int32(2*rate) {
+		return
+	}
+	sr := l.report.Load()
+	if sr == nil {
+		return
+	}
+	x.captured, x.captureDue = true, p.Timestamp+rate
+	ticks := int64(int32(p.Timestamp - sr.rtp))
+	x.capture = sr.ntp + ntpDuration(time.Duration(ticks*int64(time.Second)/int64(rate)))
+}
