@@ -17,11 +17,12 @@ import (
 )
 
 type cli struct {
-	Run     runArgs     `cmd:"" help:"Load a server and measure."`
-	Floor   floorArgs   `cmd:"" help:"Measure what sealing and sending a packet costs on this machine at least."`
-	Compare compareArgs `cmd:"" help:"Show two results beside each other."`
-	Report  reportArgs  `cmd:"" help:"Write results as one HTML page."`
-	Impair  impairArgs  `cmd:"" help:"Stand between a server and its peers as a bad network."`
+	Run         runArgs         `cmd:"" help:"Load a server and measure."`
+	Floor       floorArgs       `cmd:"" help:"Measure what sealing and sending a packet costs on this machine at least."`
+	Compare     compareArgs     `cmd:"" help:"Show two results beside each other."`
+	Report      reportArgs      `cmd:"" help:"Write results as one HTML page."`
+	Conformance conformanceArgs `cmd:"" help:"Hold a server to WHIP (RFC 9725) and WHEP, check by check."`
+	Impair      impairArgs      `cmd:"" help:"Stand between a server and its peers as a bad network."`
 }
 
 type runArgs struct {
