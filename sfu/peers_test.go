@@ -387,19 +387,24 @@ func watchWith(t *testing.T, s *SFU, id, viewer string, change func(*webrtc.Sett
 	if len(kindsWanted) == 0 {
 		kindsWanted = []kind{video}
 	}
-	pc := newPCWith(t, change, append(allVideo(), opus)...)
-	wantPlay(t, pc, kindsWanted)
-	w := &watcher{
-		t: t, pc: pc, got: map[kind][]*rtp.Packet{},
-		reports: map[uint32]*rtcp.SenderReport{}, ssrc: map[kind]uint32{}, payloads: map[kind]uint8{},
-	}
-	w.pc.OnTrack(w.onTrack)
+	w := newWatcher(t, newPCWith(t, change, append(allVideo(), opus)...))
+	wantPlay(t, w.pc, kindsWanted)
 	a, err := s.Play(t.Context(), id, viewer, makeOffer(t, w.pc))
 	if err != nil {
 		t.Fatalf("play: %v", err)
 	}
 	w.answer = a
 	accept(t, w.pc, a)
+	return w
+}
+
+func newWatcher(t *testing.T, pc *webrtc.PeerConnection) *watcher {
+	t.Helper()
+	w := &watcher{
+		t: t, pc: pc, got: map[kind][]*rtp.Packet{},
+		reports: map[uint32]*rtcp.SenderReport{}, ssrc: map[kind]uint32{}, payloads: map[kind]uint8{},
+	}
+	w.pc.OnTrack(w.onTrack)
 	return w
 }
 

@@ -24,6 +24,7 @@ type session struct {
 	bundled  bool // the peer offered a BUNDLE group
 	mixed    bool // and header extensions of both forms
 	ice      iceSession
+	counter  *counterOffer // nil for a session that the peer has offered
 	link     *transport.Transport
 	sections []transport.Section // the answer
 	remote   transport.Remote    // the offer
@@ -61,13 +62,18 @@ func newSession(r role, mediaSession string, o *offer) *session {
 	return sess
 }
 
-// dial prepares the session's transport from the peer's offer.
-func (s *SFU) dial(sess *session) error {
+// transportOf is the configuration of a session's transport.
+func (s *SFU) transportOf(sess *session) transport.Config {
 	cfg := s.transport
 	if sess.role == play {
 		cfg.DisconnectedTimeout, cfg.FailedTimeout = s.cfg.ConsentTimeout/2, s.cfg.ConsentTimeout/2
 	}
-	link, err := transport.New(cfg, sess.remote)
+	return cfg
+}
+
+// dial prepares the session's transport from the peer's offer.
+func (s *SFU) dial(sess *session) error {
+	link, err := transport.New(s.transportOf(sess), sess.remote)
 	if errors.Is(err, transport.ErrRemote) {
 		return fmt.Errorf("%w: %w", ErrBadOffer, err)
 	}
@@ -78,12 +84,16 @@ func (s *SFU) dial(sess *session) error {
 // answer holds every server candidate: RFC 9725, section 4.3.1, has no trickle from the server.
 func (sess *session) answer() Answer {
 	return Answer{SessionID: sess.id, ETag: sess.ice.etag, SDP: transport.BuildAnswer(transport.Answer{
-		ID: uint64(rand.Int64()), Bundle: sess.bundled, Mixed: sess.mixed, Local: sess.link.Local(), Sections: sess.sections,
+		Offer: sess.counter != nil, ID: uint64(rand.Int64()), Bundle: sess.bundled, Mixed: sess.mixed, Local: sess.link.Local(), Sections: sess.sections,
 	})}
 }
 
 // run connects the session and waits for its end.
 func (s *SFU) run(sess *session) {
+	if sess.counter != nil && !s.awaitAnswer(sess) {
+		s.lost(sess, "offer_expired")
+		return
+	}
 	keys, err := sess.link.Connect(context.Background())
 	if err == nil {
 		err = s.secure(sess, keys)

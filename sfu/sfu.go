@@ -38,6 +38,7 @@ type SFU struct {
 	media    map[string]*media
 	sessions map[string]*session
 	viewers  int           // WHEP sessions, those being set up included
+	offers   int           // counter-offers that wait for their answer
 	layers   uint64        // layers there ever were
 	opened   uint64        // sessions there ever were
 	changed  chan struct{} // closed and replaced when a publisher comes

@@ -72,6 +72,8 @@ func (s *SFU) Update(ctx context.Context, sessionID string, u Update) (Updated, 
 	sess.ice.mu.Lock()
 	defer sess.ice.mu.Unlock()
 	switch i := &sess.ice; {
+	case i.ufrag == "":
+		return Updated{}, fmt.Errorf("%w: the offer has not been answered", ErrUnsupported)
 	case !i.updates.Allow():
 		return Updated{}, ErrTooMany
 	case !u.Any && !slices.Contains(u.ETags, i.etag):

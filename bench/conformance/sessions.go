@@ -70,7 +70,7 @@ func patchChecks() []Check {
 				return err
 			}
 			got, err := p.do(ctx, request{
-				method: http.MethodPatch, url: s.url, contentType: "application/json", body: "{}", header: http.Header{"If-Match": {s.etag}},
+				method: http.MethodPatch, url: s.url, contentType: "text/plain", body: s.offer.fragment(hostCandidate), header: http.Header{"If-Match": {s.etag}},
 			})
 			return errors.Join(err, want("PATCH", got, 400))
 		}),

@@ -70,6 +70,15 @@ func (w whipSFU) Layers(mediaSession string) []media.Layer {
 	return layers
 }
 
+func (w whipSFU) CounterOffer(ctx context.Context, mediaSession, viewer string) (media.Answer, time.Time, error) {
+	a, until, err := w.SFU.CounterOffer(ctx, mediaSession, viewer)
+	return media.Answer(a), until, mediaFault(err)
+}
+
+func (w whipSFU) Accept(ctx context.Context, session string, answer []byte) error {
+	return mediaFault(w.SFU.Accept(ctx, session, answer))
+}
+
 func (w whipSFU) Update(ctx context.Context, session string, u media.Update) (media.Updated, error) {
 	updated, err := w.SFU.Update(ctx, session, sfu.Update(u))
 	return media.Updated(updated), mediaFault(err)

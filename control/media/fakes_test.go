@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -40,11 +41,13 @@ var errNoSuchSession = fault.New(fault.NotFound, "not_found", "No such session."
 
 // fakeSFU records what it is asked.
 type fakeSFU struct {
-	mu    sync.Mutex
-	err   error
-	calls []string
-	open  map[string]bool
-	next  int
+	mu  sync.Mutex
+	err error
+	// counters is what counter-offers fail with; nil fails them like all else.
+	counters *error
+	calls    []string
+	open     map[string]bool
+	next     int
 	// during runs while an offer is being answered.
 	during func()
 }
@@ -56,8 +59,11 @@ func (s *fakeSFU) answer(call, sessionID string) (Answer, error) {
 	if s.during != nil {
 		s.during()
 	}
-	if s.err != nil {
+	if s.err != nil && (s.counters == nil || !strings.HasPrefix(call, "counter ")) {
 		return Answer{}, s.err
+	}
+	if strings.HasPrefix(call, "counter ") && *s.counters != nil {
+		return Answer{}, *s.counters
 	}
 	s.next++
 	sessionID += string(rune('a' + s.next))
@@ -71,6 +77,15 @@ func (s *fakeSFU) Publish(_ context.Context, mediaSession string, offer []byte) 
 
 func (s *fakeSFU) Play(_ context.Context, mediaSession, viewer string, offer []byte) (Answer, error) {
 	return s.answer("play "+mediaSession+" "+viewer+" "+string(offer), "whep-")
+}
+
+func (s *fakeSFU) CounterOffer(_ context.Context, mediaSession, viewer string) (Answer, time.Time, error) {
+	a, err := s.answer("counter "+mediaSession+" "+viewer, "counter-")
+	return a, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), err
+}
+
+func (s *fakeSFU) Accept(_ context.Context, id string, answer []byte) error {
+	return s.touch("accept "+id+" "+string(answer), id, false)
 }
 
 func (s *fakeSFU) Update(_ context.Context, id string, u Update) (Updated, error) {

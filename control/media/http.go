@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -102,34 +103,52 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 		return err
 	}
 	answer, err := s.connect(ctx, cl, c, offer)
+	if err != nil && d == subscribe && unsupported(err) {
+		return s.counter(ctx, c, cl, base, err)
+	}
 	if err != nil {
 		return err
 	}
-	// Whoever ended the stream after the first look may have told the SFU
-	// before the session was there: the second look finds that.
-	segment, err := s.seal(cl, answer)
-	if err == nil {
-		_, err = s.authorize(ctx, token(c), d, cl.MediaSessionID)
-	}
-	if err == nil && d == subscribe {
-		err = s.noteWatching(ctx, cl)
-	}
+	segment, err := s.admit(ctx, c, cl, answer)
 	if err != nil {
-		if closeErr := s.sfu.Close(answer.SessionID, "not_answered"); closeErr != nil {
-			s.log.WarnContext(ctx, "media session not closed", slog.Any("err", closeErr))
-		}
 		return err
 	}
 	s.log.InfoContext(ctx, "media connected", slog.String("media_session", cl.MediaSessionID),
 		slog.String("stream", cl.StreamID), slog.String("device", cl.DeviceID))
 
 	// An absolute path without the origin survives reverse proxies.
-	c.Set(fiber.HeaderLocation, base.Path+"/"+protocolOf(d)+"/"+cl.MediaSessionID+"/"+segment)
+	c.Set(fiber.HeaderLocation, location(base, cl, segment))
 	c.Set(fiber.HeaderETag, answer.ETag)
 	c.Set("Accept-Patch", typeSDPFrag)
 	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
 	c.Set(fiber.HeaderContentType, typeSDP)
 	return c.Status(fiber.StatusCreated).Send(answer.SDP)
+}
+
+// location is the path of a session.
+func location(base url.URL, cl claims, segment string) string {
+	return base.Path + "/" + protocolOf(cl.Direction) + "/" + cl.MediaSessionID + "/" + segment
+}
+
+// admit returns the path segment of a session that the SFU has made, if it may
+// be there still.
+func (s *Service) admit(ctx context.Context, c *fiber.Ctx, cl claims, answer Answer) (string, error) {
+	// Whoever ended the stream after the first look may have told the SFU
+	// before the session was there: the second look finds that.
+	segment, err := s.seal(cl, answer)
+	if err == nil {
+		_, err = s.authorize(ctx, token(c), cl.Direction, cl.MediaSessionID)
+	}
+	if err == nil && cl.Direction == subscribe {
+		err = s.noteWatching(ctx, cl)
+	}
+	if err != nil {
+		if closeErr := s.sfu.Close(answer.SessionID, "not_answered"); closeErr != nil {
+			s.log.WarnContext(ctx, "media session not closed", slog.Any("err", closeErr))
+		}
+		return "", err
+	}
+	return segment, nil
 }
 
 // noteWatching writes who watches into the audit log. Nobody watches unseen:
@@ -198,8 +217,12 @@ func (s *Service) patch(c *fiber.Ctx, d direction) error {
 	if err != nil {
 		return err
 	}
-	if d == subscribe && hasMediaType(c.Get(fiber.HeaderContentType), typeJSON) {
+	switch contentType := c.Get(fiber.HeaderContentType); {
+	case d == publish:
+	case hasMediaType(contentType, typeJSON):
 		return s.setQuality(c, h)
+	case hasMediaType(contentType, typeSDP):
+		return s.accept(c, h)
 	}
 	fragment, err := body(c, typeSDPFrag, errNotSDPFrag)
 	if err != nil {

@@ -218,7 +218,7 @@ func TestSessionURL(t *testing.T) {
 			status int
 			code   string
 		}{
-			{"wrong type", func(c *call) { c.contentType = typeSDP }, 415, "unsupported_media_type"},
+			{"wrong type", func(c *call) { c.contentType = "text/plain" }, 415, "unsupported_media_type"},
 			{"empty", func(c *call) { c.body = "" }, 400, "empty_body"},
 			{"somebody else's", func(c *call) { c.url = stolen }, 404, "not_found"},
 			{"invented", func(c *call) { c.url += "x" }, 404, "not_found"},

@@ -61,6 +61,10 @@ type Store interface {
 type SFU interface {
 	Publish(ctx context.Context, mediaSessionID string, offer []byte) (Answer, error)
 	Play(ctx context.Context, mediaSessionID, viewer string, offer []byte) (Answer, error)
+	// CounterOffer offers what the media session has, until a time; Accept
+	// takes the answer.
+	CounterOffer(ctx context.Context, mediaSessionID, viewer string) (Answer, time.Time, error)
+	Accept(ctx context.Context, sessionID string, answer []byte) error
 	Update(ctx context.Context, sessionID string, u Update) (Updated, error)
 	Close(sessionID, reason string) error
 	// SetQuality says what a viewer's session wants from now on.

@@ -9,6 +9,8 @@ import (
 
 // Answer is the answer to the offer of a one-way viewer or publisher.
 type Answer struct {
+	// Offer makes it an offer of the same, in which the peer chooses the DTLS role (RFC 8842, section 5.2).
+	Offer bool
 	// ID is the session id of the o= line, the same in every answer of a session; Version grows with each
 	// (RFC 8866, section 5.2).
 	ID, Version uint64
@@ -96,7 +98,7 @@ func BuildAnswer(a Answer) []byte {
 			b.reject(s)
 			continue
 		}
-		b.section(s, a.Local)
+		b.section(s, a)
 		if first {
 			b.candidates(a.Local)
 		}
@@ -182,12 +184,16 @@ func (s Section) formats() string {
 	return formats
 }
 
-func (b *sdpWriter) section(s Section, local Local) {
+func (b *sdpWriter) section(s Section, a Answer) {
+	local, setup := a.Local, "passive"
+	if a.Offer {
+		setup = "actpass"
+	}
 	b.head(s, 9, s.formats())
 	b.line("a=ice-ufrag:%s", local.Ufrag)
 	b.line("a=ice-pwd:%s", local.Pwd)
 	b.line("a=fingerprint:%s %s", local.Fingerprint.Hash, local.Fingerprint.Value)
-	b.line("a=setup:passive")
+	b.line("a=setup:%s", setup)
 	if s.Receive {
 		b.line("a=recvonly")
 	} else {

@@ -300,11 +300,15 @@ func (t *Transport) Restart(ctx context.Context, ufrag, pwd string) (Local, erro
 	return local, nil
 }
 
-// accept starts checking as the controlled agent: RFC 8445, section 6.1.1; the peer has made the offer.
+// accept starts checking. Who has made the offer controls, unless it is lite: RFC 8445, section 6.1.1.
 func (t *Transport) accept() error {
 	t.ice.Lock()
 	defer t.ice.Unlock()
-	conn, err := t.agent.StartAccept(t.ice.remote.ufrag, t.ice.remote.pwd)
+	start := t.agent.StartAccept
+	if t.offer && !t.cfg.Lite {
+		start = t.agent.StartDial
+	}
+	conn, err := start(t.ice.remote.ufrag, t.ice.remote.pwd)
 	if err != nil {
 		return fmt.Errorf("ice: %w", err)
 	}

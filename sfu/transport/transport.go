@@ -26,6 +26,7 @@ type Transport struct {
 	cfg   Config
 	dtls  []dtls.Option
 	check verifier
+	offer bool // we made the offer
 	agent *ice.Agent
 	conn  atomic.Pointer[ice.Conn] // nil before Connect
 	begun chan struct{}            // closed when conn is there
@@ -72,29 +73,69 @@ type pair struct {
 // New prepares a transport for a peer that has made an offer: it gathers the host's candidates, which takes no time,
 // as there is nobody to ask. It fails with ErrRemote on an offer that it cannot or must not accept.
 func New(cfg Config, r Remote) (*Transport, error) {
-	cfg = cfg.withDefaults()
 	check, err := r.verify()
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{cfg: cfg, check: check, begun: make(chan struct{}), done: make(chan struct{})}
-	t.dtls = t.options()
+	t, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t.meet(r, check)
+	return t, nil
+}
+
+// Offer prepares a transport for a peer that is made an offer. Answered is called before Connect.
+func Offer(cfg Config) (*Transport, error) {
+	t, err := prepare(cfg)
+	if err == nil {
+		t.offer = true
+	}
+	return t, err
+}
+
+// Answered takes the peer's side of an offer. It fails with ErrRemote on an answer that it cannot or must not accept,
+// after which another one may be taken.
+func (t *Transport) Answered(r Remote) error {
+	if r.Setup != "active" { // we are the DTLS server
+		return fmt.Errorf("%w: DTLS role %q", ErrRemote, r.Setup)
+	}
+	check, err := r.verify()
+	if err != nil {
+		return err
+	}
+	t.meet(r, check)
+	return nil
+}
+
+func prepare(cfg Config) (*Transport, error) {
+	t := &Transport{cfg: cfg.withDefaults(), begun: make(chan struct{}), done: make(chan struct{})}
 	t.record.pipe = newPipe(t)
 	t.ctx, t.abort = context.WithCancel(context.Background())
 	if err := t.listen(); err != nil {
 		t.abort()
 		return nil, err
 	}
+	return t, nil
+}
+
+// meet keeps what the peer has said of itself.
+func (t *Transport) meet(r Remote, check verifier) {
+	t.check = check
+	t.dtls = t.options()
 	t.ice.remote = credentials{r.Ufrag, r.Pwd}
 	for _, line := range r.Candidates {
 		_ = t.AddCandidate(line) // an offer may name what we do not know yet
 	}
-	return t, nil
 }
 
 // Connect runs ICE and then DTLS, until ctx or Config.ConnectTimeout is over or Close is called. It is called once.
 // When it fails without Done being closed, ctx was over.
 func (t *Transport) Connect(ctx context.Context) (Session, error) {
+	if !t.enter() {
+		return Session{}, ErrClosed
+	}
+	defer t.loops.Done()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.cfg.ConnectTimeout, errTimeout)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
@@ -111,6 +152,17 @@ func (t *Transport) Connect(ctx context.Context) (Session, error) {
 		t.end(ReasonConnectFailed)
 	}
 	return Session{}, fmt.Errorf("transport: %w", err)
+}
+
+// enter has Close wait for what follows, so that a handshake that is just over still says goodbye.
+func (t *Transport) enter() bool {
+	t.record.Lock()
+	defer t.record.Unlock()
+	if t.record.closed {
+		return false
+	}
+	t.loops.Add(1)
+	return true
 }
 
 func (t *Transport) connect(ctx context.Context) (Session, error) {

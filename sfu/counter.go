@@ -1,0 +1,211 @@
+package sfu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pion/sdp/v3"
+
+	"github.com/securecam/securecam/sfu/transport"
+)
+
+const (
+	// offerLife is how long a counter-offer may be answered: draft-ietf-wish-whep, section 4.3.2.
+	offerLife = 30 * time.Second
+	// maxCounterOffers bounds those that nobody has answered.
+	maxCounterOffers = 64
+)
+
+// Payload types of counter-offers, those that browsers use.
+const (
+	offeredAudio, offeredVideo, offeredRTX = 111, 96, 97
+)
+
+// counterOffer is an offer of ours that waits for its answer.
+type counterOffer struct {
+	answered chan struct{} // closed when the peer is known
+	until    time.Time
+}
+
+// CounterOffer offers a viewer what the media session's publisher sends, for a player whose own offer could not be
+// served (draft-ietf-wish-whep, section 4.3.2). It holds until the time that is returned; Accept takes the answer.
+func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string) (Answer, time.Time, error) {
+	m, tracks, err := s.awaitPublisher(ctx, mediaSession)
+	if err != nil {
+		return Answer{}, time.Time{}, err
+	}
+	sess := newOffering(mediaSession, viewer)
+	for _, t := range tracks {
+		if t != nil {
+			sess.propose(t)
+		}
+	}
+	if err := s.reserveViewer(); err != nil {
+		return Answer{}, time.Time{}, err
+	}
+	if err := s.setUpOffering(ctx, sess, m); err != nil {
+		s.mu.Lock()
+		s.viewers--
+		s.mu.Unlock()
+		return Answer{}, time.Time{}, err
+	}
+	return sess.answer(), sess.counter.until, nil
+}
+
+func newOffering(mediaSession, viewer string) *session {
+	sess := &session{
+		id: secret(), cname: secret()[:12], role: play, mediaID: mediaSession, viewer: viewer, bundled: true,
+		done: make(chan struct{}), seat: newSeat(),
+		counter: &counterOffer{answered: make(chan struct{}), until: time.Now().Add(offerLife)},
+	}
+	sess.ice.begin("", "")
+	return sess
+}
+
+// propose adds a track to the offer.
+func (sess *session) propose(t *upTrack) {
+	sp := t.spec
+	feedback := []string{"nack", "nack pli", "ccm fir"}
+	if sp.payloadType, sp.rtx = offeredVideo, offeredRTX; sp.kind == audio {
+		sp.payloadType, sp.rtx, feedback = offeredAudio, 0, nil
+	}
+	v := newViewerTrack(t, sp, sess.cname)
+	for sess.shares(v.st) {
+		v = newViewerTrack(t, sp, sess.cname)
+	}
+	c := sp.codec()
+	c.Feedback = feedback
+	sess.sections = append(sess.sections, transport.Section{
+		Kind: sp.kind.String(), MID: fmt.Sprint(len(sess.tracks)), Codec: c, ReducedSize: true, SSRC: v.st.ssrc, RTXSSRC: v.st.rtxSSRC,
+		CNAME: v.st.cname, Stream: v.st.cname, Track: t.info.ID,
+	})
+	sess.tracks = append(sess.tracks, v)
+}
+
+func (s *SFU) setUpOffering(ctx context.Context, sess *session, m *media) (err error) {
+	if sess.link, err = transport.Offer(s.transportOf(sess)); err != nil {
+		return err
+	}
+	if err = s.admitOffering(); err == nil {
+		err = s.admitViewer(ctx, sess, m)
+		if err != nil {
+			s.forgetOffer()
+		}
+	}
+	if err != nil {
+		return errors.Join(err, sess.link.Close("refused"))
+	}
+	return nil
+}
+
+// admitOffering takes one of the places for offers that wait.
+func (s *SFU) admitOffering() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.offers >= maxCounterOffers {
+		return ErrLimit
+	}
+	s.offers++
+	return nil
+}
+
+func (s *SFU) forgetOffer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offers--
+}
+
+// awaitAnswer waits until a counter-offer is answered. It reports false if the session ended before, or nobody came.
+func (s *SFU) awaitAnswer(sess *session) bool {
+	defer s.forgetOffer()
+	timer := time.NewTimer(time.Until(sess.counter.until))
+	defer timer.Stop()
+	select {
+	case <-sess.counter.answered:
+		return true
+	case <-sess.done:
+	case <-timer.C:
+	}
+	return false
+}
+
+// Accept takes the answer to a counter-offer, of which every section must be taken: there are no half sessions. After
+// one that is refused, another may come.
+func (s *SFU) Accept(_ context.Context, sessionID string, raw []byte) error {
+	s.mu.Lock()
+	sess, ok := s.sessions[sessionID]
+	s.mu.Unlock()
+	if !ok {
+		return ErrNotFound
+	}
+	if sess.counter == nil {
+		return fmt.Errorf("%w: nothing was offered", ErrUnsupported)
+	}
+	o, err := parseOffer(raw, play)
+	if err != nil {
+		return err
+	}
+	sess.ice.mu.Lock()
+	defer sess.ice.mu.Unlock()
+	select {
+	case <-sess.counter.answered:
+		return fmt.Errorf("%w: the offer has been answered", ErrUnsupported)
+	default:
+	}
+	taken, err := sess.taken(o)
+	if err != nil {
+		return err
+	}
+	err = sess.link.Answered(o.remote(0))
+	if errors.Is(err, transport.ErrRemote) {
+		return fmt.Errorf("%w: %w", ErrBadOffer, err)
+	}
+	if err != nil {
+		return err
+	}
+	for i, sp := range taken {
+		if sp.rtx == 0 {
+			sess.tracks[i].st.rtxSSRC, sess.tracks[i].st.rtxPayloadType = 0, 0
+		}
+	}
+	sess.ice.begin(o.ufrag, o.attribute(o.sections[0].media, "ice-pwd"))
+	close(sess.counter.answered)
+	return nil
+}
+
+// taken returns the format of each section that the answer takes.
+func (sess *session) taken(o *offer) ([]spec, error) {
+	if len(o.sections) != len(sess.sections) {
+		return nil, fmt.Errorf("%w: %d media sections were offered", ErrBadOffer, len(sess.sections))
+	}
+	var out []spec
+	for i, sec := range o.sections {
+		mid, _ := sec.media.Attribute("mid")
+		if mid != sess.sections[i].MID || sec.kind != sess.tracks[i].spec.kind || !receives(o.desc, sec.media) {
+			return nil, fmt.Errorf("%w: section %d is not the one that was offered", ErrBadOffer, i)
+		}
+		j := slices.IndexFunc(sec.specs, func(sp spec) bool { return sp.payloadType == sess.tracks[i].spec.payloadType })
+		if j < 0 {
+			return nil, fmt.Errorf("%w: the camera sends %s", ErrUnsupported, sess.tracks[i].spec.mimeType)
+		}
+		if _, ok := match(sess.tracks[i].track.spec, sec.specs[j:j+1]); !ok {
+			return nil, fmt.Errorf("%w: the camera sends %s", ErrUnsupported, sess.tracks[i].spec.mimeType)
+		}
+		out = append(out, sec.specs[j])
+	}
+	return out, nil
+}
+
+// receives reports whether a section of an answer is recvonly.
+func receives(d *sdp.SessionDescription, m *sdp.MediaDescription) bool {
+	direction := "sendrecv"
+	for _, a := range append(slices.Clone(d.Attributes), m.Attributes...) {
+		if isDirection(a.Key) {
+			direction = a.Key
+		}
+	}
+	return direction == "recvonly"
+}
