@@ -110,6 +110,9 @@ func (c *Camera) connect(ctx context.Context) error {
 			o.ssrc = section.SSRC
 		}
 		o.source.bySequence = layers > 1
+		if layers > 1 {
+			o.height = heights[i]
+		}
 		o.joins = c.cfg.Joined && c.cfg.Pace != PaceFrame
 		c.video = append(c.video, o)
 	}
@@ -120,9 +123,17 @@ func (c *Camera) connect(ctx context.Context) error {
 	return c.transport.Connect(ctx, answer)
 }
 
-// Sources returns the tracks for viewers to judge.
-func (c *Camera) Sources() []*Source {
-	sources := []*Source{c.video[0].source}
+// heights are of the pictures of simulcast layers, the best first.
+var heights = [...]int{720, 360, 180} //nolint:gochecknoglobals // a table
+
+// Sources returns the tracks for viewers to judge, who asked for a picture of
+// maxHeight at most; 0 means the best.
+func (c *Camera) Sources(maxHeight int) []*Source {
+	best := 0
+	for maxHeight > 0 && best < len(c.video)-1 && heights[best] > maxHeight {
+		best++
+	}
+	sources := []*Source{c.video[best].source}
 	if c.audio != nil {
 		sources = append(sources, c.audio.source)
 	}

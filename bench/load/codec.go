@@ -51,7 +51,11 @@ func (c Codec) offered() rtc.Codec {
 type place struct {
 	first, last, key bool
 	frame            uint16
+	height           int // of the picture, which is 16:9
 }
+
+// plainHeight is that of a camera without layers.
+const plainHeight = 360
 
 // maxPrefix bounds what prefix writes.
 const maxPrefix = 16
@@ -71,7 +75,7 @@ func (c Codec) prefix(b []byte, p place) int {
 
 // vp8Prefix writes the payload descriptor (RFC 7741, section 4.2) with a
 // picture id of 15 bits, and at the begin of a frame its header (RFC 6386,
-// section 9.1) of 640x360.
+// section 9.1).
 func vp8Prefix(b []byte, p place) int {
 	b[0], b[1] = 0x80, 0x80
 	binary.BigEndian.PutUint16(b[2:], 0x8000|p.frame&0x7fff)
@@ -83,7 +87,9 @@ func vp8Prefix(b []byte, p place) int {
 		copy(b[4:], []byte{0x31, 0x02, 0x00})
 		return 7
 	}
-	copy(b[4:], []byte{0x30, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01})
+	copy(b[4:], []byte{0x30, 0x02, 0x00, 0x9d, 0x01, 0x2a})
+	binary.LittleEndian.PutUint16(b[10:], uint16(p.height*16/9))
+	binary.LittleEndian.PutUint16(b[12:], uint16(p.height))
 	return 14
 }
 

@@ -28,6 +28,7 @@ type outgoing struct {
 	source      *Source
 	ssrc        uint32
 	payloadType uint8
+	height      int // of the picture
 	extension   []byte
 	seq         uint16
 	octets      uint32
@@ -43,7 +44,7 @@ type outgoing struct {
 
 func newOutgoing(t *rtc.Transport, c Codec, id uint32, payloadType uint8) *outgoing {
 	o := &outgoing{
-		transport: t, source: newSource(id, c), ssrc: rand.Uint32(), payloadType: payloadType,
+		transport: t, source: newSource(id, c), ssrc: rand.Uint32(), payloadType: payloadType, height: plainHeight,
 		seq:   uint16(rand.Uint32N(1 << 15)), // RFC 3711, section 3.3.1: far from the first roll-over
 		plain: make([]byte, 0, maxPayload+headroom), noise: make([]byte, noiseSize),
 	}
@@ -57,6 +58,7 @@ func (o *outgoing) send(timestamp uint32, p place, size int) error {
 	b := o.header(timestamp, p.last)
 	start := len(b)
 	b = b[:start+size]
+	p.height = o.height
 	n := o.source.codec.prefix(b[start:], p)
 	body := b[start+n:]
 	copy(body[stampSize:], o.noise[rand.IntN(noiseSize-maxPayload):])

@@ -31,21 +31,22 @@ type Result struct {
 
 // Load is what was asked of the server.
 type Load struct {
-	Cameras  int     `json:"cameras"`
-	Viewers  int     `json:"viewers"`
-	Video    string  `json:"video"`
-	Audio    bool    `json:"audio"`
-	Bitrate  int     `json:"bitrate"` // of one camera's video, bits a second
-	FPS      float64 `json:"fps"`
-	Even     bool    `json:"even"`
-	Pace     string  `json:"pace"`
-	Joined   bool    `json:"joined,omitempty"` // bursts in one message each
-	Layers   int     `json:"layers"`
-	Seconds  float64 `json:"seconds"`
-	RTCPRate float64 `json:"rtcpPerSecond"` // of each viewer
-	NACK     bool    `json:"nack"`
-	Profile  string  `json:"srtp"`
-	Quiet    bool    `json:"quietSetup"`
+	Cameras   int     `json:"cameras"`
+	Viewers   int     `json:"viewers"`
+	Video     string  `json:"video"`
+	Audio     bool    `json:"audio"`
+	Bitrate   int     `json:"bitrate"` // of one camera's video, bits a second
+	FPS       float64 `json:"fps"`
+	Even      bool    `json:"even"`
+	Pace      string  `json:"pace"`
+	Joined    bool    `json:"joined,omitempty"` // bursts in one message each
+	Layers    int     `json:"layers"`
+	MaxHeight int     `json:"maxHeight,omitempty"` // that viewers ask for
+	Seconds   float64 `json:"seconds"`
+	RTCPRate  float64 `json:"rtcpPerSecond"` // of each viewer
+	NACK      bool    `json:"nack"`
+	Profile   string  `json:"srtp"`
+	Quiet     bool    `json:"quietSetup"`
 }
 
 // Setup is how the viewers came in.

@@ -77,6 +77,9 @@ func (l Load) describe() string {
 	if l.Layers > 1 {
 		s += fmt.Sprintf(", %d layers", l.Layers)
 	}
+	if l.MaxHeight > 0 {
+		s += fmt.Sprintf(", viewers want %d lines at most", l.MaxHeight)
+	}
 	if l.Profile != "" {
 		s += ", " + l.Profile
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	Pace      load.Pace
 	Joined    bool // bursts leave in one message each
 	Layers    int
+	MaxHeight int    // that viewers ask for in their URL, 0 for none
 	VideoFile string // IVF instead of synthetic video
 	AudioFile string // Ogg beside it
 
@@ -70,6 +71,8 @@ func (c Config) check() error {
 		return fmt.Errorf("trial: %s comes from files only", c.Picture.Codec)
 	case c.Layers > 3:
 		return fmt.Errorf("trial: %d layers: 3 at most", c.Layers)
+	case c.MaxHeight < 0 || c.MaxHeight > 0 && (c.Layers < 2 || c.Picture.Codec != load.VP8):
+		return errors.New("trial: only simulcast of VP8 has heights to ask for")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,7 +61,7 @@ func (t *trial) camera(ctx context.Context, in whip.Endpoint, number int, phase 
 	if err != nil {
 		return camera{}, err
 	}
-	return camera{sources: made.Sources(), made: made, leave: made.Leave}, nil
+	return camera{sources: made.Sources(t.cfg.MaxHeight), made: made, leave: made.Leave}, nil
 }
 
 // admit connects viewers until there are n, and notes how that went.
@@ -104,6 +105,18 @@ func (t *trial) admit(ctx context.Context, n int) error {
 	return nil
 }
 
+// limited asks for a picture of so many lines at most.
+func limited(e whip.Endpoint, maxHeight int) whip.Endpoint {
+	if maxHeight > 0 {
+		separator := "?"
+		if strings.Contains(e.URL, "?") {
+			separator = "&"
+		}
+		e.URL += fmt.Sprintf("%smaxHeight=%d", separator, maxHeight)
+	}
+	return e
+}
+
 // endpoints returns where the next viewers play. What SecureCam's API has to
 // do for that is not part of their set-up.
 func (t *trial) endpoints(ctx context.Context, count int) ([]whip.Endpoint, error) {
@@ -111,13 +124,14 @@ func (t *trial) endpoints(ctx context.Context, count int) ([]whip.Endpoint, erro
 	for i := range endpoints {
 		number := (len(t.viewers) + i) % len(t.cameras)
 		if t.setup == nil {
-			endpoints[i] = numbered(t.cfg.WHEP, number)
+			endpoints[i] = limited(numbered(t.cfg.WHEP, number), t.cfg.MaxHeight)
 			continue
 		}
-		var err error
-		if endpoints[i], err = t.setup.Watch(ctx, number); err != nil {
+		e, err := t.setup.Watch(ctx, number)
+		if err != nil {
 			return nil, err
 		}
+		endpoints[i] = limited(e, t.cfg.MaxHeight)
 		if i%10 == 9 {
 			t.cfg.Progress(fmt.Sprintf("requesting stream %d of %d", i+1, count))
 		}

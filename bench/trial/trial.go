@@ -105,7 +105,7 @@ func (t *trial) describe() {
 		Date: time.Now().UTC().Truncate(time.Second), Name: c.Name, Command: c.Command, Machine: measure.ThisMachine(),
 		Load: report.Load{
 			Cameras: c.Cameras, Viewers: c.Viewers, Video: string(c.Picture.Codec), Audio: c.Audio, Bitrate: c.Picture.Bitrate,
-			FPS: c.Picture.FPS, Even: c.Picture.Even, Pace: string(c.Pace), Joined: c.Joined, Layers: max(c.Layers, 1),
+			FPS: c.Picture.FPS, Even: c.Picture.Even, Pace: string(c.Pace), Joined: c.Joined, Layers: max(c.Layers, 1), MaxHeight: c.MaxHeight,
 			Seconds: c.Duration.Seconds(), RTCPRate: c.RTCPRate, NACK: c.NACK, Quiet: c.QuietSetup,
 		},
 	}

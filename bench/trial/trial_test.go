@@ -166,6 +166,7 @@ func TestRefused(t *testing.T) {
 		"no pictures":      func(c *trial.Config) { c.Picture.FPS = 0 },
 		"synthetic AV1":    func(c *trial.Config) { c.Picture.Codec = load.AV1 },
 		"four layers":      func(c *trial.Config) { c.Layers = 4 },
+		"height of one":    func(c *trial.Config) { c.MaxHeight = 360 },
 	} {
 		c := config(newServer(t, untouched))
 		change(&c)

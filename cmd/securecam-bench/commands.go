@@ -47,6 +47,7 @@ type runArgs struct {
 	Pace       string        `group:"Load" enum:"frame,burst,saturate" default:"frame" help:"Frames over 10 ms, at once, or back to back."`
 	GSO        bool          `group:"Load" name:"gso" help:"Bursts leave in one message each, as a network card with receive offload hands them to a server."`
 	Simulcast  int           `group:"Load" default:"1" help:"Layers that each camera sends, up to 3."`
+	MaxHeight  int           `group:"Load" help:"Lines of the picture that viewers ask for at most (?maxHeight=), of VP8 layers of 720, 360 and 180."`
 	Video      string        `group:"Load" placeholder:"FILE" help:"IVF file for the cameras to play instead; say its --codec."`
 	AudioFile  string        `group:"Load" placeholder:"FILE" help:"Ogg file with Opus beside it."`
 	Parallel   int           `group:"Load" default:"8" help:"Set-ups at a time."`
@@ -129,7 +130,7 @@ func (a *runArgs) config() trial.Config {
 		Picture: load.Picture{
 			Codec: load.Codec(a.Codec), Bitrate: int(a.Bitrate * 1e6), FPS: a.FPS, Even: a.Even, GOP: a.GOP,
 		},
-		Pace: load.Pace(a.Pace), Joined: a.GSO, Layers: layers, VideoFile: a.Video, AudioFile: a.AudioFile,
+		Pace: load.Pace(a.Pace), Joined: a.GSO, Layers: layers, MaxHeight: a.MaxHeight, VideoFile: a.Video, AudioFile: a.AudioFile,
 		Parallel: a.Parallel, Rate: a.Rate, QuietSetup: a.QuietSetup, RTCPRate: a.RTCPRate, NACK: a.NACK,
 		FindMax: a.FindMax, MinRatio: a.MinRatio, MaxP99: a.MaxP99, Step: a.Step, Attempts: a.Attempts, Precision: a.Precision,
 		Verify: a.Verify, Sample: a.Sample, Poll: a.Poll, Readers: a.Readers, Floor: a.Floor, Name: a.Name,
