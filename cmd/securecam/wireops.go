@@ -9,6 +9,7 @@ import (
 	"github.com/securecam/securecam/control/audit"
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/commands"
+	"github.com/securecam/securecam/control/docs"
 	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/control/metrics"
 	"github.com/securecam/securecam/control/objects"
@@ -53,7 +54,11 @@ func (a *app) openOps(
 	}
 	s.db.OnRevocation(parts.revocations.Wake)
 	parts.meter = metrics.New(metricSources(s, p, *parts)...)
-	return append(features, audit.New(s.db), ops.New(ops.Config{Checks: []ops.Check{
+	pages, err := docs.New()
+	if err != nil {
+		return nil, err
+	}
+	return append(features, audit.New(s.db), pages, ops.New(ops.Config{Checks: []ops.Check{
 		{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},
 	}, Metrics: parts.meter.Handler(), Logger: a.log})), nil
 }
