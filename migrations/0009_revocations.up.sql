@@ -1,6 +1,6 @@
 -- Who lost a right and when. A row is written by the transaction that takes
 -- the right away; every process reads it and ends what the right had opened.
--- It has no foreign key: it outlives what it is about, for a day.
+-- It has no foreign key: it outlives what it is about, for some days.
 
 CREATE TABLE revocations (
 	id               TEXT   NOT NULL PRIMARY KEY,

@@ -12,7 +12,9 @@ import (
 // were issued with. Revoke calls nothing of the library: a relay whose socket is
 // closed ends its allocation from its own goroutine.
 func (s *Server) Revoke(p Principal, at time.Time, ttl time.Duration) {
-	s.revoked.add(p, at, at.Add(ttl), s.now())
+	if expires := at.Add(ttl); s.now().Before(expires) {
+		s.revoked.add(p, at, expires, s.now())
+	}
 	s.stats.revoked.Add(uint64(s.relays.closeThose(p)))
 }
 

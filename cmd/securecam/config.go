@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
@@ -63,6 +64,9 @@ type Config struct {
 	DeviceOnlineStaleSeconds int      `group:"Auth" env:"DEVICE_ONLINE_STALE_SECONDS" default:"90"`
 
 	IdentitySettings `embed:""`
+
+	AdminUsername string `group:"Admin" env:"ADMIN_USERNAME"`
+	AdminPassword string `group:"Admin" env:"ADMIN_PASSWORD"`
 
 	MinIOEndpoint               string `group:"Objects" env:"MINIO_ENDPOINT" name:"minio-endpoint"`
 	MinIOPort                   int    `group:"Objects" env:"MINIO_PORT" name:"minio-port" default:"9000"`
@@ -240,7 +244,24 @@ func (c *Config) Validate() error {
 	if err := c.IdentitySettings.validate(c.BetterAuthBaseURL); err != nil {
 		return err
 	}
+	if err := c.validateAdmin(); err != nil {
+		return err
+	}
 	return c.validateAddresses()
+}
+
+const minAdminPassword = 12 // characters
+
+func (c *Config) validateAdmin() error {
+	switch {
+	case (c.AdminUsername == "") != (c.AdminPassword == ""):
+		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD belong together: set both, or none for no /admin")
+	case strings.ContainsAny(c.AdminUsername, ":\x00\r\n"):
+		return errors.New("ADMIN_USERNAME takes no colon: HTTP Basic authentication ends the name there")
+	case c.AdminPassword != "" && utf8.RuneCountInString(c.AdminPassword) < minAdminPassword:
+		return fmt.Errorf("ADMIN_PASSWORD is too short: use %d characters or more", minAdminPassword)
+	}
+	return nil
 }
 
 // The media modes: MEDIA_PROVIDER names what follows from them.

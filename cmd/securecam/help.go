@@ -39,6 +39,8 @@ func settings() map[string]string {
 		"SMTP_URL":                       "Mail server, smtp://user:password@host:587 or smtps://...:465; empty means that letters are in the log.",
 		"MAIL_FROM":                      "Address that letters come from.",
 		"REQUIRE_EMAIL_VERIFICATION":     "Let only those sign in who have opened the letter to their address.",
+		"ADMIN_USERNAME":                 "Name of the administrator; with the password it switches /admin on.",
+		"ADMIN_PASSWORD":                 "Password of the administrator, 12 characters or more.",
 		"MINIO_ENDPOINT":                 "Host of an S3-compatible store; empty means a folder in DATA_DIR.",
 		"MINIO_PORT":                     "Its port.",
 		"MINIO_USE_SSL":                  "Speak HTTPS to it.",

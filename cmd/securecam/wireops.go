@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/control"
+	"github.com/securecam/securecam/control/admin"
 	"github.com/securecam/securecam/control/audit"
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/commands"
@@ -54,6 +55,9 @@ func (a *app) openOps(
 	}
 	s.db.OnRevocation(parts.revocations.Wake)
 	parts.meter = metrics.New(metricSources(s, p, *parts)...)
+	if c.AdminUsername != "" {
+		features = append(features, openAdmin(c, s, parts, accounts, a.log))
+	}
 	pages, err := docs.New()
 	if err != nil {
 		return nil, err
@@ -87,6 +91,42 @@ func metricSources(s state, p plane, c counted) []metrics.Source {
 		sources = append(sources, metrics.Source{Name: "downloads", Snapshot: func() any { return c.files.Stats() }})
 	}
 	return sources
+}
+
+// openAdmin makes the operator's page and its API.
+func openAdmin(c *Config, s state, parts *counted, accounts *auth.Service, log logger) *admin.Service {
+	return admin.New(admin.Config{
+		Username: c.AdminUsername, Password: c.AdminPassword,
+		Store: s.db, Accounts: adminAccounts{accounts, s.db}, Streams: parts.streams, Pushes: parts.notify.push, Webhooks: parts.notify.webhooks,
+		Objects: adminObjects{s.objects}, Version: version(), OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: log,
+	})
+}
+
+// adminAccounts is the accounts as the administrator sees them.
+type adminAccounts struct {
+	*auth.Service
+	db *store.DB
+}
+
+func (a adminAccounts) DeleteUser(ctx context.Context, userID string, by store.Actor) error {
+	return a.db.DeleteUser(ctx, userID, by)
+}
+
+// adminObjects is the object store as the administrator sees it.
+type adminObjects struct{ blob.Store }
+
+func (o adminObjects) List(ctx context.Context, folder, after string, limit int) ([]admin.Entry, error) {
+	found, err := o.Store.List(ctx, folder, after, limit)
+	entries := make([]admin.Entry, len(found))
+	for i, e := range found {
+		entries[i] = admin.Entry(e)
+	}
+	return entries, err
+}
+
+func (o adminObjects) Stat(ctx context.Context, key string) (admin.Object, error) {
+	info, err := o.Store.Stat(ctx, key)
+	return admin.Object(info), err
 }
 
 // snapshotTimeout bounds the numbers that are read from the database.

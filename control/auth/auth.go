@@ -19,10 +19,14 @@ type Principal struct {
 	KeyID     string           // of the device's token; empty for a session
 	Role      store.DeviceRole // empty for a session
 	IP        string           // where the request came from
+	Admin     string           // the administrator acting for the user; empty for the user
 }
 
 // Actor returns p as the author of changes in the store.
 func (p Principal) Actor() store.Actor {
+	if p.Admin != "" {
+		return store.Actor{Admin: p.Admin, IP: p.IP}
+	}
 	return store.Actor{UserID: p.UserID, DeviceID: p.DeviceID, IP: p.IP}
 }
 

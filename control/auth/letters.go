@@ -85,6 +85,24 @@ func (s *Service) sendReset(ctx context.Context, email, redirectTo string) error
 	return nil
 }
 
+// ResetLink returns the path of a link by which a user chooses a new password,
+// for the administrator to hand over, and when it ends.
+func (s *Service) ResetLink(ctx context.Context, userID string, by store.Actor) (link string, expires time.Time, err error) {
+	user, err := s.store.User(ctx, userID)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	token, err := s.expect(ctx, forReset, user.ID, struct{}{}, resetTTL)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if err := s.store.NoteAccess(ctx, by, user.ID, "user", "reset_link", user.ID, nil); err != nil {
+		return "", time.Time{}, err
+	}
+	q := url.Values{"callbackURL": {resetPage}}
+	return "/api/auth/reset-password/" + token + "?" + q.Encode(), s.now().Add(resetTTL), nil
+}
+
 // resetPassword gives whoever has the token of a letter a new password, signs
 // all sessions out, and forgives failed sign-ins. The letter came by mail, so
 // the address is verified now.

@@ -23,6 +23,8 @@ type Users interface {
 	SetEmail(ctx context.Context, id, from, to string, verified bool, by store.Actor) error
 	SetPassword(ctx context.Context, c store.PasswordChange, by store.Actor) error
 	DeleteUser(ctx context.Context, id string, by store.Actor) error
+	RevokeUser(ctx context.Context, id string, by store.Actor) error
+	NoteAccess(ctx context.Context, by store.Actor, ownerUserID, target, verb, id string, details map[string]any) error
 }
 
 // Sessions is what auth needs of the sessions table.

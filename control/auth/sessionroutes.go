@@ -11,7 +11,7 @@ func (s *Service) mountSessions(r routes) {
 	rest.Register(r.api, r.op("listSessions", http.MethodGet, "/list-sessions", "List the user's sessions, newest first", Session),
 		s.listSessions)
 	rest.Register(r.api, r.op("revokeSession", http.MethodPost, "/revoke-session", "Sign out one session", Session), s.revokeOne)
-	rest.Register(r.api, r.op("revokeSessions", http.MethodPost, "/revoke-sessions", "Sign out everywhere", Session), s.revokeAll)
+	rest.Register(r.api, r.op("revokeSessions", http.MethodPost, "/revoke-sessions", "Sign out everywhere: ends all sessions, and the tokens of all devices", Session), s.revokeAll)
 	rest.Register(r.api, r.op("revokeOtherSessions", http.MethodPost, "/revoke-other-sessions", "Sign out everywhere else", Session),
 		s.revokeOthers)
 }
@@ -77,7 +77,9 @@ func (s *Service) revokeAll(ctx context.Context, in *emptyInput) (*statusOutput,
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.store.DeleteSessions(ctx, c.user.ID, "", actor(ctx, c.user.ID)); err != nil {
+	// Whoever signs out everywhere has lost something, or somebody: devices are
+	// where sessions' rights went on.
+	if err := s.store.RevokeUser(ctx, c.user.ID, actor(ctx, c.user.ID)); err != nil {
 		return nil, err
 	}
 	return statusOK(), nil

@@ -31,7 +31,7 @@ func send(c *fiber.Ctx, a asset) error {
 		return c.SendStatus(fiber.StatusNotModified)
 	}
 	c.Set(fiber.HeaderContentType, a.contentType)
-	if a.zipped != nil && c.AcceptsEncodings("gzip") == "gzip" {
+	if a.zipped != nil && c.Get(fiber.HeaderAcceptEncoding) != "" && c.AcceptsEncodings("gzip") == "gzip" {
 		c.Set(fiber.HeaderContentEncoding, "gzip")
 		return c.Send(a.zipped)
 	}

@@ -43,8 +43,8 @@ type Config struct {
 	Logger  *slog.Logger     // may be nil
 	Now     func() time.Time // time.Now if nil
 
-	// Remember is how long a revocation is kept: longer than anything lives
-	// that was signed and is not asked about again. 25 h if zero.
+	// Remember is how long a revocation is kept, longer than anything lives
+	// that was signed; 8 days if zero.
 	Remember time.Duration
 	// Interval is how often to look without having been told; 5 s if zero.
 	Interval time.Duration
@@ -54,7 +54,7 @@ const (
 	// queue is what the processes wake each other for.
 	queue = "revocations"
 
-	defaultRemember = 25 * time.Hour
+	defaultRemember = 8 * 24 * time.Hour
 	defaultInterval = 5 * time.Second
 	sweepInterval   = time.Hour
 	lookTimeout     = 5 * time.Second

@@ -127,6 +127,16 @@ func (s *Service) EndMedia(ctx context.Context, p auth.Principal, id string) err
 	return err
 }
 
+// EndMediaSession ends a media session, whoever's, and every stream that shares
+// it, on behalf of the operator.
+func (s *Service) EndMediaSession(ctx context.Context, id, reason string, by store.Actor) error {
+	err := s.endMedia(context.WithoutCancel(ctx), id, reason, by)
+	if errors.Is(err, store.ErrConflict) {
+		return ErrMediaSessionEnded.With(err)
+	}
+	return err
+}
+
 // endMedia ends one media session: rows, then SFU, then the devices.
 func (s *Service) endMedia(ctx context.Context, id, reason string, by store.Actor) error {
 	ended, err := s.store.EndMediaSession(ctx, id, reason, s.now(), by)

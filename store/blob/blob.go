@@ -70,6 +70,10 @@ type Store interface {
 	// header that must come with it. The body has exactly o.Size bytes, and the
 	// key must hold no object yet.
 	SignPut(ctx context.Context, key string, o PutOptions) (SignedPut, error)
+	// List returns what is directly in a folder of the keys, "" being the top,
+	// in the order of the names, at most limit (and 1000) names behind after.
+	// A folder that is not there is empty.
+	List(ctx context.Context, folder, after string, limit int) ([]Entry, error)
 	// Ping says whether the store can be reached.
 	Ping(ctx context.Context) error
 	// Close stops the store's work and waits for it. Writers that are not

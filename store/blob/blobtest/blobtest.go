@@ -56,6 +56,7 @@ func Run(t *testing.T, b Backend) {
 		{"Crash", test.crash},
 		{"CrashAndDelete", test.crashAndDelete},
 		{"Model", test.model},
+		{"List", test.list},
 		{"SignedURL", test.signedURL},
 		{"SignedURLExpires", test.signedURLExpires},
 	}

@@ -1,0 +1,55 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/securecam/securecam/store"
+	"github.com/securecam/securecam/store/storetest"
+)
+
+func TestAdministratorsLists(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		w, other := newWorld(t, db), newWorld(t, db)
+		wantErr(t, db.SetUserDisabled(ctx, other.user.ID, true, store.Actor{Admin: "root"}), nil)
+		users, err := db.AllUsers(ctx, "", store.Page{})
+		wantErr(t, err, nil)
+		if len(users) != 2 || users[1].ID != w.user.ID || users[1].Devices != 2 || users[1].LastSeenAt.IsZero() ||
+			!users[1].DisabledAt.IsZero() || users[0].DisabledAt.IsZero() {
+			t.Errorf("users are %+v", users)
+		}
+		for text, n := range map[string]int{strings.ToUpper(w.user.Email): 1, "ADA": 2, "%": 0, "a_a": 0, "!": 0} {
+			users, err = db.AllUsers(ctx, text, store.Page{})
+			wantErr(t, err, nil)
+			want(t, "users like "+text, len(users), n)
+		}
+		devices, err := db.AllDevices(ctx, "", store.Page{})
+		wantErr(t, err, nil)
+		want(t, "all devices", len(devices), 4)
+		devices, err = db.AllDevices(ctx, w.user.ID, store.Page{})
+		wantErr(t, err, nil)
+		want(t, "one user's devices", len(devices), 2)
+
+		push, err := db.QueuePush(ctx, store.Push{
+			OwnerUserID: w.user.ID, RecipientDeviceID: w.client.ID, Type: "motion", Payload: []byte(`{}`), CreatedAt: storetest.Now(),
+		}, "", w.by)
+		wantErr(t, err, nil)
+		for status, n := range map[store.WorkStatus]int{"": 1, store.WorkQueued: 1, store.WorkFailed: 0} {
+			jobs, err := db.AllJobs(ctx, store.QueuePushes, status, store.Page{})
+			wantErr(t, err, nil)
+			want(t, "jobs that are "+string(status), len(jobs), n)
+		}
+		job, err := db.Job(ctx, store.QueuePushes, push.ID)
+		wantErr(t, err, nil)
+		want(t, "owner of the job", job.OwnerUserID, w.user.ID)
+		wantErr(t, second(db.Job(ctx, store.QueueDeliveries, push.ID)), store.ErrNotFound)
+		wantErr(t, second(db.AllJobs(ctx, "no such queue", "", store.Page{})), store.ErrNotFound)
+
+		totals, err := db.Totals(ctx, storetest.Now().Add(-time.Hour))
+		wantErr(t, err, nil)
+		want(t, "totals", totals, store.Totals{Users: 2, Devices: 4, Online: 4})
+	})
+}
