@@ -105,6 +105,11 @@ func TestAdmin(t *testing.T) {
 	user.must(http.StatusOK, "POST", "/api/auth/sign-in/email", map[string]string{
 		"email": "watched@example.org", "password": "correct horse battery",
 	}, nil)
+	var link struct{ URL string }
+	administer(t, base, "POST", "/admin/api/users/"+userID+"/reset-link", 200, &link)
+	if status, body := user.raw("GET", strings.TrimPrefix(link.URL, base), nil); status != http.StatusOK {
+		t.Errorf("the reset link leads to %d %s", status, body) // the page that asks for the password
+	}
 	// Its owner sees what the operator did.
 	_, log := user.raw("GET", "/audit?action=user.", nil)
 	if !strings.Contains(string(log), `"action":"user.disable"`) || !strings.Contains(string(log), `"admin":"root"`) {

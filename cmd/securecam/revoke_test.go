@@ -56,7 +56,7 @@ func (c *apiClient) at(a *app) *apiClient {
 type holdings struct {
 	user           *apiClient
 	camera, client registered
-	link           string
+	link, userID   string
 	byDevice       string // signed URLs of a recording
 	bySession      string
 	viewer         *peer.Viewer
@@ -74,6 +74,9 @@ func hold(t *testing.T, one, two *app) holdings {
 	client, clientInfo := h.user.register("client")
 	other, _ := h.user.register("client")
 	h.camera, h.client, h.link = cameraInfo, clientInfo, clientInfo.Links[0].ID
+	var me struct{ User struct{ ID string } }
+	h.user.must(http.StatusOK, "GET", "/api/auth/get-session", nil, &me)
+	h.userID = me.User.ID
 	atOne := camera.at(one)
 	cameraSocket := atOne.connect()
 	h.socket = client.connect()
@@ -195,7 +198,7 @@ func status(t *testing.T, c *apiClient, url string) int {
 // TestRevocation revokes at one process what is held at both.
 func TestRevocation(t *testing.T) {
 	t.Parallel()
-	one, two := startCluster(t)
+	one, two := startCluster(t, adminSettings()...)
 	for _, kind := range []struct {
 		name   string
 		revoke func(h holdings)
@@ -213,6 +216,15 @@ func TestRevocation(t *testing.T) {
 		{"camera deleted", func(h holdings) {
 			h.user.must(http.StatusNoContent, "DELETE", "/devices/"+h.camera.Device.ID, nil, nil)
 		}, "relay, session URL, socket"},
+		{"signed out everywhere", func(h holdings) {
+			h.user.must(http.StatusOK, "POST", "/api/auth/revoke-sessions", map[string]string{}, nil)
+		}, ""},
+		{"user disabled", func(h holdings) {
+			administer(t, two.url, "POST", "/admin/api/users/"+h.userID+"/disable", http.StatusNoContent, nil)
+		}, ""},
+		{"user deleted", func(h holdings) {
+			administer(t, two.url, "DELETE", "/admin/api/users/"+h.userID, http.StatusNoContent, nil)
+		}, ""},
 		{"signed out", func(h holdings) {
 			h.user.must(http.StatusOK, "POST", "/api/auth/sign-out", nil, nil)
 		}, "device URL, relay, socket, survivor, viewer"},
