@@ -36,15 +36,19 @@ type Command struct {
 	AckAt          time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+	// Attempt counts who set out to deliver the command after whoever made it,
+	// which is attempt 0. Only the last one counts.
+	Attempt int64
 }
 
 const commandColumns = "id, owner_user_id, source_device_id, target_device_id, command_type, payload, status, " +
-	"retry_count, result, error, sent_at, ack_at, created_at, updated_at"
+	"retry_count, result, error, sent_at, ack_at, created_at, updated_at, attempt"
 
 func scanCommand(r row) (c Command, err error) {
 	err = r.Scan(&c.ID, &c.OwnerUserID, &c.SourceDeviceID, &c.TargetDeviceID, &c.CommandType, jsonColumn{&c.Payload},
 		&c.Status, &c.RetryCount, jsonColumn{&c.Result}, &c.Error, timeColumn{&c.SentAt}, timeColumn{&c.AckAt},
-		timeColumn{&c.CreatedAt}, timeColumn{&c.UpdatedAt})
+		timeColumn{&c.CreatedAt}, timeColumn{&c.UpdatedAt},
+		&c.Attempt)
 	return c, err
 }
 
@@ -65,7 +69,7 @@ func (db *DB) CreateCommand(ctx context.Context, c Command, by Actor) error {
 func insertCommand(ctx context.Context, tx *sql.Tx, c Command, by Actor) error {
 	err := insert(ctx, tx, "device_commands", commandColumns, c.ID, c.OwnerUserID, c.SourceDeviceID, c.TargetDeviceID,
 		c.CommandType, text(c.Payload), c.Status, c.RetryCount, text(c.Result), c.Error, ms(c.SentAt), ms(c.AckAt),
-		ms(c.CreatedAt), ms(orElse(c.UpdatedAt, c.CreatedAt)))
+		ms(c.CreatedAt), ms(orElse(c.UpdatedAt, c.CreatedAt)), 0)
 	if err != nil {
 		return err
 	}
@@ -79,40 +83,78 @@ func (db *DB) Command(ctx context.Context, userID, id string) (Command, error) {
 	return one(ctx, db.r, scanCommand, query, id, userID)
 }
 
-// Commands lists the user's commands, those from or to one device unless
-// deviceID is empty.
-func (db *DB) Commands(ctx context.Context, userID, deviceID string, p Page) ([]Command, error) {
+// CommandFilter selects commands of a list; what is empty selects all.
+type CommandFilter struct {
+	DeviceIDs   []string // each of them is the source or the target
+	Status      CommandStatus
+	CommandType string
+}
+
+// Commands lists the user's commands.
+func (db *DB) Commands(ctx context.Context, userID string, by CommandFilter, p Page) ([]Command, error) {
 	var f filter
 	f.and("owner_user_id = ?", userID)
-	if deviceID != "" {
-		f.and("(source_device_id = ? OR target_device_id = ?)", deviceID, deviceID)
+	for _, id := range by.DeviceIDs {
+		f.and("(source_device_id = ? OR target_device_id = ?)", id, id)
+	}
+	if by.Status != "" {
+		f.and("status = ?", by.Status)
+	}
+	if by.CommandType != "" {
+		f.and("command_type = ?", by.CommandType)
 	}
 	clauses, args := f.page(p)
 	return all(ctx, db.r, scanCommand, "SELECT "+commandColumns+" FROM device_commands"+clauses, args...)
 }
 
-// PendingCommands returns commands that the device has not answered, oldest
-// first. When there are more than limit, those come that were never sent, or
-// not for longest: a device that never answers does not block its new commands.
-func (db *DB) PendingCommands(ctx context.Context, targetDeviceID string, limit int) ([]Command, error) {
-	const query = "SELECT " + commandColumns + " FROM (SELECT " + commandColumns + ` FROM device_commands
-		WHERE target_device_id = $1 AND status IN ('queued', 'sent')
-		ORDER BY COALESCE(sent_at, 0), created_at, id LIMIT $2) AS due ORDER BY created_at, id`
-	return all(ctx, db.r, scanCommand, query, targetDeviceID, limit)
+// ClaimPendingCommands returns commands that the device has not answered, oldest
+// first, as the caller's to deliver. When there are more than limit, those come
+// that were never sent, or not for longest: a device that never answers does not
+// block its new commands.
+func (db *DB) ClaimPendingCommands(ctx context.Context, targetDeviceID string, limit int, at time.Time) (claimed []Command, err error) {
+	const query = `UPDATE device_commands SET attempt = attempt + 1, updated_at = $3 WHERE id IN (
+			SELECT id FROM device_commands WHERE target_device_id = $1 AND status IN ('queued', 'sent')
+			ORDER BY COALESCE(sent_at, 0), created_at, id LIMIT $2)
+		AND status IN ('queued', 'sent') RETURNING ` + commandColumns
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		claimed, err = all(ctx, tx, scanCommand, query, targetDeviceID, limit, ms(at))
+		return err
+	})
+	sortCommands(claimed)
+	return claimed, err
 }
 
 // MarkCommandSent notes that a command went out; when it had gone out before,
-// that this was a retry. It returns ErrConflict when the command has ended.
-func (db *DB) MarkCommandSent(ctx context.Context, id string, at time.Time) error {
+// that this was a retry. It returns ErrConflict when the command has ended, or
+// is another attempt's by now.
+func (db *DB) MarkCommandSent(ctx context.Context, id string, attempt int64, at time.Time) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		const query = `UPDATE device_commands SET retry_count = retry_count + CASE WHEN status = 'sent' THEN 1 ELSE 0 END,
-			status = 'sent', sent_at = $2, updated_at = $2 WHERE id = $1 AND status IN ('queued', 'sent')`
-		n, err := change(ctx, tx, query, id, ms(at))
+			status = 'sent', sent_at = $2, updated_at = $2 WHERE id = $1 AND attempt = $3 AND status IN ('queued', 'sent')`
+		n, err := change(ctx, tx, query, id, ms(at), attempt)
 		if err != nil || n == 1 {
 			return err
 		}
 		return conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1`, id)
 	})
+}
+
+// CancelCommand fails the user's command before its answer. It returns
+// ErrConflict when the command has ended before.
+func (db *DB) CancelCommand(ctx context.Context, userID, id string, at time.Time, by Actor) (c Command, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		const query = `UPDATE device_commands SET status = 'failed', error = '` + errCancelled + `', updated_at = $3
+			WHERE id = $1 AND owner_user_id = $2 AND status IN ('queued', 'sent') RETURNING ` + commandColumns
+		c, err = one(ctx, tx, scanCommand, query, id, userID, ms(at))
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1 AND owner_user_id = $2`, id, userID)
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "command", "cancel", id, nil)
+	})
+	return c, err
 }
 
 // AckCommand ends a command that was queued or sent, with the answer of its

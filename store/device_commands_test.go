@@ -22,13 +22,16 @@ func TestCommands(t *testing.T) {
 		got, err := db.Command(ctx, w.user.ID, first.ID)
 		wantErr(t, err, nil)
 		want(t, "command", got, first)
-		pending, err := db.PendingCommands(ctx, w.camera.ID, 10)
+		claimedAt := at.Add(time.Second)
+		pending, err := db.ClaimPendingCommands(ctx, w.camera.ID, 10, claimedAt)
 		wantErr(t, err, nil)
+		first.Attempt, second.Attempt = 1, 1
+		first.UpdatedAt, second.UpdatedAt = claimedAt, claimedAt
 		want(t, "pending", pending, []store.Command{first, second})
 
-		wantErr(t, db.MarkCommandSent(ctx, first.ID, at), nil)
-		wantErr(t, db.MarkCommandSent(ctx, first.ID, at.Add(time.Second)), nil)
-		wantErr(t, db.MarkCommandSent(ctx, "unknown", at), store.ErrNotFound)
+		wantErr(t, db.MarkCommandSent(ctx, first.ID, 1, at), nil)
+		wantErr(t, db.MarkCommandSent(ctx, first.ID, 1, at.Add(time.Second)), nil)
+		wantErr(t, db.MarkCommandSent(ctx, "unknown", 0, at), store.ErrNotFound)
 
 		ackAt := at.Add(time.Minute)
 		_, err = db.AckCommand(ctx, w.client.ID, first.ID, store.CommandAcknowledged, nil, "", ackAt, w.by)
@@ -42,12 +45,24 @@ func TestCommands(t *testing.T) {
 		want(t, "answered command", got, first)
 		_, err = db.AckCommand(ctx, w.camera.ID, first.ID, store.CommandAcknowledged, nil, "", ackAt, w.by)
 		wantErr(t, err, store.ErrConflict)
-		wantErr(t, db.MarkCommandSent(ctx, first.ID, at), store.ErrConflict)
+		wantErr(t, db.MarkCommandSent(ctx, first.ID, 1, at), store.ErrConflict)
 
-		for _, device := range []string{"", w.camera.ID, w.client.ID} {
-			list, err := db.Commands(ctx, w.user.ID, device, store.Page{})
+		both := []store.Command{second, first}
+		for name, tt := range map[string]struct {
+			by   store.CommandFilter
+			list []store.Command
+		}{
+			"all":          {store.CommandFilter{}, both},
+			"camera":       {store.CommandFilter{DeviceIDs: []string{w.camera.ID}}, both},
+			"both devices": {store.CommandFilter{DeviceIDs: []string{w.client.ID, w.camera.ID}}, both},
+			"other device": {store.CommandFilter{DeviceIDs: []string{w.client.ID, "other"}}, nil},
+			"status":       {store.CommandFilter{Status: store.CommandRejected}, both[1:]},
+			"type":         {store.CommandFilter{CommandType: "start_stream"}, both},
+			"other type":   {store.CommandFilter{CommandType: "x", Status: store.CommandQueued}, nil},
+		} {
+			list, err := db.Commands(ctx, w.user.ID, tt.by, store.Page{})
 			wantErr(t, err, nil)
-			want(t, "commands", list, []store.Command{second, first})
+			want(t, name, list, tt.list)
 		}
 	})
 }

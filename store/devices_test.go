@@ -135,7 +135,7 @@ func TestDeleteCamera(t *testing.T) {
 		links, err := db.Links(ctx, w.user.ID, "", store.Page{})
 		wantErr(t, err, nil)
 		want(t, "links", links, nil)
-		pending, err := db.PendingCommands(ctx, w.camera.ID, 10)
+		pending, err := db.ClaimPendingCommands(ctx, w.camera.ID, 10, storetest.Now())
 		wantErr(t, err, nil)
 		want(t, "pending commands", pending, nil)
 		_, err = db.OpenMediaSession(ctx, w.media(), w.by)

@@ -131,7 +131,7 @@ func foreignLists(t *testing.T, w, foreign world) {
 	for _, device := range []string{w.camera.ID, w.client.ID} {
 		links, err := db.Links(ctx, me, device, store.Page{})
 		wantErr(t, err, nil)
-		commands, err := db.Commands(ctx, me, device, store.Page{})
+		commands, err := db.Commands(ctx, me, store.CommandFilter{DeviceIDs: []string{device}}, store.Page{})
 		wantErr(t, err, nil)
 		streams, err := db.Streams(ctx, me, device, store.Page{})
 		wantErr(t, err, nil)

@@ -26,7 +26,7 @@ func TestPages(t *testing.T) {
 			seen := map[string]bool{}
 			last := at.Add(time.Hour)
 			for {
-				list, err := db.Commands(t.Context(), w.user.ID, "", p)
+				list, err := db.Commands(t.Context(), w.user.ID, store.CommandFilter{}, p)
 				wantErr(t, err, nil)
 				if len(list) == 0 {
 					break

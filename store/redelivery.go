@@ -13,6 +13,7 @@ const (
 	errStreamEnded = "stream_ended" // the stream that it asked for
 	errUnanswered  = "unanswered"   // sent often enough
 	errExpired     = "expired"      // too old, whether it was sent or not
+	errCancelled   = "cancelled"    // by whoever sent it
 )
 
 // CommandClaim says which commands ClaimCommands takes.
@@ -29,7 +30,7 @@ type CommandClaim struct {
 // touches them, so that no other process takes them too and that the next claim
 // begins with others.
 func (db *DB) ClaimCommands(ctx context.Context, c CommandClaim) (claimed []Command, err error) {
-	const query = `UPDATE device_commands SET updated_at = $1 WHERE id IN (
+	const query = `UPDATE device_commands SET updated_at = $1, attempt = attempt + 1 WHERE id IN (
 			SELECT id FROM (
 				SELECT id, updated_at, ROW_NUMBER() OVER (PARTITION BY target_device_id ORDER BY updated_at, id) AS nth
 				FROM device_commands WHERE status IN ('queued', 'sent') AND updated_at <= $2

@@ -27,6 +27,14 @@ func (w world) wantCommand(t *testing.T, id string, status store.CommandStatus, 
 	want(t, "error", c.Error, errText)
 }
 
+// sent marks a command as the last attempt would.
+func (w world) sent(t *testing.T, id string, at time.Time) {
+	t.Helper()
+	c, err := w.db.Command(t.Context(), w.user.ID, id)
+	wantErr(t, err, nil)
+	wantErr(t, w.db.MarkCommandSent(t.Context(), id, c.Attempt, at), nil)
+}
+
 func commandIDs(list []store.Command) (ids []string) {
 	for _, c := range list {
 		ids = append(ids, c.ID)
@@ -114,7 +122,7 @@ func TestCommandsAreNotCreatedBesideARevocation(t *testing.T) {
 		}
 		wantErr(t, db.RevokeLink(ctx, w.user.ID, l.ID, w.by), nil)
 		wg.Wait()
-		pending, err := db.PendingCommands(ctx, w.camera.ID, 10)
+		pending, err := db.ClaimPendingCommands(ctx, w.camera.ID, 10, storetest.Now())
 		wantErr(t, err, nil)
 		want(t, "pending commands over a revoked link", pending, nil)
 	})
@@ -131,15 +139,15 @@ func TestPendingCommandsBeginWithTheUnsent(t *testing.T) {
 		}
 		pending := func() []string {
 			t.Helper()
-			list, err := db.PendingCommands(ctx, w.camera.ID, 2)
+			list, err := db.ClaimPendingCommands(ctx, w.camera.ID, 2, at)
 			wantErr(t, err, nil)
 			return commandIDs(list)
 		}
 		want(t, "oldest", pending(), ids[:2])
-		wantErr(t, db.MarkCommandSent(ctx, ids[0], at), nil)
-		wantErr(t, db.MarkCommandSent(ctx, ids[1], at.Add(time.Second)), nil)
+		w.sent(t, ids[0], at)
+		w.sent(t, ids[1], at.Add(time.Second))
 		want(t, "never sent", pending(), ids[2:])
-		wantErr(t, db.MarkCommandSent(ctx, ids[3], at.Add(2*time.Second)), nil)
+		w.sent(t, ids[3], at.Add(2*time.Second))
 		want(t, "never sent and sent first", pending(), []string{ids[0], ids[2]})
 	})
 }
@@ -161,15 +169,14 @@ func TestClaimCommands(t *testing.T) {
 		}
 		sent, queued, fresh := w.commandAt(t, at, 40*time.Second), w.commandAt(t, at, 30*time.Second), w.commandAt(t, at, 0)
 		waits, lost := offline.commandAt(t, at, 50*time.Second), offline.commandAt(t, at, 20*time.Second)
-		for _, c := range []store.Command{sent, lost} {
-			wantErr(t, db.MarkCommandSent(ctx, c.ID, at.Add(-20*time.Second)), nil)
-		}
+		w.sent(t, sent.ID, at.Add(-20*time.Second))
+		offline.sent(t, lost.ID, at.Add(-20*time.Second))
 		want(t, "claimed", claim(all(at)), []string{sent.ID, queued.ID})
 		want(t, "claimed twice", claim(all(at)), nil)
 		wantErr(t, db.SetPresence(ctx, offline.camera.ID, store.DeviceOnline, at), nil)
 		want(t, "claimed when online", claim(all(at)), []string{waits.ID, lost.ID})
 
-		wantErr(t, db.MarkCommandSent(ctx, sent.ID, at), nil) // a retry
+		w.sent(t, sent.ID, at) // a retry
 		later := all(at.Add(time.Minute))
 		later.PerDevice = 1
 		got := claim(later)
@@ -179,6 +186,56 @@ func TestClaimCommands(t *testing.T) {
 		want(t, "one of each device, least recently touched first", got, one)
 		later.Limit = 1
 		want(t, "one in all", claim(later), []string{fresh.ID})
+	})
+}
+
+// TestLateAttemptDoesNotCount has a process that stood still while others took
+// its command over.
+func TestLateAttemptDoesNotCount(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, at := t.Context(), storetest.Now()
+		w := newWorld(t, db)
+		made := w.commandAt(t, at, time.Minute)
+		claim := func(at time.Time) store.Command {
+			t.Helper()
+			list, err := db.ClaimCommands(ctx, store.CommandClaim{
+				At: at, Before: at.Add(-10 * time.Second), Retries: 3, PerDevice: 10, Limit: 10,
+			})
+			wantErr(t, err, nil)
+			want(t, "claimed", commandIDs(list), []string{made.ID})
+			return list[0]
+		}
+		first := claim(at)
+		second := claim(at.Add(11 * time.Second)) // the first has died, or stands still
+		wantErr(t, db.MarkCommandSent(ctx, made.ID, made.Attempt, at), store.ErrConflict)
+		wantErr(t, db.MarkCommandSent(ctx, made.ID, first.Attempt, at), store.ErrConflict)
+		wantErr(t, db.MarkCommandSent(ctx, made.ID, second.Attempt, at.Add(11*time.Second)), nil)
+		w.wantCommand(t, made.ID, store.CommandSent, "")
+		connected, err := db.ClaimPendingCommands(ctx, w.camera.ID, 10, at)
+		wantErr(t, err, nil)
+		want(t, "the camera's when it connects", commandIDs(connected), []string{made.ID})
+		wantErr(t, db.MarkCommandSent(ctx, made.ID, second.Attempt, at), store.ErrConflict)
+	})
+}
+
+func TestCancelCommand(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, at := t.Context(), storetest.Now()
+		w, stranger := newWorld(t, db), newWorld(t, db)
+		c := w.commandAt(t, at, 0)
+		_, err := db.CancelCommand(ctx, stranger.user.ID, c.ID, at, stranger.by)
+		wantErr(t, err, store.ErrNotFound)
+		got, err := db.CancelCommand(ctx, w.user.ID, c.ID, at, w.by)
+		wantErr(t, err, nil)
+		want(t, "status", got.Status, store.CommandFailed)
+		w.wantCommand(t, c.ID, store.CommandFailed, "cancelled")
+		_, err = db.CancelCommand(ctx, w.user.ID, c.ID, at, w.by)
+		wantErr(t, err, store.ErrConflict)
+		_, err = db.AckCommand(ctx, w.camera.ID, c.ID, store.CommandAcknowledged, nil, "", at, w.by)
+		wantErr(t, err, store.ErrConflict)
+		wantErr(t, db.MarkCommandSent(ctx, c.ID, c.Attempt, at), store.ErrConflict)
 	})
 }
 
@@ -219,9 +276,9 @@ func TestExpireCommands(t *testing.T) {
 		old, unanswered, retried := w.commandAt(t, at, time.Hour), w.commandAt(t, at, 3*time.Minute), w.commandAt(t, at, 2*time.Minute)
 		waits := w.commandAt(t, at, time.Minute)
 		for _, c := range []store.Command{old, unanswered, unanswered, retried, retried} {
-			wantErr(t, db.MarkCommandSent(ctx, c.ID, at.Add(-30*time.Second)), nil)
+			w.sent(t, c.ID, at.Add(-30*time.Second))
 		}
-		wantErr(t, db.MarkCommandSent(ctx, retried.ID, at), nil)
+		w.sent(t, retried.ID, at)
 		e := store.CommandExpiry{
 			At: at, SentBefore: at.Add(-10 * time.Second), Retries: 1, CreatedBefore: at.Add(-10 * time.Minute), Limit: 1,
 		}

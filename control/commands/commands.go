@@ -27,15 +27,16 @@ import (
 type Rows interface {
 	CreateCommand(ctx context.Context, c store.Command, by store.Actor) error
 	Command(ctx context.Context, userID, id string) (store.Command, error)
-	Commands(ctx context.Context, userID, deviceID string, p store.Page) ([]store.Command, error)
+	Commands(ctx context.Context, userID string, by store.CommandFilter, p store.Page) ([]store.Command, error)
+	CancelCommand(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Command, error)
 	AckCommand(ctx context.Context, targetDeviceID, id string, to store.CommandStatus, result json.RawMessage,
 		errText string, at time.Time, by store.Actor) (store.Command, error)
 }
 
 // Queue is the commands that are not answered.
 type Queue interface {
-	PendingCommands(ctx context.Context, targetDeviceID string, limit int) ([]store.Command, error)
-	MarkCommandSent(ctx context.Context, id string, at time.Time) error
+	ClaimPendingCommands(ctx context.Context, targetDeviceID string, limit int, at time.Time) ([]store.Command, error)
+	MarkCommandSent(ctx context.Context, id string, attempt int64, at time.Time) error
 	ClaimCommands(ctx context.Context, c store.CommandClaim) ([]store.Command, error)
 	ExpireCommands(ctx context.Context, e store.CommandExpiry) ([]store.Command, error)
 }
@@ -55,6 +56,7 @@ type Store interface {
 // Gateway carries events to and from devices.
 type Gateway interface {
 	Send(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
+	Relay(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
 	Handle(event string, h gateway.Handler)
 	OnConnect(hook func(ctx context.Context, deviceID string))
 }
@@ -123,7 +125,7 @@ var (
 	// ErrBadAck reports an answer that is neither yes nor no, or too long.
 	ErrBadAck = fault.New(fault.Unprocessable, "invalid_ack", "A command is acknowledged or rejected, with an error of at most 1000 bytes.")
 	// ErrEnded reports a second answer.
-	ErrEnded = fault.New(fault.Conflict, "command_ended", "That command has been answered already.")
+	ErrEnded = fault.New(fault.Conflict, "command_ended", "That command has been answered, or has failed, already.")
 )
 
 // New returns the feature and registers what it does on the gateway; the
@@ -220,8 +222,37 @@ func (s *Service) Command(ctx context.Context, p auth.Principal, id string) (sto
 }
 
 // Commands lists the commands of p's user, to a device only its own.
-func (s *Service) Commands(ctx context.Context, p auth.Principal, page store.Page) ([]store.Command, error) {
-	return s.cfg.Store.Commands(ctx, p.UserID, p.DeviceID, page)
+func (s *Service) Commands(
+	ctx context.Context, p auth.Principal, by store.CommandFilter, page store.Page,
+) ([]store.Command, error) {
+	if p.DeviceID != "" {
+		by.DeviceIDs = append([]string{p.DeviceID}, by.DeviceIDs...)
+	}
+	return s.cfg.Store.Commands(ctx, p.UserID, by, page)
+}
+
+// Cancel fails a command that is not answered, on behalf of its source or its
+// user, and tells both devices. The camera may have begun with it.
+func (s *Service) Cancel(ctx context.Context, p auth.Principal, id string) (store.Command, error) {
+	c, err := s.Command(ctx, p, id)
+	if err != nil {
+		return store.Command{}, err
+	}
+	if p.DeviceID != "" && p.DeviceID != c.SourceDeviceID { // its target rejects it
+		return store.Command{}, auth.ErrForbidden
+	}
+	c, err = s.cfg.Store.CancelCommand(ctx, p.UserID, id, s.now(), p.Actor())
+	if errors.Is(err, store.ErrConflict) {
+		return store.Command{}, ErrEnded.With(err)
+	}
+	if err != nil {
+		return store.Command{}, err
+	}
+	if _, err := s.cfg.Gateway.Relay(ctx, c.TargetDeviceID, eventCancelled, toCommand(c)); err != nil {
+		s.log.Warn("cancellation not sent", slog.String("command", c.ID), slog.Any("err", err))
+	}
+	s.tellSource(ctx, c)
+	return c, nil
 }
 
 // Answer is what a camera says to a command.

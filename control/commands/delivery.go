@@ -29,7 +29,7 @@ func (s *Service) dispatch(ctx context.Context, c store.Command) store.Command {
 // deliver sends a command and notes that it did. It returns the command as it
 // is afterwards, also with an error: then the command comes once more.
 func (s *Service) deliver(ctx context.Context, c store.Command) (store.Command, error) {
-	delivered, err := s.cfg.Gateway.Send(ctx, c.TargetDeviceID, eventReceived, toCommand(c))
+	delivered, err := s.cfg.Gateway.Relay(ctx, c.TargetDeviceID, eventReceived, toCommand(c))
 	if err != nil || !delivered {
 		return c, err
 	}
@@ -38,11 +38,11 @@ func (s *Service) deliver(ctx context.Context, c store.Command) (store.Command, 
 		s.redelivered.Add(1)
 	}
 	at := s.now()
-	err = s.cfg.Store.MarkCommandSent(ctx, c.ID, at)
+	err = s.cfg.Store.MarkCommandSent(ctx, c.ID, c.Attempt, at)
 	switch {
-	case errors.Is(err, store.ErrConflict): // the camera was faster
-		if answered, err := s.cfg.Store.Command(ctx, c.OwnerUserID, c.ID); err == nil {
-			return answered, nil
+	case errors.Is(err, store.ErrConflict): // the camera was faster, or another attempt
+		if now, err := s.cfg.Store.Command(ctx, c.OwnerUserID, c.ID); err == nil {
+			return now, nil
 		}
 		return c, nil
 	case err != nil:
@@ -57,7 +57,7 @@ func (s *Service) deliver(ctx context.Context, c store.Command) (store.Command, 
 
 // deliverPending gives a device that has connected what it has not answered.
 func (s *Service) deliverPending(ctx context.Context, deviceID string) {
-	pending, err := s.cfg.Store.PendingCommands(ctx, deviceID, maxBacklog)
+	pending, err := s.cfg.Store.ClaimPendingCommands(ctx, deviceID, maxBacklog, s.now())
 	if err != nil {
 		s.log.Error("pending commands not read", slog.String("device", deviceID), slog.Any("err", err))
 		return
@@ -134,6 +134,11 @@ func (s *Service) round(ctx context.Context) error {
 		return err
 	}
 	for _, c := range claimed {
+		// A claim holds for AckTimeout: who was stopped for long in between
+		// leaves the rest to whoever has claimed it by now.
+		if s.now().Sub(now) >= s.cfg.AckTimeout/2 {
+			break
+		}
 		after, err := s.deliver(ctx, c)
 		if err == nil && newlySent(c, after) {
 			err = s.tell(ctx, after)

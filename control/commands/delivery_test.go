@@ -47,6 +47,10 @@ func (g *fakeGateway) Send(_ context.Context, deviceID, event string, data any) 
 	return true, nil
 }
 
+func (g *fakeGateway) Relay(ctx context.Context, deviceID, event string, data any) (bool, error) {
+	return g.Send(ctx, deviceID, event, data)
+}
+
 // take returns what a device has heard of a command since the last take.
 func (g *fakeGateway) take(device string) []hearing {
 	g.mu.Lock()

@@ -66,7 +66,20 @@ type commandInput struct {
 
 type commandOutput struct{ Body Command }
 
-type listInput struct{ rest.PageQuery }
+type listInput struct {
+	rest.PageQuery
+	DeviceID    string `query:"deviceId" maxLength:"64" doc:"From or to this device"`
+	Status      string `query:"status" enum:"queued,sent,acknowledged,rejected,failed"`
+	CommandType string `query:"commandType" maxLength:"64"`
+}
+
+func (in *listInput) filter() store.CommandFilter {
+	f := store.CommandFilter{Status: store.CommandStatus(in.Status), CommandType: in.CommandType}
+	if in.DeviceID != "" {
+		f.DeviceIDs = []string{in.DeviceID}
+	}
+	return f
+}
 
 type listOutput struct{ Body rest.List[Command] }
 
@@ -79,6 +92,8 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	rest.Register(api, op(http.MethodGet, "/commands", "List commands, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/commands/{id}", "Get a command", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodPost, "/commands/{id}/ack", "Answer a command", auth.Device), s.handleAck)
+	rest.Register(api, op(http.MethodPost, "/commands/{id}/cancel", "Take a command back before it is answered", auth.Either),
+		s.handleCancel)
 }
 
 func (s *Service) handleSend(ctx context.Context, in *sendInput) (*commandOutput, error) {
@@ -93,7 +108,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Commands(ctx, auth.Caller(ctx), page)
+	rows, err := s.Commands(ctx, auth.Caller(ctx), in.filter(), page)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +119,10 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 
 func (s *Service) handleGet(ctx context.Context, in *commandInput) (*commandOutput, error) {
 	return answer(s.Command(ctx, auth.Caller(ctx), in.ID))
+}
+
+func (s *Service) handleCancel(ctx context.Context, in *commandInput) (*commandOutput, error) {
+	return answer(s.Cancel(ctx, auth.Caller(ctx), in.ID))
 }
 
 func (s *Service) handleAck(ctx context.Context, in *ackInput) (*commandOutput, error) {

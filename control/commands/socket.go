@@ -9,11 +9,12 @@ import (
 	"github.com/securecam/securecam/store"
 )
 
-// The events of commands. The data of the first two is a Command.
+// The events of commands. The data of those to a device is a Command.
 const (
-	eventReceived = "command:received" // to the target
-	eventStatus   = "command:status"   // to the source
-	eventAck      = "command:ack"      // from the target
+	eventReceived  = "command:received"  // to the target, which gets it until it answers
+	eventCancelled = "command:cancelled" // to the target: no answer is wanted any more
+	eventStatus    = "command:status"    // to the source
+	eventAck       = "command:ack"       // from the target
 )
 
 // handleAckEvent answers the event with the command as it is afterwards.
