@@ -265,6 +265,7 @@ func (a *app) openControl(
 	mediaService := media.New(media.Config{
 		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: streamService, ICE: c.iceServers(keys, p.turn),
 		Logger: a.log, BaseURL: baseURL, TokenTTL: seconds(c.MediaTokenTTLSeconds),
+		NodeID: keys.nodeID, NodeURL: c.nodeURL(), Nodes: s.bus,
 	})
 	totals := new(recorder.Totals)
 	recordingService := recordings.New(recordings.Config{
@@ -363,6 +364,19 @@ func (c *Config) cluster(keys secrets) *bus.Cluster {
 		Node: keys.nodeID, Addr: net.JoinHostPort(c.ListenHost, strconv.Itoa(c.ClusterPort)), Routes: c.ClusterRoutes,
 		Secret: hex.EncodeToString(keys.derive("cluster routes")),
 	}
+}
+
+// nodeURL returns the URL that reaches this very node, or nil. Validate has
+// parsed it.
+func (c *Config) nodeURL() *url.URL {
+	if c.NodeURL == "" {
+		return nil
+	}
+	u, err := url.Parse(strings.TrimRight(c.NodeURL, "/"))
+	if err != nil {
+		return nil
+	}
+	return u
 }
 
 // baseURL returns the configured public URL, or nil.

@@ -144,6 +144,7 @@ func operationsOf(d direction) []*huma.Operation {
 	one, two := []string{"mediaSessionId"}, []string{"mediaSessionId", "sessionId"}
 	post := op(http.MethodPost, endpoint, "post", "open a session", one, map[string]*huma.Response{
 		"201": {Description: "The SDP answer; Location is the session, Link the ICE servers", Content: text(typeSDP)},
+		"307": {Description: "Another node holds the media session: Location is there"},
 		"409": {Description: "Nobody publishes yet: try again after Retry-After"},
 		"422": {Description: "The offer is valid, but not supported"},
 	})

@@ -93,6 +93,9 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	if !s.offers.allow(cl.DeviceID+"/"+cl.StreamID, s.now()) {
 		return errTooMany
 	}
+	if err := s.stay(ctx, cl.MediaSessionID); err != nil {
+		return err
+	}
 	offer, err := body(c, typeSDP, errNotSDP)
 	if err != nil {
 		c.Set("Accept-Post", typeSDP)
@@ -269,6 +272,9 @@ func (s *Service) find(c *fiber.Ctx, d direction) (handle, error) {
 	if !s.changes.allow(cl.DeviceID+"/"+cl.StreamID, s.now()) {
 		return handle{}, errTooMany
 	}
+	if err := s.stay(ctx, cl.MediaSessionID); err != nil {
+		return handle{}, err
+	}
 	return s.open(cl, c.Params("session"))
 }
 
@@ -307,6 +313,10 @@ func addLinks(c *fiber.Ctx, servers []ICEServer) {
 func problem(c *fiber.Ctx, err error) error {
 	if err == nil {
 		return nil
+	}
+	var other *elsewhere
+	if errors.As(err, &other) { // RFC 9725, section 4.5
+		return c.Redirect(other.base.String()+c.OriginalURL(), fiber.StatusTemporaryRedirect)
 	}
 	if problemErr := rest.Problem(c, err); problemErr != nil {
 		return problemErr

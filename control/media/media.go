@@ -137,6 +137,12 @@ type Config struct {
 	// BaseURL is where the outside reaches us, such as
 	// "https://cam.example.org/securecam". Empty: what each request came under.
 	BaseURL *url.URL
+	// NodeID names this process among several on one database, NodeURL reaches
+	// this very one when BaseURL may reach any (nil without), and Nodes finds the
+	// others; nil when there are none. Media is where its session was opened.
+	NodeID  string
+	NodeURL *url.URL
+	Nodes   Nodes
 	// TokenTTL is how long a media token opens sessions. Default 1 h.
 	TokenTTL time.Duration
 	// Now is the clock of tokens; nil is time.Now.
@@ -194,6 +200,8 @@ type Credentials struct {
 	ExpiresAt      time.Time   `json:"expiresAt"`
 	MediaSessionID string      `json:"mediaSessionId"`
 	ICEServers     []ICEServer `json:"iceServers"`
+
+	Participants *Participants `json:"participants,omitempty" doc:"With p2p"`
 }
 
 // PublishCredentials returns what the camera p needs to publish for a stream.
@@ -203,6 +211,9 @@ func (s *Service) PublishCredentials(
 	st, err := s.streaming(ctx, p, streamID)
 	if err != nil {
 		return Credentials{}, err
+	}
+	if st.MediaProvider == protocolP2P {
+		return s.peerCredentials(st, publish, p, origin)
 	}
 	return s.credentials(ctx, claims{
 		Direction: publish, MediaSessionID: st.MediaSessionID, CameraID: st.CameraDeviceID,
@@ -216,6 +227,9 @@ func (s *Service) SubscribeCredentials(
 	st, err := s.streaming(ctx, p, streamID)
 	if err != nil {
 		return Credentials{}, err
+	}
+	if st.MediaProvider == protocolP2P {
+		return s.peerCredentials(st, subscribe, p, origin)
 	}
 	c := claims{Direction: subscribe, MediaSessionID: st.MediaSessionID, StreamID: st.ID, CameraID: st.CameraDeviceID}
 	return s.credentials(ctx, c, p, origin)
@@ -252,7 +266,7 @@ func (s *Service) credentials(ctx context.Context, c claims, p auth.Principal, o
 	if c.Direction == publish && p.Role != store.RoleCamera {
 		return Credentials{}, auth.ErrForbidden
 	}
-	base, err := s.base(origin)
+	base, _, err := s.nodeBase(ctx, c.MediaSessionID, origin)
 	if err != nil {
 		return Credentials{}, err
 	}
