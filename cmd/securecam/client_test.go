@@ -55,9 +55,10 @@ type (
 		Error       string `json:"error"`
 	}
 	envelopeJSON struct {
-		Event string          `json:"event"`
-		ID    string          `json:"id,omitempty"`
-		Data  json.RawMessage `json:"data,omitempty"`
+		Event  string          `json:"event"`
+		ID     string          `json:"id,omitempty"`
+		Cursor string          `json:"cursor,omitempty"`
+		Data   json.RawMessage `json:"data,omitempty"`
 	}
 )
 
@@ -69,6 +70,7 @@ type apiClient struct {
 	base  string
 	http  *http.Client
 	token string // device token; empty for a browser with its cookie
+	after string // cursor to come back to the gateway with
 }
 
 func newBrowser(t *testing.T, base string) *apiClient {
@@ -164,13 +166,19 @@ type socket struct {
 	conn   *websocket.Conn
 	events chan envelopeJSON
 	done   chan struct{}
+	seen   string // the cursor of the last event that await has taken
 }
+
+func (s *socket) cursor() string { return s.seen }
 
 // connect opens the gateway and waits until it is ready.
 func (c *apiClient) connect() *socket {
 	c.t.Helper()
 	header := http.Header{"Authorization": {"Bearer " + c.token}}
 	url := strings.Replace(c.base, "http", "ws", 1) + "/realtime"
+	if c.after != "" {
+		url += "?after=" + c.after
+	}
 	conn, res, err := websocket.DefaultDialer.DialContext(c.t.Context(), url, header)
 	if err != nil {
 		c.t.Fatalf("gateway: %v (%v)", err, res)
@@ -203,6 +211,9 @@ func (s *socket) await(event string) json.RawMessage {
 	for {
 		select {
 		case e := <-s.events:
+			if e.Cursor != "" {
+				s.seen = e.Cursor
+			}
 			if e.Event == event {
 				return e.Data
 			}

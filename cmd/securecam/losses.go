@@ -32,6 +32,8 @@ func losses(p plane, s state, g *gateway.Gateway) []loss {
 		{"gateway connections that did not read", func() uint64 { return g.Stats().SlowReaders }},
 		{"gateway connections that flooded", func() uint64 { return g.Stats().Floods }},
 		{"gateway connections over a limit", func() uint64 { return g.Stats().Refused }},
+		{"gateway messages over the limit of their event", func() uint64 { return g.Stats().RefusedEvents }},
+		{"events forgotten before their device came back", func() uint64 { return g.Stats().Forgotten }},
 	}
 	if p.turn != nil {
 		list = append(list,
