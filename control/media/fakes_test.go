@@ -250,7 +250,9 @@ func serve(t *testing.T, s *Service, a auth.Authenticator) string {
 	done := make(chan error, 1)
 	go func() { done <- app.Listener(ln) }()
 	t.Cleanup(func() {
-		if err := errors.Join(app.ShutdownWithTimeout(10*time.Second), <-done); err != nil {
+		err := app.ShutdownWithTimeout(10 * time.Second)
+		_ = ln.Close() // the server may not have known it yet: then it would go on
+		if err := errors.Join(err, <-done); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 	})
