@@ -105,8 +105,15 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 
 // report sends a sender report with the stream's name.
 func (e *egress) report(ssrc uint32, cname string, info feedback.SenderInfo) error {
+	return e.control(func(b []byte) []byte {
+		return feedback.AppendCNAME(feedback.AppendSenderReport(b, ssrc, info), ssrc, cname)
+	})
+}
+
+// control sends a compound RTCP packet that build appends to a buffer of reportRoom.
+func (e *egress) control(build func([]byte) []byte) error {
 	var plain [reportRoom]byte
-	compound := feedback.AppendCNAME(feedback.AppendSenderReport(plain[:0], ssrc, info), ssrc, cname)
+	compound := build(plain[:0])
 	n := len(compound) + e.sender.RTCPOverhead()
 	dst, send := e.room(n)
 	if len(dst) < n {

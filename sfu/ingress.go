@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"math/bits"
 	"net/netip"
 	"slices"
 	"sync"
@@ -41,6 +42,7 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 	sess.receiver, sess.egress = receiver, out
 	if sess.role == publish {
 		sess.uplink = newUplink(receiver, sess.congestionExtension())
+		sess.uplink.heard = s.clock()
 	}
 	sess.ingress.mu.Unlock()
 	if sess.role == publish {
@@ -64,7 +66,7 @@ type peer struct {
 // receive implements mediaPeer.
 func (p *peer) receive(b []byte, now int64) {
 	if p.session.role == play {
-		if !p.session.fromViewer(b, now) {
+		if !p.sfu.fromViewer(p.session, b, now) {
 			p.sfu.socket.rejected.Add(1)
 		}
 		return
@@ -108,7 +110,7 @@ func (sess *session) unfollow(socket *socket) {
 }
 
 // fromViewer takes one packet of a viewer, which sends RTCP only. It reports false if it is none of the viewer's.
-func (sess *session) fromViewer(b []byte, now int64) bool {
+func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 	sh := sess.shard.Load()
 	if sh == nil {
 		return true // early
@@ -118,14 +120,31 @@ func (sess *session) fromViewer(b []byte, now int64) bool {
 	}
 	sess.ingress.mu.Lock()
 	plain, ok := sess.receiver.RTCP(b)
-	sess.ingress.mu.Unlock()
-	if !ok {
-		return false
+	bearable, abuse := true, false
+	if ok {
+		bearable, abuse = sess.flood.packet(now)
 	}
+	sess.ingress.mu.Unlock()
+	switch {
+	case !ok:
+		return false
+	case abuse:
+		sess.link.Fail(ReasonFlood)
+		return true
+	case !bearable:
+		s.flooded.Add(1)
+		return true
+	}
+	return s.answerViewer(sess, sh, plain, now)
+}
+
+// answerViewer does what the RTCP of a viewer asks for.
+func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bool {
 	r, ok := feedback.Read(plain)
 	if !ok {
 		return false
 	}
+	asked := 0
 	for r.Next() {
 		switch e := &r.Event; e.Kind { //nolint:exhaustive // nothing else is answered
 		case feedback.PLI, feedback.FIR:
@@ -134,13 +153,21 @@ func (sess *session) fromViewer(b []byte, now int64) bool {
 				d.requestKeyframe()
 			}
 		case feedback.NACK:
+			asked += 1 + bits.OnesCount16(e.BLP)
 			m := missing{down: sess.downOf(e.Media), pid: e.PID, blp: e.BLP, at: time.Duration(now)}
 			if m.down != nil && !sh.ask(m) {
 				m.down.track.counters.dropped.Add(1)
 			}
 		case feedback.ReceptionReport:
 			sess.egress.way.heard(e.Report, time.Now())
+		case feedback.Bye:
+			sess.link.Fail(ReasonBye)
 		}
+	}
+	if asked > 0 {
+		sess.ingress.mu.Lock()
+		sess.flood.nack(asked)
+		sess.ingress.mu.Unlock()
 	}
 	return true
 }

@@ -14,6 +14,7 @@ type keyframes struct {
 
 	wanted atomic.Bool
 	rest   atomic.Int64  // time.Duration between two that are asked for
+	rtt    atomic.Int64  // time.Duration to the camera and back, 0 if it was not measured
 	retry  atomic.Int64  // time.Duration until an unanswered request is repeated
 	wake   chan struct{} // wanted
 	came   chan struct{} // what was wanted
@@ -69,6 +70,7 @@ func (k *keyframes) weigh(keyframe, perSecond float64) {
 
 // measured sets how soon a request is repeated by the camera's round-trip time.
 func (k *keyframes) measured(rtt time.Duration) {
+	k.rtt.Store(int64(rtt))
 	k.retry.Store(int64(max(minRetry, min(2*rtt+minRetry/2, maxRetry))))
 }
 

@@ -75,26 +75,44 @@ func (s *shard) retransmit(m missing) {
 	if d.layer == nil || d.removed {
 		return
 	}
-	asked, sent, again := 0, 0, 0
+	asked, sent, again, absent := 0, 0, 0, 0
 	nack := rtcp.NackPair{PacketID: m.pid, LostPackets: rtcp.PacketBitmap(m.blp)}
 	nack.Range(func(seq uint16) bool {
 		asked++
-		known, twice := s.resend(d, seq, m.at)
-		if known {
+		switch o, twice := s.resend(d, seq, m.at); o {
+		case sentAgain:
 			sent++
-		}
-		if twice {
-			again++
+			if twice {
+				again++
+			}
+		case notThere:
+			absent++
+		case notSent:
 		}
 		return true
 	})
 	d.track.counters.nacks.Add(uint64(asked))
 	d.track.counters.retransmitted.Add(uint64(sent))
-	if x := d.extensions; x != nil && x.delayAt != 0 && sent > 0 {
-		d.wait.asked(sent, again, m.at, d.rtt())
-		d.holdBack()
+	if x := d.extensions; x == nil || x.delayAt == 0 {
+		return
 	}
+	if sent > 0 {
+		d.wait.asked(sent, again, m.at, d.rtt())
+	}
+	if absent > 0 { // the camera was asked for it before
+		d.wait.asked(absent, 0, m.at, time.Duration(d.layer.keys.rtt.Load()))
+	}
+	d.holdBack()
 }
+
+// resent says what became of a packet that was asked for.
+type resent uint8
+
+const (
+	notSent   resent = iota // too soon, too many, or never sent
+	sentAgain               // now
+	notThere                // it did not come from the camera yet, or is too old
+)
 
 // rtt is the round-trip time of the viewer.
 func (d *downTrack) rtt() time.Duration {
@@ -106,22 +124,25 @@ func (d *downTrack) rtt() time.Duration {
 
 // resend sends one packet again, by its outgoing number: as RFC 4588 says where the viewer negotiated it, else just
 // as it was. again says that it was sent before, in vain.
-func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (sent, again bool) {
+func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (o resent, again bool) {
 	if d.egress != nil && d.stream.rtxPayloadType == 0 {
-		return false, false // it would need the packet's index again
+		return notSent, false // it would need the packet's index again
 	}
 	from, ok := d.mapper.Source(seq)
 	if !ok {
-		return false, false
+		return notSent, false
 	}
-	if ok, again = d.resends.allow(seq, now, d.rtt()); !ok || !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
-		return false, again
+	if ok, again = d.resends.allow(seq, now, d.rtt()); !ok {
+		return notSent, again
+	}
+	if !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
+		return notThere, again
 	}
 	p := &s.packet
 	info := d.layer.inspect(p)
 	out, ok := d.place(p, &info)
 	if !ok {
-		return false, again
+		return notSent, again
 	}
 	payload := p.Payload
 	d.head(p, out)
@@ -132,6 +153,8 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (sent, again
 		d.header.SequenceNumber = d.rtxSeq
 		d.rtxSeq++
 	}
-	_, err := d.sink.WriteRTP(&d.header, payload)
-	return err == nil, again
+	if _, err := d.sink.WriteRTP(&d.header, payload); err != nil {
+		return notSent, again
+	}
+	return sentAgain, again
 }

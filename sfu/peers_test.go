@@ -354,6 +354,7 @@ type watcher struct {
 	got      map[kind][]*rtp.Packet
 	rtx      []*rtp.Packet
 	reports  map[uint32]*rtcp.SenderReport
+	byes     map[uint32]bool
 	ssrc     map[kind]uint32
 	payloads map[kind]uint8
 }
@@ -402,7 +403,7 @@ func newWatcher(t *testing.T, pc *webrtc.PeerConnection) *watcher {
 	t.Helper()
 	w := &watcher{
 		t: t, pc: pc, got: map[kind][]*rtp.Packet{},
-		reports: map[uint32]*rtcp.SenderReport{}, ssrc: map[kind]uint32{}, payloads: map[kind]uint8{},
+		reports: map[uint32]*rtcp.SenderReport{}, byes: map[uint32]bool{}, ssrc: map[kind]uint32{}, payloads: map[kind]uint8{},
 	}
 	w.pc.OnTrack(w.onTrack)
 	return w
@@ -417,10 +418,15 @@ func (w *watcher) onTrack(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 	w.ssrc[k], w.payloads[k] = uint32(tr.SSRC()), uint8(tr.PayloadType())
 	w.mu.Unlock()
 	go readRTCP(r, func(p rtcp.Packet) {
-		if sr, ok := p.(*rtcp.SenderReport); ok {
-			w.mu.Lock()
-			w.reports[sr.SSRC] = sr
-			w.mu.Unlock()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch p := p.(type) {
+		case *rtcp.SenderReport:
+			w.reports[p.SSRC] = p
+		case *rtcp.Goodbye:
+			for _, ssrc := range p.Sources {
+				w.byes[ssrc] = true
+			}
 		}
 	})
 	for {

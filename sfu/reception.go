@@ -37,6 +37,7 @@ type reception struct {
 	jitter        uint32 // scaled by 16: RFC 3550, appendix A.8
 	lastSR        uint32
 	lastSRAt      int64
+	left          int64 // when the camera said goodbye for the stream, 0 if it did not or came back
 
 	rtt      time.Duration // as NACKs were answered; 0 if none was yet
 	unheard  int           // packets given up since one was answered
@@ -58,6 +59,7 @@ type lost struct {
 // arrived takes a packet into account. gap reports that so much is missing that only a keyframe helps.
 func (r *reception) arrived(seq uint16, timestamp uint32, at int64) (gap bool) {
 	r.received++
+	r.left = 0
 	r.measure(timestamp, at)
 	if !r.begun {
 		r.begun = true
@@ -169,6 +171,14 @@ func (r *reception) overdue(now int64, seqs []uint16) (ask []uint16, lost bool) 
 	}
 	r.n = kept
 	return seqs, lost
+}
+
+// leave notes a goodbye: what is missing will not come any more.
+func (r *reception) leave(at int64) {
+	r.n = 0
+	if r.left == 0 {
+		r.left = max(at, 1)
+	}
 }
 
 // sentReport notes a sender report of the stream.

@@ -66,6 +66,21 @@ func (l *layer) cached(octets int) (first uint16, span ring.Span, ok bool) {
 	return first, span, ok
 }
 
+// warm asks for a keyframe of what a viewer who is about to connect will most likely be sent, unless one is cached: it
+// can be there when the viewer is.
+func (t *upTrack) warm() {
+	if t.spec.kind != video {
+		return
+	}
+	var buf [maxRungs]rung
+	if rungs := t.rungs(&buf, -1); len(rungs) > 0 {
+		best := rungs[len(rungs)-1].layer
+		if _, _, ok := best.cached(groupBytes); !ok {
+			best.keys.request()
+		}
+	}
+}
+
 // replay brings a down track from a keyframe in the past up to now. Its packets come from the layer's ring, in order;
 // live ones are passed over until the replay has come to them. The time that the group took is collapsed into the time
 // that it takes to send it, so that a player has nothing to wait for.

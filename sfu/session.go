@@ -38,6 +38,7 @@ type session struct {
 	closed    bool
 
 	ingress ingress
+	flood   flood    // guarded by ingress.mu
 	uplink  uplink   // of a publisher; guarded by ingress.mu
 	down    downlink // of a publisher
 
@@ -170,6 +171,9 @@ func (s *SFU) closeSession(sess *session, reason string) {
 // shut closes the connection and waits for everything that reads from it.
 func (sess *session) shut(socket *socket, reason string) {
 	sess.unfollow(socket)
+	if sess.role == publish {
+		sess.down.send(func(b []byte) []byte { return appendBye(b, sess.cname, sess.uplink.ssrc) })
+	}
 	_ = sess.link.Close(reason)
 	sess.loops.Wait()
 }

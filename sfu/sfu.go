@@ -25,6 +25,7 @@ type SFU struct {
 	informer *informer
 
 	transport transport.Config // of every session
+	flooded   atomic.Uint64    // RTCP packets that were too many to look at
 	unbound   atomic.Uint64    // packets of cameras that belong to no layer
 
 	sessionsDone sync.WaitGroup // tear-down of sessions, lanes

@@ -103,7 +103,7 @@ func (s *SFU) MediaSessions() []string {
 func (s *SFU) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Stats{MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(), Unbound: s.unbound.Load()}
+	st := Stats{MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(), Unbound: s.unbound.Load(), Flooded: s.flooded.Load()}
 	for _, m := range s.media {
 		if m.publisher != nil {
 			st.Publishers++

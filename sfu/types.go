@@ -112,6 +112,8 @@ type Stats struct {
 	Socket                                   SocketStats
 	// Unbound counts packets of cameras that belong to no layer: of streams that are too many, or were not negotiated.
 	Unbound uint64
+	// Flooded counts RTCP packets that were not looked at because their peers sent too many.
+	Flooded uint64
 }
 
 // SocketStats are the counters of the media port.

@@ -34,6 +34,7 @@ type uplink struct {
 	recorder  *twcc.Recorder
 	ssrc      uint32 // ours
 	overdue   []uint16
+	heard     int64 // when the last packet came
 
 	lastCongestion uint16 // transport-wide number before
 
@@ -71,10 +72,18 @@ func (d *downlink) send(build func([]byte) []byte) {
 // fromCamera takes one packet of a publisher at now. Caller holds sess.ingress.mu.
 func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 	if isRTCP(b) {
-		if plain, ok := sess.uplink.receiver.RTCP(b); ok {
-			sess.readReports(plain, now)
-		} else {
+		plain, ok := sess.uplink.receiver.RTCP(b)
+		if !ok {
 			s.socket.rejected.Add(1)
+			return
+		}
+		switch ok, abuse := sess.flood.packet(now); {
+		case abuse:
+			sess.link.Fail(ReasonFlood)
+		case ok:
+			sess.readReports(plain, now)
+		default:
+			s.flooded.Add(1)
 		}
 		return
 	}
@@ -83,6 +92,7 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 		s.socket.rejected.Add(1)
 		return
 	}
+	sess.uplink.heard = now
 	sess.noteCongestion(plain, now)
 	ssrc, seq := binary.BigEndian.Uint32(plain[8:]), binary.BigEndian.Uint16(plain[2:])
 	if l := sess.layerOf(ssrc); l != nil {
@@ -303,6 +313,9 @@ func (sess *session) readReports(plain []byte, now int64) {
 		return
 	}
 	for r.Next() {
+		if r.Event.Kind == feedback.Bye {
+			sess.uplink.leave(r.Event.Sender, now)
+		}
 		if r.Event.Kind != feedback.SenderReport {
 			continue
 		}
@@ -319,6 +332,7 @@ func (sess *session) readReports(plain []byte, now int64) {
 func (sess *session) inform(n uint64, now int64) {
 	sess.askForLost(now)
 	sess.measure(now)
+	sess.checkOver(now)
 	sess.sendCongestion()
 	if (n+sess.number)%reportEvery == 0 {
 		sess.sendReceiverReport(now)

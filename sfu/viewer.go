@@ -52,6 +52,9 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 	if err := sess.choose(o, tracks); err != nil {
 		return Answer{}, err
 	}
+	for _, t := range sess.tracks {
+		t.track.warm()
+	}
 	if err := s.reserveViewer(); err != nil {
 		return Answer{}, err
 	}
@@ -296,11 +299,19 @@ func (s *SFU) endViewer(sess *session, reason string) {
 		s.detach(t.down, t.fan)
 		if sess.lane == nil {
 			sh, f, d := t.fan.shard, t.fan, t.down
-			sh.post(func() { sh.remove(f, d) })
+			sh.post(func() {
+				sh.remove(f, d)
+				d.bye()
+			})
 		}
 	}
 	if sess.lane != nil {
-		sess.lane.finish(func() {})
+		tracks := sess.tracks
+		sess.lane.finish(func() {
+			for _, t := range tracks {
+				t.down.bye()
+			}
+		})
 	}
 	if !sess.connected {
 		return

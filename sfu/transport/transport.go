@@ -259,6 +259,9 @@ func (t *Transport) end(reason string) {
 	})
 }
 
+// Fail ends the transport for its owner, who still has to Close it. It does not wait; the first reason stays.
+func (t *Transport) Fail(reason string) { t.end(reason) }
+
 // Close says goodbye to the peer (close_notify: RFC 5246, section 7.2.1) if it may still hear it, frees everything,
 // and returns when no callback runs any more. The reason is only kept if the transport has not ended before.
 func (t *Transport) Close(reason string) error {

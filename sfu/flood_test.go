@@ -1,0 +1,144 @@
+package sfu
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+// TestFlood weighs peers second by second.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	const ms = int64(time.Millisecond)
+	run := func(f *flood, from int64, seconds, packets, asked int) (ignored int, abuse bool) {
+		for s := range seconds {
+			for i := range packets {
+				ok, bad := f.packet(from + int64(s)*1000*ms + int64(i)*1000*ms/int64(packets))
+				abuse = abuse || bad
+				if !ok || !f.nack(asked) {
+					ignored++
+				}
+			}
+		}
+		return ignored, abuse
+	}
+	var busy flood
+	if n, abuse := run(&busy, 1, 60, 100, 50); n > 0 || abuse {
+		t.Errorf("a browser on a bad way: %d ignored, abuse %t", n, abuse)
+	}
+	var burst flood
+	if n, abuse := run(&burst, 1, 3, 5000, 1); n == 0 || abuse {
+		t.Errorf("three bad seconds: %d ignored, abuse %t", n, abuse)
+	}
+	if _, abuse := run(&burst, 4000*ms, 60, 100, 50); abuse {
+		t.Error("what is over counts on")
+	}
+	var packets flood
+	if _, abuse := run(&packets, 1, 8, 10_000, 0); !abuse {
+		t.Error("ten thousand packets a second may go on for ever")
+	}
+	var everything flood
+	if _, abuse := run(&everything, 1, 8, 200, 17*20); !abuse {
+		t.Error("a viewer may ask for everything for ever")
+	}
+}
+
+// TestFloodEndsSession has one viewer ask for keyframes and for everything ever sent, for ever: it loses its session,
+// the camera is asked no more often than otherwise, and nobody else notices.
+func TestFloodEndsSession(t *testing.T) {
+	t.Parallel()
+	events := &recorderOfEvents{}
+	s := newSFU(t, observed(events))
+	c := publishCamera(t, s, "m", vp8)
+	c.run()
+	bad, good := watch(t, s, "m", "bad"), watch(t, s, "m", "good")
+	bad.await(video, 5)
+	good.await(video, 5)
+	everything := make([]rtcp.NackPair, 250)
+	for i := range everything {
+		everything[i] = rtcp.NackPair{PacketID: bad.packets(video)[0].SequenceNumber - 2000 + uint16(17*i), LostPackets: 0xffff}
+	}
+	flood := []rtcp.Packet{
+		&rtcp.PictureLossIndication{MediaSSRC: bad.ssrc[video]},
+		&rtcp.TransportLayerNack{MediaSSRC: bad.ssrc[video], Nacks: everything},
+	}
+	before, began := c.pliCount(), time.Now()
+	deadline := time.NewTimer(time.Minute)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for over := events.has("viewer down m bad " + ReasonFlood); !over(); {
+		select {
+		case <-tick.C:
+			_ = bad.pc.WriteRTCP(flood) // which fails once it is over
+		case <-deadline.C:
+			t.Fatalf("the flood goes on: %v", events.all())
+		}
+	}
+	// Twenty a second is what this SFU's interval of 50 ms allows, however many ask.
+	if asked, most := c.pliCount()-before, 25*(2+int(time.Since(began)/time.Second)); asked > most {
+		t.Errorf("the camera was asked %d times, want at most %d", asked, most)
+	}
+	n := len(good.packets(video))
+	good.await(video, n+20)
+	if s.Stats().Flooded == 0 {
+		t.Error("nothing was counted")
+	}
+}
+
+// TestGoodbye has a viewer and a camera say goodbye and stay connected, and the server say it.
+func TestGoodbye(t *testing.T) {
+	t.Parallel()
+	events := &recorderOfEvents{}
+	s := newSFU(t, observed(events))
+	c := publishCamera(t, s, "m", vp8)
+	stop := c.run()
+	w, rest := watch(t, s, "m", "polite"), watch(t, s, "m", "staying")
+	w.await(video, 5)
+	rest.await(video, 5)
+	eventually(t, "the viewer's goodbye is heard", func() bool {
+		_ = w.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}, &rtcp.Goodbye{Sources: []uint32{1}}})
+		return events.has("viewer down m polite " + ReasonBye)()
+	})
+	stop()
+	ssrc := uint32(c.pc.GetSenders()[0].GetParameters().Encodings[0].SSRC)
+	eventually(t, "the camera's goodbye is heard", func() bool {
+		_ = c.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: ssrc}, &rtcp.Goodbye{Sources: []uint32{ssrc}}})
+		return events.has("publisher down m " + ReasonBye)()
+	})
+	s.CloseViewer("m", "staying", "test")
+	eventually(t, "the server says goodbye", func() bool {
+		rest.mu.Lock()
+		defer rest.mu.Unlock()
+		return rest.byes[rest.ssrc[video]]
+	})
+}
+
+// TestSilentCamera holds when a connected camera is over.
+func TestSilentCamera(t *testing.T) {
+	t.Parallel()
+	u := uplink{heard: 1, layers: []*layer{{}, {}}}
+	after := func(d time.Duration) string { return u.over(1 + int64(d)) }
+	if got := after(mediaTimeout - time.Second); got != "" {
+		t.Errorf("a pause: %q", got)
+	}
+	if got := after(mediaTimeout + time.Second); got != ReasonNoMedia {
+		t.Errorf("silence: %q", got)
+	}
+	u.layers[0].reception.leave(1)
+	if got := after(2 * byeGrace); got != "" {
+		t.Errorf("one stream of two ended: %q", got)
+	}
+	u.layers[1].reception.leave(2)
+	if got := after(byeGrace / 2); got != "" {
+		t.Errorf("both ended just now: %q", got)
+	}
+	if got := after(2 * byeGrace); got != ReasonBye {
+		t.Errorf("both ended: %q", got)
+	}
+	u.layers[1].reception.arrived(1, 1, 3)
+	if got := after(2 * byeGrace); got != "" {
+		t.Errorf("one came back: %q", got)
+	}
+}
