@@ -26,7 +26,7 @@ fmt: ## format every Go file
 bench: build ## load this build with 100 viewers and print what a packet costs; micro-benchmarks: make benchmarks
 	$(GO) build -o bin/ ./cmd/securecam-bench
 	@dir=$$(mktemp -d); ./bin/securecam serve --data-dir=$$dir --listen-host=127.0.0.1 --port=18480 --media-udp-port=0 --media-tcp-port=-1 \
-		--turn-port=-1 --log-level=error >/dev/null & pid=$$!; \
+		--turn-port=-1 --log-level=error --rate-limits=off >/dev/null & pid=$$!; \
 	./bin/securecam-bench run --securecam http://127.0.0.1:18480 --pid $$pid --viewers 100 --json bin/bench.json; status=$$?; \
 	kill $$pid; wait $$pid; exit $$status
 

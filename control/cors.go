@@ -51,7 +51,7 @@ func newCORS(trusted []string) ([]fiber.Handler, error) {
 		AllowOrigins:     strings.Join(origins, ","),
 		AllowMethods:     "GET,HEAD,POST,PUT,PATCH,DELETE",
 		AllowHeaders:     "Authorization,Content-Type,X-Request-Id",
-		ExposeHeaders:    "Retry-After, WWW-Authenticate, X-Request-Id",
+		ExposeHeaders:    "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id",
 		AllowCredentials: true,
 		MaxAge:           preflightAge,
 	})), nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/control/limit"
 	"github.com/securecam/securecam/control/rest"
 )
 
@@ -44,6 +45,11 @@ type Config struct {
 	SignUpClosed bool
 	// ReadTimeout bounds the arrival of a whole request; 20 s if zero.
 	ReadTimeout time.Duration
+
+	// Limiter counts requests against Rates, by group: see DefaultRates.
+	// Nothing is limited without it.
+	Limiter *limit.Limiter
+	Rates   map[string]int
 
 	// Observe may be nil; it is told of every request that reached a handler.
 	Observe func(method, route string, status int, took time.Duration)
@@ -116,6 +122,9 @@ func New(cfg Config) (*Server, error) {
 	}))
 	for _, handler := range crossOrigin {
 		s.app.Use(handler)
+	}
+	if cfg.Limiter != nil {
+		s.app.Use(newRates(cfg.Limiter, cfg.Rates).handle)
 	}
 	s.app.Use(takeBody)
 

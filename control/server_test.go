@@ -144,15 +144,29 @@ func start(t *testing.T) *server {
 	return serve(t, ln, "http")
 }
 
-func serve(t *testing.T, ln net.Listener, scheme string) *server {
+// startWith is start with another configuration.
+func startWith(t *testing.T, change func(*control.Config)) *server {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, ln, "http", change)
+}
+
+func serve(t *testing.T, ln net.Listener, scheme string, change ...func(*control.Config)) *server {
 	t.Helper()
 	s := &server{
 		probe: &probe{entered: make(chan struct{}), release: make(chan struct{}), ended: make(chan error, 1)},
 		url:   scheme + "://" + ln.Addr().String(), addr: ln.Addr().String(),
 		log: &logBuffer{}, served: make(chan error, 1),
 	}
+	cfg := newConfig(s.probe, s.log)
+	for _, f := range change {
+		f(&cfg)
+	}
 	var err error
-	if s.Server, err = control.New(newConfig(s.probe, s.log)); err != nil {
+	if s.Server, err = control.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	go func() { s.served <- s.Serve(ln) }()

@@ -4,12 +4,19 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	netmail "net/mail"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
+	"github.com/securecam/securecam/control"
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/bus"
 	"github.com/securecam/securecam/control/erasure"
+	"github.com/securecam/securecam/control/limit"
 	"github.com/securecam/securecam/control/mail"
 )
 
@@ -18,9 +25,57 @@ type IdentitySettings struct {
 	SMTPURL                  string `group:"Auth" env:"SMTP_URL" name:"smtp-url"`
 	MailFrom                 string `group:"Auth" env:"MAIL_FROM"`
 	RequireEmailVerification bool   `group:"Auth" env:"REQUIRE_EMAIL_VERIFICATION"`
+
+	RateLimits              []string `group:"Auth" env:"RATE_LIMITS"`
+	RateLimitWindowSeconds  int      `group:"Auth" env:"RATE_LIMIT_WINDOW_SECONDS" default:"60"`
+	LoginAttempts           int      `group:"Auth" env:"LOGIN_ATTEMPTS" default:"10"`
+	LoginAttemptsPerAddress int      `group:"Auth" env:"LOGIN_ATTEMPTS_PER_ADDRESS" default:"50"`
+	LettersPerAccount       int      `group:"Auth" env:"LETTERS_PER_ACCOUNT" default:"5"`
+	LettersPerAddress       int      `group:"Auth" env:"LETTERS_PER_ADDRESS" default:"30"`
+	LoginWindowSeconds      int      `group:"Auth" env:"LOGIN_WINDOW_SECONDS" default:"900"`
 }
 
 func (s *IdentitySettings) validate(baseURL string) error {
+	for _, n := range []struct {
+		name          string
+		min, max, got int
+	}{
+		{"RATE_LIMIT_WINDOW_SECONDS", 1, 86400, s.RateLimitWindowSeconds},
+		{"LOGIN_WINDOW_SECONDS", 1, 86400, s.LoginWindowSeconds},
+		{"LOGIN_ATTEMPTS", 0, 1000000, s.LoginAttempts},
+		{"LOGIN_ATTEMPTS_PER_ADDRESS", 0, 1000000, s.LoginAttemptsPerAddress},
+		{"LETTERS_PER_ACCOUNT", 0, 1000000, s.LettersPerAccount},
+		{"LETTERS_PER_ADDRESS", 0, 1000000, s.LettersPerAddress},
+	} {
+		if n.got < n.min || n.got > n.max {
+			return fmt.Errorf("%s is %d: use %d to %d", n.name, n.got, n.min, n.max)
+		}
+	}
+	if _, err := s.rates(); err != nil {
+		return err
+	}
+	return s.validateMail(baseURL)
+}
+
+// rates returns the limits of requests by group; none when they are off.
+func (s *IdentitySettings) rates() (map[string]int, error) {
+	rates := control.DefaultRates()
+	for _, entry := range s.RateLimits {
+		if entry = strings.TrimSpace(entry); entry == "off" {
+			return nil, nil
+		}
+		group, number, _ := strings.Cut(entry, "=")
+		n, err := strconv.Atoi(number)
+		if _, known := rates[group]; !known || err != nil || n < 0 {
+			return nil, fmt.Errorf("RATE_LIMITS has %q: use off, or a group and a number such as auth=20, 0 for none; groups are %s",
+				entry, strings.Join(slices.Sorted(maps.Keys(rates)), ", "))
+		}
+		rates[group] = n
+	}
+	return rates, nil
+}
+
+func (s *IdentitySettings) validateMail(baseURL string) error {
 	if s.SMTPURL == "" {
 		return nil
 	}
@@ -41,10 +96,22 @@ type identity struct {
 	accounts *auth.Service
 	letters  *mail.SMTP // nil without a mail server
 	erasure  *erasure.Service
+	requests *limit.Limiter
+	attempts *limit.Limiter
+	rates    map[string]int // of requests by group
 }
 
 func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, error) {
-	i := identity{erasure: erasure.New(erasure.Config{Store: s.db, Objects: s.objects, Logger: log})}
+	rates, err := c.rates()
+	if err != nil {
+		return identity{}, err
+	}
+	i := identity{
+		erasure:  erasure.New(erasure.Config{Store: s.db, Objects: s.objects, Logger: log}),
+		requests: newLimiter(s.bus, "requests", seconds(c.RateLimitWindowSeconds), log),
+		attempts: newLimiter(s.bus, "attempts", seconds(c.LoginWindowSeconds), log),
+		rates:    rates,
+	}
 	var mailer auth.Mailer = mail.Log{Logger: log}
 	if c.SMTPURL != "" {
 		letters, err := mail.NewSMTP(mail.Config{Server: c.SMTPURL, From: c.MailFrom, Logger: log})
@@ -53,13 +120,23 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 		}
 		i.letters, mailer = letters, letters
 	}
-	var err error
 	i.accounts, err = auth.New(auth.Config{
 		Store: s.db, Secret: keys.auth, BaseURL: c.BetterAuthBaseURL, TrustedOrigins: c.BetterAuthTrustedOrigins,
 		LinkURL: c.localURL(), Mailer: mailer, VerifyNewUsers: c.SMTPURL != "", RequireVerified: c.RequireEmailVerification,
 		UserDeleted: i.erasure.Nudge, Logger: log,
+		Attempts: limit.Attempts{Limiter: i.attempts, Limits: map[string]int{
+			auth.AttemptByAccount: c.LoginAttempts, auth.AttemptByAddress: c.LoginAttemptsPerAddress,
+			auth.AttemptLetter: c.LettersPerAccount, auth.AttemptLetterFrom: c.LettersPerAddress,
+		}},
 	})
 	return i, err
+}
+
+// newLimiter returns a limiter whose counts the nodes share.
+func newLimiter(b *bus.Bus, kind string, window time.Duration, log logger) *limit.Limiter {
+	// A window that has ended is not asked for again, whatever the clocks of
+	// the nodes say.
+	return limit.New(limit.Config{Counter: b.Counters(kind, 2*window), Window: window, Logger: log})
 }
 
 // run starts what identity does by itself.
@@ -73,7 +150,14 @@ func (i identity) run(a *app) {
 
 // losses lists what identity counts instead of logging it when it happens.
 func (i identity) losses() []loss {
-	list := []loss{{"objects of deleted users not erased yet", func() uint64 { return i.erasure.Stats().Failed }}}
+	list := []loss{
+		{"objects of deleted users not erased yet", func() uint64 { return i.erasure.Stats().Failed }},
+		{"requests over a limit", func() uint64 { return i.requests.Stats().Refused }},
+		{"requests limited without the bus", func() uint64 { return i.requests.Stats().Local }},
+		{"requests that no limit counted", func() uint64 { return i.requests.Stats().Uncounted }},
+		{"sign-ins and letters over a limit", func() uint64 { return i.attempts.Stats().Refused }},
+		{"sign-ins and letters limited without the bus", func() uint64 { return i.attempts.Stats().Local }},
+	}
 	if i.letters != nil {
 		list = append(list,
 			loss{"letters not delivered", func() uint64 { return i.letters.Stats().Failed }},

@@ -37,6 +37,7 @@ var allowed = []struct{ pkg, imports string }{
 	{"control/gateway", "control/fault control/rest control/auth control/bus control/gateway/socketio store"},
 	{"control/gateway/socketio", ""},
 	{"control/mail", ""},
+	{"control/limit", "control/fault"},
 	{"control/erasure", "store"},
 	{"control", "control/... store"},
 	{"control/...", "control/fault control/rest control/auth control/bus control/gateway store"},

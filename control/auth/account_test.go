@@ -2,10 +2,14 @@ package auth_test
 
 import (
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
 )
@@ -204,4 +208,44 @@ func TestAddressMustBeVerifiedWhereThatIsRequired(t *testing.T) {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}
 	b.want(b.signIn("ada@example.org", testPassword), 200, "")
+}
+
+// TestTenThousandRegistrations has ten thousand people sign up at once. Each
+// gets an account or is told to come back, and what was granted is there.
+func TestTenThousandRegistrations(t *testing.T) {
+	t.Parallel()
+	const people = 10_000
+	e := newEnv(t)
+	var (
+		wait            sync.WaitGroup
+		granted, denied atomic.Int32
+		begin           = make(chan struct{})
+	)
+	for i := range people {
+		wait.Go(func() {
+			<-begin
+			_, err := e.service.CreateUser(t.Context(), fmt.Sprintf("ada%d@example.org", i), "Ada", testPassword)
+			var refused *fault.Error
+			switch {
+			case err == nil:
+				granted.Add(1)
+			case errors.As(err, &refused) && refused.Kind == fault.TooMany && refused.Code == "busy":
+				denied.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	close(begin)
+	wait.Wait()
+	there := 0
+	for i := range people {
+		if _, _, err := e.db.UserByEmail(t.Context(), fmt.Sprintf("ada%d@example.org", i)); err == nil {
+			there++
+		}
+	}
+	t.Logf("%d accounts, %d asked to come back", granted.Load(), denied.Load())
+	if there != int(granted.Load()) || there == 0 || granted.Load()+denied.Load() != people {
+		t.Errorf("%d accounts are there", there)
+	}
 }

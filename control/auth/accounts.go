@@ -29,12 +29,12 @@ var (
 	ErrNotVerified   = fault.New(fault.Forbidden, "EMAIL_NOT_VERIFIED", "Email not verified")
 )
 
-// What Attempts counts.
+// The kinds of attempts that Attempts counts.
 const (
-	attemptByAccount  = "sign_in_account" // wrong passwords and codes of an account
-	attemptByAddress  = "sign_in_address" // the same from an address
-	attemptLetter     = "letter_account"  // letters to an account
-	attemptLetterFrom = "letter_address"  // letters asked for from an address
+	AttemptByAccount  = "sign_in_account" // wrong passwords and codes of an account
+	AttemptByAddress  = "sign_in_address" // the same from an address
+	AttemptLetter     = "letter_account"  // letters to an account
+	AttemptLetterFrom = "letter_address"  // letters asked for from an address
 )
 
 const (
@@ -123,17 +123,17 @@ func (s *Service) checkPassword(ctx context.Context, email, password string) (us
 // successes and outages do not.
 func (s *Service) attempt(ctx context.Context, account string, check func() error) error {
 	ip := rest.RequestOf(ctx).IP
-	if err := s.attempts.Take(ctx, attemptByAddress, ip); err != nil {
+	if err := s.attempts.Take(ctx, AttemptByAddress, ip); err != nil {
 		return err
 	}
-	if err := s.attempts.Take(ctx, attemptByAccount, account); err != nil {
+	if err := s.attempts.Take(ctx, AttemptByAccount, account); err != nil {
 		return err
 	}
 	err := check()
 	var refused *fault.Error
-	if !errors.As(err, &refused) || refused.Kind == fault.Unavailable {
-		s.attempts.GiveBack(ctx, attemptByAddress, ip)
-		s.attempts.GiveBack(ctx, attemptByAccount, account)
+	if !errors.As(err, &refused) || errors.Is(err, errBusy) {
+		s.attempts.GiveBack(ctx, AttemptByAddress, ip)
+		s.attempts.GiveBack(ctx, AttemptByAccount, account)
 	}
 	return err
 }

@@ -136,7 +136,7 @@ func TestHashingIsBounded(t *testing.T) {
 			t.Fatalf("%d wait", got)
 		}
 		var flt *fault.Error
-		if _, err := h.matches(t.Context(), "x", ""); !errors.As(err, &flt) || flt.Kind != fault.Unavailable {
+		if _, err := h.matches(t.Context(), "x", ""); !errors.As(err, &flt) || flt.Kind != fault.TooMany {
 			t.Errorf("one too many: got %v", err)
 		}
 		cancel()

@@ -34,7 +34,7 @@ const (
 )
 
 var (
-	errBusy    = fault.New(fault.Unavailable, "busy", "Too many people are signing in. Try again in a moment.")
+	errBusy    = fault.New(fault.TooMany, "busy", "Too many people are signing in. Try again in a moment.")
 	errBadHash = errors.New("auth: malformed password hash")
 )
 

@@ -45,6 +45,7 @@ func TestConformance(t *testing.T) {
 		"slow subscriber loses and counts":  slowSubscriber,
 		"a panic is recovered":              panicRecovered,
 		"close drains and then all is over": closeDrains,
+		"counters are exact":                countTogether,
 	}
 	for kind, open := range kinds {
 		for name, rule := range rules {
