@@ -127,8 +127,10 @@ func (l *layer) rungs(out []rung, temporal int) []rung {
 	f := l.facts.Load()
 	if f == nil {
 		w, h := l.size(0)
-		return append(out, rung{layer: l, rid: l.rid, spatial: everything, temporal: top(everything, temporal),
-			width: w, height: h, rate: guess(w, h)})
+		return append(out, rung{
+			layer: l, rid: l.rid, spatial: everything, temporal: top(everything, temporal),
+			width: w, height: h, rate: guess(w, h),
+		})
 	}
 	t := top(f.highest.temporal, temporal)
 	limit := top(everything, temporal)

@@ -28,6 +28,7 @@ func TestReadSimulcast(t *testing.T) {
 		return lines, strings.Join(names, ";")
 	}
 	hundred, list := rids(100)
+	long := strings.Repeat("x", 40)
 	tests := []struct{ name, lines, want string }{
 		{"none", "", ""},
 		{"chromium", "rid:l send\nrid:m send\nrid:h send\nsimulcast:send l;m;h", "l m h"},
@@ -36,7 +37,7 @@ func TestReadSimulcast(t *testing.T) {
 		{"both directions", "rid:a send\nrid:b recv\nsimulcast:recv b send a", "a"},
 		{"not named", "rid:l send\nsimulcast:send l;m", "l"},
 		{"twice", "rid:l send\nsimulcast:send l;l", "l"},
-		{"hostile names", "rid:a/b send\nrid: send\nrid:" + strings.Repeat("x", 40) + " send\nsimulcast:send a/b;;" + strings.Repeat("x", 40), ""},
+		{"hostile names", "rid:a/b send\nrid: send\nrid:" + long + " send\nsimulcast:send a/b;;" + long, ""},
 		{"hundred", hundred + "simulcast:send " + list, "r0 r1 r2 r3"},
 		{"receives only", "rid:l recv\nsimulcast:recv l", ""},
 		{"ssrc groups", "ssrc-group:FID 1 4\nssrc-group:FID 2 5\nssrc-group:SIM 1 2 3", "1=0 2=1 3=2 4>0 5>1"},

@@ -47,7 +47,7 @@ type runArgs struct {
 	Pace       string        `group:"Load" enum:"frame,burst,saturate" default:"frame" help:"Frames over 10 ms, at once, or back to back."`
 	GSO        bool          `group:"Load" name:"gso" help:"Bursts leave in one message each, as a network card with receive offload hands them to a server."`
 	Simulcast  int           `group:"Load" default:"1" help:"Layers that each camera sends, up to 3."`
-	MaxHeight  int           `group:"Load" help:"Lines of the picture that viewers ask for at most (?maxHeight=), of VP8 layers of 720, 360 and 180."`
+	MaxHeight  int           `group:"Load" help:"Lines that viewers ask for at most (?maxHeight=), of layers of 720, 360 and 180."`
 	Video      string        `group:"Load" placeholder:"FILE" help:"IVF file for the cameras to play instead; say its --codec."`
 	AudioFile  string        `group:"Load" placeholder:"FILE" help:"Ogg file with Opus beside it."`
 	Parallel   int           `group:"Load" default:"8" help:"Set-ups at a time."`

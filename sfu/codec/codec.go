@@ -51,7 +51,8 @@ type Info struct {
 	Picture  Picture
 }
 
-// Picture is the part of a payload descriptor that must be rewritten when packets of two sources become one stream. An offset of 0 means that the field is absent: the first byte of a descriptor is never either field.
+// Picture is the part of a payload descriptor that must be rewritten when packets of two sources become one stream. An
+// offset of 0 means that the field is absent: the first byte of a descriptor is never either field.
 type Picture struct {
 	ID    uint16
 	IDAt  uint8

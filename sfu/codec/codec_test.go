@@ -43,11 +43,13 @@ func TestInspect(t *testing.T) {
 		{"vp9 long id, delta", VP9, []byte{0xc8, 0x85, 0x01, 0}, Info{Start: true, Picture: Picture{ID: 0x501, IDAt: 1, Long: true}}},
 		{"vp9 keyframe, not first", VP9, []byte{0x80, 0x05, 0}, Info{Picture: Picture{ID: 5, IDAt: 1}}},
 		{
-			"vp9 lowest spatial layer", VP9, []byte{0xa8, 0x85, 0x01, 0x00, 0x09, 0},
+			"vp9 lowest spatial layer", VP9,
+			[]byte{0xa8, 0x85, 0x01, 0x00, 0x09, 0},
 			Info{Start: true, Keyframe: true, Picture: Picture{ID: 0x501, IDAt: 1, Long: true, TL0: 9, TL0At: 4}},
 		},
 		{
-			"vp9 upper layers, last packet", VP9, []byte{0xac, 0x05, 0x53, 9, 0},
+			"vp9 upper layers, last packet", VP9,
+			[]byte{0xac, 0x05, 0x53, 9, 0},
 			Info{End: true, Spatial: 1, Temporal: 2, Sync: true, Up: true, Picture: Picture{ID: 5, IDAt: 1, TL0: 9, TL0At: 3}},
 		},
 		{"vp9 flexible", VP9, []byte{0xf8, 0x05, 0x40, 0x03, 0x04, 0}, Info{Start: true, Temporal: 2, Picture: Picture{ID: 5, IDAt: 1}}},

@@ -76,7 +76,8 @@ func TestReadDescriptor(t *testing.T) {
 		if !d.Start || d.End || d.Number != 0x1234 || d.Spatial != 0 || d.Temporal != 0 || !d.Sync || !d.Up {
 			t.Errorf("keyframe %+v", d)
 		}
-		if s.Spatial() != 2 || s.Size(0) != (Size{640, 360}) || s.Size(1) != (Size{1280, 720}) || s.Size(2) != (Size{}) || s.Size(-1) != (Size{}) {
+		if s.Spatial() != 2 || s.Size(0) != (Size{640, 360}) || s.Size(1) != (Size{1280, 720}) ||
+			s.Size(2) != (Size{}) || s.Size(-1) != (Size{}) {
 			t.Errorf("structure %+v", s)
 		}
 		for _, tt := range []struct {

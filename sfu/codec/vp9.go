@@ -5,7 +5,6 @@ import "encoding/binary"
 // vp9 is the payload descriptor of RFC 9628, section 4.2.
 type vp9 struct {
 	info    Info
-	spatial uint8
 	structs int // where the scalability structure begins, 0 if there is none
 }
 
