@@ -26,14 +26,24 @@ type stream struct {
 
 // downTrack is one viewer's, or tap's, copy of an up track. It follows one layer at a time and belongs to its shard.
 type downTrack struct {
-	track      *upTrack
-	seat       *seat
-	stream     stream
-	sink       Sink
-	pads       bool        // the sink adds padding
-	flat       bool        // only the lowest spatial layer of a stream can be decoded
-	egress     *egress     // for reports; nil for a tap
-	extensions *extensions // of the sink; nil if the viewer takes none
+	// What every packet takes lies together.
+	sink        Sink
+	layer       *layer // followed now; nil until a first keyframe, and while paused
+	track       *upTrack
+	mapper      *rewrite.Mapper
+	extensions  *extensions // of the sink; nil if the viewer takes none
+	lastArrival int64
+	cut         cut    // of what is followed
+	packets     uint32 // sent, for sender reports
+	octets      uint32
+	pads        bool // the sink adds padding
+	flat        bool // only the lowest spatial layer of a stream can be decoded
+	header      rtp.Header
+	replay      replay
+
+	seat   *seat
+	stream stream
+	egress *egress // for reports; nil for a tap
 
 	shard   *shard      // that it belongs to; set when it gets there
 	instant bool        // begins with a cached keyframe, in collapsed time
@@ -41,23 +51,15 @@ type downTrack struct {
 	pleads  atomic.Bool // a request for a keyframe is under way to the shard
 	removed bool        // from its shard; NACKs may still wait
 
-	layer  *layer                // followed now; nil until a first keyframe, and while paused
 	target *layer                // to be followed from its next keyframe on; nil while paused
 	asked  atomic.Pointer[layer] // that keyframes are asked of: what is followed, else the target
-	cut    cut                   // of what is followed
 
-	mapper      *rewrite.Mapper
-	replay      replay
-	lastArrival int64
-	ahead       int64  // how far what goes out is ahead of the camera's clock since a switch, in RTP clock units
-	waited      uint32 // packets passed over while waiting for a keyframe
-	header      rtp.Header
-	resends     resends
-	wait        margin
-	rtxSeq      uint16
-	packets     uint32 // sent, for sender reports
-	octets      uint32
-	lastReport  *senderReport
+	ahead      int64  // how far what goes out is ahead of the camera's clock since a switch, in RTP clock units
+	waited     uint32 // packets passed over while waiting for a keyframe
+	resends    resends
+	wait       margin
+	rtxSeq     uint16
+	lastReport *senderReport
 }
 
 func newDownTrack(t *upTrack, st stream, sink Sink, of *seat) *downTrack {
@@ -89,60 +91,62 @@ func (d *downTrack) forward(l *layer, p *ring.Packet, info codec.Info, padding u
 
 // emit sends a packet of the layer that is followed.
 func (d *downTrack) emit(p *ring.Packet, info codec.Info, padding uint8) outcome {
-	out, ok := d.place(p, &info)
+	payload, ok := d.place(p, &info)
 	if !ok {
 		return skipped
 	}
 	d.lastArrival = p.Arrival
-	d.head(p, out)
-	if d.pads && padding > 0 {
+	if d.pads && padding > 0 && len(payload) > 0 {
 		d.header.Padding, d.header.PaddingSize = true, padding
 	}
-	if _, err := d.sink.WriteRTP(&d.header, p.Payload); err != nil {
+	if _, err := d.sink.WriteRTP(&d.header, payload); err != nil {
 		return refused
 	}
 	d.packets++
-	d.octets += uint32(len(p.Payload))
+	d.octets += uint32(len(payload))
 	if d.packets == 1 { // lip sync need not wait for the shard's tick
 		d.sendReport(time.Now())
 	}
 	return forwarded
 }
 
-// place finds the packet's place in what goes out and writes its picture ids. It reports false for a packet that goes
-// out not at all. One that should not, but that was taken for lost before it came, goes out empty: the gap that was left
-// for it would have the viewer ask for it and wait.
-func (d *downTrack) place(p *ring.Packet, info *codec.Info) (rewrite.Packet, bool) {
+// place finds the packet's place in what goes out, and prepares its header and picture ids. It reports false for a
+// packet that goes out not at all. One that should not, but that was taken for lost before it came, goes out empty: the
+// gap that was left for it would have the viewer ask for it and wait. Others get the same packet: only what all of them
+// write anew is changed in it.
+func (d *downTrack) place(p *ring.Packet, info *codec.Info) (payload []byte, ok bool) {
 	at := d.at(p, info)
 	if len(p.Payload) == 0 || !at.have(info) { // padding that only probed the camera's uplink, or what is not wanted
 		whole := len(p.Payload) > 0 && d.track.codec == codec.VP8
 		if d.mapper.Drop(source(p, *info), whole) {
-			return rewrite.Packet{}, false
+			return nil, false
 		}
-		p.Payload, p.Marker = p.Payload[:0], false
-		return d.mapper.Fill(source(p, *info))
+		out, ok := d.mapper.Fill(source(p, *info))
+		d.head(p, out, false)
+		return p.Payload[:0], ok
 	}
 	out, ok := d.mapper.Map(source(p, *info))
-	if ok {
-		p.Marker = at.ends(p, info)
-		info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
-		codec.RenumberDescriptor(p.Extension, out.PictureID)
+	if !ok {
+		return nil, false
 	}
-	return out, ok
+	info.Picture.Rewrite(p.Payload, out.PictureID, out.TL0)
+	codec.RenumberDescriptor(p.Extension, out.PictureID)
+	d.head(p, out, at.ends(p, info))
+	return p.Payload, true
 }
 
-// head prepares the header of a packet that goes out.
-func (d *downTrack) head(p *ring.Packet, out rewrite.Packet) {
+// head prepares the header of a packet that goes out. What is never set in it stays as it is.
+func (d *downTrack) head(p *ring.Packet, out rewrite.Packet, marker bool) {
 	if x := d.extensions; x != nil {
 		x.descriptor = p.Extension
 		if x.captureAt != 0 {
 			x.noteCapture(d.layer, p)
 		}
 	}
-	d.header = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: d.stream.payloadType,
-		SequenceNumber: out.Seq, Timestamp: out.Timestamp + d.replay.shift(p.Timestamp), SSRC: d.stream.ssrc,
-	}
+	h := &d.header
+	h.Version, h.Marker, h.Padding, h.PaddingSize = 2, marker, false, 0
+	h.PayloadType, h.SSRC = d.stream.payloadType, d.stream.ssrc
+	h.SequenceNumber, h.Timestamp = out.Seq, out.Timestamp+d.replay.shift(p.Timestamp)
 }
 
 // holdBack has the player hold pictures back as long as is worth it, or not at all if it would rather have them at once.

@@ -140,14 +140,12 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (o resent, a
 	}
 	p := &s.packet
 	info := d.layer.inspect(p)
-	out, ok := d.place(p, &info)
+	payload, ok := d.place(p, &info)
 	if !ok {
 		return notSent, again
 	}
-	payload := p.Payload
-	d.head(p, out)
 	if d.stream.rtxPayloadType != 0 {
-		binary.BigEndian.PutUint16(s.buf[:rtxHeader], out.Seq)
+		binary.BigEndian.PutUint16(s.buf[:rtxHeader], d.header.SequenceNumber)
 		payload = s.buf[:rtxHeader+len(payload)]
 		d.header.PayloadType, d.header.SSRC = d.stream.rtxPayloadType, d.stream.rtxSSRC
 		d.header.SequenceNumber = d.rtxSeq

@@ -126,11 +126,11 @@ func TestDescriptorGoesOut(t *testing.T) {
 func TestSpatialLayers(t *testing.T) {
 	t.Parallel()
 	whole, part := &keepingSink{}, &keepingSink{}
-	b := newBench(webrtc.MimeTypeVP9, whole, part)
+	b := newBench(webrtc.MimeTypeVP9, part, whole)
 	b.layer.facts.Store(&facts{rates: [maxSpatial][maxTemporal]int{{1}, {1}, {1}}, highest: sublayers{2, 0}})
 	wish := NoPreference()
 	wish.SpatialID = 1
-	b.fan.downs[1].seat.wish.Store(&wish)
+	b.fan.downs[0].seat.wish.Store(&wish)
 	seq := uint16(65530)
 	picture := func(n byte, key bool) {
 		for s := range byte(3) {
@@ -167,8 +167,13 @@ func TestSpatialLayers(t *testing.T) {
 			t.Errorf("packet %d: number %d, marker %t, spatial layer %d", i, p.SequenceNumber, p.Marker, info.Spatial)
 		}
 	}
+	for i, p := range whole.packets {
+		if p.Marker != (i%6 == 5) || len(p.Payload) != 7 {
+			t.Errorf("packet %d of all: marker %t, %d bytes", i, p.Marker, len(p.Payload))
+		}
+	}
 	// The third layer comes with the next keyframe, not before.
-	b.fan.downs[1].seat.wish.Store(new(NoPreference()))
+	b.fan.downs[0].seat.wish.Store(new(NoPreference()))
 	b.fan.reconsider()
 	picture(3, false)
 	picture(4, true)
@@ -176,7 +181,7 @@ func TestSpatialLayers(t *testing.T) {
 		t.Errorf("%d packets, want 18", len(part.packets))
 	}
 	// And goes between two pictures.
-	b.fan.downs[1].seat.wish.Store(&wish)
+	b.fan.downs[0].seat.wish.Store(&wish)
 	b.fan.reconsider()
 	picture(5, false)
 	if len(part.packets) != 18+4 {
