@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -181,6 +182,28 @@ func (s *Server) refuse(c *fiber.Ctx, headers *headers, err error) error {
 	err = rest.ErrorHandler(c, err)
 	s.log.InfoContext(s.base, "request refused", slog.Int("status", c.Response().StatusCode()))
 	return err
+}
+
+// Route is a method and a path pattern, with {name} for what varies, that some
+// handler answers.
+type Route struct{ Method, Path string }
+
+// Routes lists what the server answers, for those who look after the whole: the
+// API's description and its checks must miss none.
+func (s *Server) Routes() []Route {
+	var routes []Route
+	for _, r := range s.app.GetRoutes(true) {
+		parts := strings.Split(r.Path, "/")
+		for i, part := range parts {
+			if name, ok := strings.CutPrefix(part, ":"); ok {
+				parts[i] = "{" + name + "}"
+			} else if part == "*" {
+				parts[i] = "{*}"
+			}
+		}
+		routes = append(routes, Route{Method: r.Method, Path: strings.Join(parts, "/")})
+	}
+	return routes
 }
 
 // Serve answers requests on ln until Shutdown, and returns when Shutdown is

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/securecam/securecam/control"
 )
 
 type logger = *slog.Logger
@@ -57,7 +59,8 @@ type app struct {
 	url       string   // for a browser on this machine
 	otherURLs []string // for other machines of the network
 	failed    chan error
-	serving   sync.WaitGroup // HTTP
+	routes    []control.Route // what HTTP answers
+	serving   sync.WaitGroup  // HTTP
 
 	log     logger
 	closers []closer // in the order of opening; stop goes backwards

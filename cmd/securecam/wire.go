@@ -103,6 +103,7 @@ func start(ctx context.Context, c *Config, log logger) (a *app, err error) {
 	if err != nil {
 		return a, err
 	}
+	a.routes = server.Routes()
 	return a, a.listen(ctx, c, server)
 }
 

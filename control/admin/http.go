@@ -101,27 +101,11 @@ func profile(c *fiber.Ctx) error {
 
 // document adds a route that huma does not serve to the OpenAPI document.
 func document(api huma.API, method, path, summary, description, contentType string) {
-	op := &huma.Operation{
+	rest.Describe(api, &huma.Operation{
 		Method: method, Path: path, Summary: summary, Description: description, Tags: []string{"admin"},
-		OperationID: strings.Map(func(r rune) rune {
-			if r == '/' || r == '{' || r == '}' {
-				return -1
-			}
-			return r
-		}, strings.ToLower(method)+path),
-		Security: []map[string][]string{{auth.AdminScheme: {}}},
-		Responses: map[string]*huma.Response{"200": {
-			Description: "OK", Content: map[string]*huma.MediaType{contentType: {Schema: &huma.Schema{Type: huma.TypeString}}},
-		}},
-	}
-	for part := range strings.SplitSeq(path, "/") {
-		if name, ok := strings.CutPrefix(part, "{"); ok {
-			op.Parameters = append(op.Parameters, &huma.Param{
-				Name: strings.TrimSuffix(name, "}"), In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString},
-			})
-		}
-	}
-	api.OpenAPI().AddOperation(op)
+		Security:  []map[string][]string{{auth.AdminScheme: {}}},
+		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: rest.Content(contentType)}},
+	})
 }
 
 //go:embed page

@@ -47,7 +47,10 @@ const (
 
 // Mount adds GET /realtime, and GET /socket.io/ for clients written on
 // Socket.IO; neither is an operation of the API.
-func (g *Gateway) Mount(app fiber.Router, _ huma.API) {
+func (g *Gateway) Mount(app fiber.Router, api huma.API) {
+	if api != nil {
+		document(api)
+	}
 	app.Get("/realtime", g.check, g.upgrade(func() dialect { return native{} }))
 	speak := g.upgrade(func() dialect {
 		return &socketIO{sid: rand.Text(), pingEvery: g.cfg.PingEvery, deadAfter: g.cfg.DeadAfter}

@@ -102,7 +102,7 @@ func document(api huma.API) {
 	}
 	for _, d := range []direction{publish, subscribe} {
 		for _, op := range operationsOf(d) {
-			doc.AddOperation(op)
+			rest.Describe(api, op)
 		}
 	}
 	documentQuality(doc)

@@ -27,7 +27,7 @@ const contentPolicy = "default-src 'none'; media-src 'self'; img-src 'self'; sty
 
 // Mount adds GET, HEAD and PUT /objects/*. They are plain handlers, because their
 // bodies are files.
-func (s *Service) Mount(app fiber.Router, _ huma.API) {
+func (s *Service) Mount(app fiber.Router, api huma.API) {
 	app.Get("/objects/*", func(c *fiber.Ctx) error {
 		if err := s.serve(c); err != nil {
 			c.Set(fiber.HeaderCacheControl, "no-store")
@@ -36,6 +36,9 @@ func (s *Service) Mount(app fiber.Router, _ huma.API) {
 		return nil
 	})
 	s.mountUploads(app)
+	if api != nil {
+		document(api)
+	}
 }
 
 func (s *Service) serve(c *fiber.Ctx) error {

@@ -24,12 +24,12 @@ func (s *Service) Mount(app fiber.Router, api huma.API) {
 	}, s.ready)
 	if s.metrics != nil {
 		app.Get("/ops/metrics", adaptor.HTTPHandler(s.metrics))
-		api.OpenAPI().AddOperation(&huma.Operation{
+		rest.Describe(api, &huma.Operation{
 			OperationID: "metrics", Method: http.MethodGet, Path: "/ops/metrics",
 			Summary: "Counters and gauges for Prometheus", Tags: []string{"ops"},
 			Responses: map[string]*huma.Response{"200": {
 				Description: "The text format of Prometheus",
-				Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
+				Content:     rest.Content("text/plain"),
 			}},
 		})
 	}

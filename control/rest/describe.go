@@ -1,0 +1,43 @@
+package rest
+
+import (
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Describe adds an operation that a plain handler answers to the API's
+// description. It completes what such an operation leaves out: its errors, and
+// the parameters of its path.
+func Describe(api huma.API, op *huma.Operation) {
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	if op.Responses["default"] == nil {
+		op.Responses["default"] = problemResponse("Any error, as a problem document")
+	}
+	described := map[string]bool{}
+	for _, p := range op.Parameters {
+		described[p.Name] = true
+	}
+	var words []string
+	for part := range strings.SplitSeq(op.Path, "/") {
+		name, varies := strings.CutPrefix(part, "{")
+		name = strings.TrimSuffix(name, "}")
+		words = append(words, name)
+		if varies && !described[name] {
+			op.Parameters = append(op.Parameters, &huma.Param{
+				Name: name, In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString},
+			})
+		}
+	}
+	if op.OperationID == "" {
+		op.OperationID = strings.ToLower(op.Method) + strings.Join(words, "-")
+	}
+	api.OpenAPI().AddOperation(op)
+}
+
+// Content is a body of one media type that is not JSON's.
+func Content(mediaType string) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{mediaType: {Schema: &huma.Schema{Type: huma.TypeString}}}
+}
