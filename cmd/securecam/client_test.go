@@ -138,6 +138,27 @@ func (c *apiClient) raw(method, path string, in any) (int, []byte) {
 	return res.StatusCode, got
 }
 
+// send is raw for a body that need not be JSON.
+func (c *apiClient) send(method, path, contentType, body string) (int, []byte) {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, strings.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	} else {
+		req.Header.Set("Origin", c.base)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	return res.StatusCode, readAll(c.t, res.Body)
+}
+
 // must fails the test unless the answer has the wanted status.
 func (c *apiClient) must(want int, method, path string, in, out any) {
 	c.t.Helper()
