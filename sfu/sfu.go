@@ -105,6 +105,14 @@ func (s *SFU) Close(sessionID, reason string) error {
 	return nil
 }
 
+// Has reports whether a WHIP or WHEP session goes on.
+func (s *SFU) Has(sessionID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.sessions[sessionID]
+	return ok
+}
+
 // CloseViewer ends every WHEP session of one viewer of a media session.
 func (s *SFU) CloseViewer(mediaSession, viewer, reason string) {
 	s.mu.Lock()

@@ -56,6 +56,15 @@ func (w whipSFU) SetQuality(session string, q media.Quality) error {
 	return mediaFault(w.SetPreference(session, p))
 }
 
+func (w whipSFU) State(mediaSession string) media.MediaState {
+	st, _ := w.Status(mediaSession)
+	state := media.MediaState{Publishing: st.Publishing, Layers: w.Layers(mediaSession)}
+	for _, n := range st.Viewers {
+		state.Viewers += n
+	}
+	return state
+}
+
 func (w whipSFU) Layers(mediaSession string) []media.Layer {
 	layers := []media.Layer{} // never null in JSON
 	st, _ := w.Status(mediaSession)

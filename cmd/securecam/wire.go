@@ -302,6 +302,7 @@ func (a *app) openControl(
 	a.run("revocations", parts.revocations.Run)
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
+	a.run("media events", mediaService.Run)
 	a.run("events", eventService.Run)
 	a.run("videos", videoService.Run)
 	a.run("recording uploads", recordingService.RunUploads)

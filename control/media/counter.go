@@ -42,6 +42,7 @@ func (s *Service) counter(ctx context.Context, c *fiber.Ctx, cl claims, base url
 	c.Set(fiber.HeaderLocation, location(base, cl, segment))
 	c.Set("Accept-Patch", typeSDP+", "+typeSDPFrag)
 	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
+	addExtensions(c, location(base, cl, segment))
 	c.Set(fiber.HeaderContentType, typeSDP+`; valid-until="`+until.UTC().Format(http.TimeFormat)+`"`)
 	return c.Status(fiber.StatusNotAcceptable).Send(answer.SDP)
 }

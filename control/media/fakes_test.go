@@ -47,6 +47,7 @@ type fakeSFU struct {
 	counters *error
 	calls    []string
 	open     map[string]bool
+	state    MediaState
 	next     int
 	// during runs while an offer is being answered.
 	during func()
@@ -86,6 +87,18 @@ func (s *fakeSFU) CounterOffer(_ context.Context, mediaSession, viewer string) (
 
 func (s *fakeSFU) Accept(_ context.Context, id string, answer []byte) error {
 	return s.touch("accept "+id+" "+string(answer), id, false)
+}
+
+func (s *fakeSFU) Has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[id]
+}
+
+func (s *fakeSFU) State(string) MediaState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
 }
 
 func (s *fakeSFU) Update(_ context.Context, id string, u Update) (Updated, error) {

@@ -10,6 +10,7 @@ const (
 	typeSDPFrag = "application/trickle-ice-sdpfrag"
 
 	allowEndpoint = "GET, HEAD, OPTIONS, POST"
+	allowEvents   = "DELETE, GET, OPTIONS"
 	allowSession  = "DELETE, GET, HEAD, OPTIONS, PATCH"
 )
 

@@ -34,6 +34,7 @@ func (s *Service) Mount(app fiber.Router, api huma.API) {
 		app.All("/"+protocolOf(d)+"/:mediaSession", s.endpoint(d))
 		app.All("/"+protocolOf(d)+"/:mediaSession/:session", s.session(d))
 	}
+	s.mountExtensions(app)
 	s.operations(api)
 	document(api)
 }
@@ -124,6 +125,9 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	c.Set(fiber.HeaderETag, answer.ETag)
 	c.Set("Accept-Patch", typeSDPFrag)
 	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
+	if d == subscribe {
+		addExtensions(c, location(base, cl, segment))
+	}
 	c.Set(fiber.HeaderContentType, typeSDP)
 	return c.Status(fiber.StatusCreated).Send(answer.SDP)
 }

@@ -45,6 +45,12 @@ func TestPostAnswers(t *testing.T) {
 			`<turn:127.0.0.1:3478?transport=udp>` + turn,
 			`<turn:127.0.0.1:3478?transport=tcp>` + turn,
 		}
+		if tt.credentials.Protocol == "whep" {
+			location := got.header.Get("Location")
+			links = append(links,
+				"<"+location+`/events>; rel="`+relEvents+`"; events="active,inactive,layers,viewercount"`,
+				"<"+location+`/layer>; rel="`+relLayer+`"`)
+		}
 		if lines := got.header.Values("Link"); !reflect.DeepEqual(lines, links) {
 			t.Errorf("%s: Link lines\n%q, want\n%q", tt.name, lines, links)
 		}

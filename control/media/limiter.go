@@ -11,7 +11,7 @@ import (
 // a limit on POST, PATCH and DELETE. A page that watches sixteen cameras opens
 // sixteen sessions at once.
 const (
-	offersPerSecond, offersAtOnce   = 4, 64
+	offersPerSecond, offersAtOnce   = 10, 64
 	changesPerSecond, changesAtOnce = 20, 200
 
 	// maxLimits bounds the devices that are remembered. Only devices with a

@@ -32,12 +32,15 @@ var (
 	errInvalidToken   = fault.New(fault.Unauthenticated, "unauthenticated", "The media token is invalid, expired or revoked.")
 	errWrongDirection = fault.New(fault.Forbidden, "forbidden", "The media token is for the other direction.")
 	errNoSession      = fault.New(fault.NotFound, "not_found", "There is no such session.")
-	errEmptyBody      = fault.New(fault.Invalid, "empty_body", "The request has no body.")
-	errNotSDP         = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/sdp.")
-	errNotSDPFrag     = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/trickle-ice-sdpfrag.")
-	errNoIfMatch      = fault.New(preconditionRequired, "precondition_required", "If-Match with the session's entity-tag is required.")
-	errTooMany        = fault.New(fault.TooMany, "too_many_requests", "That was too many requests of one device. Wait a second.")
-	errMethod         = fault.New(methodNotAllowed, "method_not_allowed", "The method is not allowed here.")
+	errNotJSON        = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/json.")
+	errLayer          = fault.New(fault.Invalid, "invalid_layer", "A layer choice is an object of mediaId, rid, spatialLayerId, "+
+		"temporalLayerId, maxSpatialLayerId, maxTemporalLayerId, maxWidth and maxHeight.")
+	errEmptyBody  = fault.New(fault.Invalid, "empty_body", "The request has no body.")
+	errNotSDP     = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/sdp.")
+	errNotSDPFrag = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/trickle-ice-sdpfrag.")
+	errNoIfMatch  = fault.New(preconditionRequired, "precondition_required", "If-Match with the session's entity-tag is required.")
+	errTooMany    = fault.New(fault.TooMany, "too_many_requests", "That was too many requests of one device. Wait a second.")
+	errMethod     = fault.New(methodNotAllowed, "method_not_allowed", "The method is not allowed here.")
 )
 
 // ErrStaleETag refuses an update of an ICE session that is not the current one.
@@ -66,6 +69,10 @@ type SFU interface {
 	CounterOffer(ctx context.Context, mediaSessionID, viewer string) (Answer, time.Time, error)
 	Accept(ctx context.Context, sessionID string, answer []byte) error
 	Update(ctx context.Context, sessionID string, u Update) (Updated, error)
+	// Has reports whether a session goes on; State is what a media session
+	// does, the zero MediaState for one that does not exist.
+	Has(sessionID string) bool
+	State(mediaSessionID string) MediaState
 	Close(sessionID, reason string) error
 	// SetQuality says what a viewer's session wants from now on.
 	SetQuality(sessionID string, q Quality) error
@@ -159,6 +166,7 @@ type Service struct {
 	ice      ICE
 	log      *slog.Logger
 	cfg      Config
+	events   *eventHub
 	offers   *limiter // of POST, by device and stream
 	changes  *limiter // of what is asked of sessions
 }
@@ -173,8 +181,15 @@ func New(c Config) *Service {
 	}
 	return &Service{
 		store: c.Store, sfu: c.SFU, signer: c.Signer, sessions: c.Sessions, ice: c.ICE, log: c.Logger, cfg: c,
+		events: newEventHub(c.SFU),
 		offers: newLimiter(offersPerSecond, offersAtOnce), changes: newLimiter(changesPerSecond, changesAtOnce),
 	}
+}
+
+// Run tells viewers what goes on with what they watch, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	s.events.run(ctx)
+	return nil
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC() }

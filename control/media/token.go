@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -41,6 +42,7 @@ type handle struct {
 	MediaSessionID string    `json:"m"`
 	StreamID       string    `json:"v,omitempty"`
 	SessionID      string    `json:"s"`
+	Video          int       `json:"x,omitempty"` // index of the video section
 }
 
 func (s *Service) issue(c claims) (token string, expires time.Time, err error) {
@@ -113,8 +115,23 @@ func participant(st store.Stream, deviceID string) bool {
 func (s *Service) seal(c claims, a Answer) (string, error) {
 	return s.signer.Sign(handle{
 		Direction: c.Direction, MediaSessionID: c.MediaSessionID, StreamID: c.StreamID,
-		SessionID: a.SessionID,
+		SessionID: a.SessionID, Video: videoSection(a.SDP),
 	})
+}
+
+// videoSection is the index of the first video section of an SDP, 0 if it has
+// none.
+func videoSection(sdp []byte) int {
+	i := 0
+	for line := range bytes.Lines(sdp) {
+		switch {
+		case bytes.HasPrefix(line, []byte("m=video")):
+			return i
+		case bytes.HasPrefix(line, []byte("m=")):
+			i++
+		}
+	}
+	return 0
 }
 
 // open returns the session that a path segment names, or errNoSession if it
