@@ -109,14 +109,14 @@ func (sess *session) unfollow(socket *socket) {
 	}
 }
 
-// fromViewer takes one packet of a viewer, which sends RTCP only. It reports false if it is none of the viewer's.
+// fromViewer takes one packet of a viewer. It reports false if it is none of the viewer's.
 func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 	sh := sess.shard.Load()
 	if sh == nil {
 		return true // early
 	}
 	if !isRTCP(b) {
-		return false
+		return sess.fromMicrophone(b, now)
 	}
 	sess.ingress.mu.Lock()
 	plain, ok := sess.receiver.RTCP(b)
@@ -170,6 +170,20 @@ func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bo
 		sess.ingress.mu.Unlock()
 	}
 	return true
+}
+
+// fromMicrophone takes a packet of a viewer that talks.
+func (sess *session) fromMicrophone(b []byte, now int64) bool {
+	if sess.intercom == nil {
+		return false // only RTCP was agreed on
+	}
+	sess.ingress.mu.Lock()
+	plain, ok := sess.receiver.RTP(b)
+	sess.ingress.mu.Unlock()
+	if ok && plain[1]&0x7f == sess.talk {
+		sess.intercom.say(sess, plain, now)
+	}
+	return ok
 }
 
 // downOf returns the down track with this SSRC.

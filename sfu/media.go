@@ -17,6 +17,8 @@ type media struct {
 	taps          map[*tap]struct{}
 	home          *shard // where its next viewer goes
 	counters      counters
+	intercom      *intercom
+	board         *switchboard
 }
 
 // homeSpread is by how many down tracks the shard of a media session may be fuller than the emptiest. Viewers of one
@@ -36,8 +38,9 @@ func (s *SFU) openMedia(id string) (*media, error) {
 	}
 	m := &media{
 		id: id, lostAt: now(),
-		viewers: make(map[*session]struct{}), taps: make(map[*tap]struct{}),
+		viewers: make(map[*session]struct{}), taps: make(map[*tap]struct{}), board: newSwitchboard(&s.data),
 	}
+	m.intercom = &intercom{counters: &m.counters}
 	s.media[id] = m
 	return m, nil
 }
@@ -92,6 +95,8 @@ func (s *SFU) adopt(m *media, sess *session) {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.informer.add(sess)
+	m.intercom.connect(sess.speaker)
+	m.board.join(sess)
 }
 
 // codecChanged reports whether a publisher's tracks cannot go on in the tracks there are.

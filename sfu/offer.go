@@ -13,7 +13,7 @@ import (
 
 const (
 	maxOffer    = 64 << 10
-	maxSections = 2 // one audio, one video
+	maxSections = 3 // one audio, one video, one of data channels
 	// maxCandidates bounds the remote candidates of a session: each makes the server send checks to an address that
 	// the peer names.
 	maxCandidates = 32
@@ -40,6 +40,7 @@ type section struct {
 	kind  kind
 	media *sdp.MediaDescription
 	specs []spec
+	data  bool // data channels: neither kind nor specs
 }
 
 // parseOffer checks everything that RFC 9725 and the WHEP draft ask of an offer, so that a bad one costs no
@@ -58,17 +59,20 @@ func parseOffer(raw []byte, r role) (*offer, error) {
 	case n > maxSections:
 		return nil, fmt.Errorf("%w: %d media sections", ErrUnsupported, n)
 	}
-	seen := [kinds]bool{}
+	seen := [kinds + 1]bool{}
 	for _, m := range o.desc.MediaDescriptions {
 		s, err := o.checkSection(m, r)
 		if err != nil {
 			return nil, err
 		}
-		if seen[s.kind] {
-			return nil, fmt.Errorf("%w: more than one %s track", ErrUnsupported, s.kind)
+		if seen[s.place()] {
+			return nil, fmt.Errorf("%w: more than one %s section", ErrUnsupported, m.MediaName.Media)
 		}
-		seen[s.kind] = true
+		seen[s.place()] = true
 		o.sections = append(o.sections, s)
+	}
+	if !seen[audio] && !seen[video] {
+		return nil, fmt.Errorf("%w: no audio and no video", ErrUnsupported)
 	}
 	return o, o.checkBundle()
 }
@@ -81,6 +85,9 @@ func (o *offer) checkSection(m *sdp.MediaDescription, r role) (section, error) {
 		s.kind = audio
 	case "video":
 		s.kind = video
+	case "application":
+		s.data = true
+		return s, o.checkData(m)
 	default:
 		return s, fmt.Errorf("%w: media %q", ErrUnsupported, m.MediaName.Media)
 	}
@@ -105,9 +112,43 @@ func (o *offer) checkSection(m *sdp.MediaDescription, r role) (section, error) {
 	return s, o.checkTransport(m)
 }
 
-// checkDirection refuses a publisher that does not send and a player that does not receive.
-func (o *offer) checkDirection(m *sdp.MediaDescription, r role) error {
-	direction := "sendrecv" // RFC 8866, section 6.7
+// place is where a section counts: its kind, or behind the kinds.
+func (s section) place() int {
+	if s.data {
+		return int(kinds)
+	}
+	return int(s.kind)
+}
+
+// checkData checks a section of data channels: RFC 8841, section 4.
+func (o *offer) checkData(m *sdp.MediaDescription) error {
+	if !slices.Contains(m.MediaName.Protos, "DTLS") || !slices.Contains(m.MediaName.Protos, "SCTP") ||
+		!slices.Contains(m.MediaName.Formats, "webrtc-datachannel") {
+		return fmt.Errorf("%w: data channels over %s", ErrUnsupported, strings.Join(m.MediaName.Protos, "/"))
+	}
+	if port, _ := m.Attribute("sctp-port"); port == "" || strings.Trim(port, "0123456789") != "" {
+		return fmt.Errorf("%w: no SCTP port", ErrBadOffer)
+	}
+	if mid, _ := m.Attribute("mid"); mid == "" {
+		return fmt.Errorf("%w: no mid", ErrBadOffer)
+	}
+	return o.checkTransport(m)
+}
+
+// hasData reports whether the peer wants data channels.
+func (o *offer) hasData() bool {
+	return slices.ContainsFunc(o.sections, func(s section) bool { return s.data })
+}
+
+// answerData accepts data channels.
+func (s section) answerData() transport.Section {
+	mid, _ := s.media.Attribute("mid")
+	return transport.Section{Data: true, Kind: "application", MID: mid, Proto: strings.Join(s.media.MediaName.Protos, "/")}
+}
+
+// direction is what a section offers to do: RFC 8866, section 6.7.
+func (o *offer) direction(m *sdp.MediaDescription) string {
+	direction := "sendrecv"
 	for _, attributes := range [][]sdp.Attribute{o.desc.Attributes, m.Attributes} {
 		for _, a := range attributes {
 			if isDirection(a.Key) {
@@ -115,6 +156,12 @@ func (o *offer) checkDirection(m *sdp.MediaDescription, r role) error {
 			}
 		}
 	}
+	return direction
+}
+
+// checkDirection refuses a publisher that does not send and a player that does not receive.
+func (o *offer) checkDirection(m *sdp.MediaDescription, r role) error {
+	direction := o.direction(m)
 	want := [...]string{publish: "sendonly", play: "recvonly"}[r]
 	if direction != want && direction != "sendrecv" {
 		return fmt.Errorf("%w: direction %s", ErrUnsupported, direction)

@@ -20,6 +20,16 @@ const (
 // Publish answers a WHIP offer: the peer becomes the publisher of the media session once it is connected. A publisher
 // that was there before goes on until then, and is closed as "replaced".
 func (s *SFU) Publish(ctx context.Context, mediaSession string, raw []byte) (Answer, error) {
+	return s.publish(ctx, mediaSession, raw, false)
+}
+
+// PublishTwoWay is Publish for a camera that also hears: an audio section that offers to receive is answered so that
+// viewers can talk to it. RFC 9725, section 4.2, knows no such answer, so it must be asked for.
+func (s *SFU) PublishTwoWay(ctx context.Context, mediaSession string, raw []byte) (Answer, error) {
+	return s.publish(ctx, mediaSession, raw, true)
+}
+
+func (s *SFU) publish(ctx context.Context, mediaSession string, raw []byte, twoWay bool) (Answer, error) {
 	o, err := parseOffer(raw, publish)
 	if err != nil {
 		return Answer{}, err
@@ -32,9 +42,18 @@ func (s *SFU) Publish(ctx context.Context, mediaSession string, raw []byte) (Ans
 	}
 	sess := newSession(publish, mediaSession, o)
 	for _, sec := range o.sections {
+		if sec.data {
+			s.carry(sess)
+			sess.sections = append(sess.sections, sec.answerData())
+			continue
+		}
 		keep := sec.specs[0] // the camera's first choice, so that its tracks are known at once
 		sess.specs = append(sess.specs, keep)
-		sess.sections = append(sess.sections, sec.receive(keep, &sess.simulcast))
+		answer := sec.receive(keep, &sess.simulcast)
+		if twoWay && sec.kind == audio && o.direction(sec.media) == "sendrecv" {
+			sess.listen(keep, &answer)
+		}
+		sess.sections = append(sess.sections, answer)
 	}
 	sess.remote = o.remote(0)
 	return s.setUpPublisher(sess)
@@ -91,6 +110,7 @@ func (s *SFU) admit(sess *session) error {
 		s.closeSession(m.pending, "replaced")
 	}
 	m.pending = sess
+	sess.board = m.board
 	s.open(sess, m)
 	return nil
 }
@@ -136,6 +156,8 @@ func (s *SFU) endPublisher(sess *session, reason string) {
 		return
 	}
 	s.informer.remove(sess)
+	m.intercom.disconnect(sess)
+	m.board.leave(sess)
 	m.publisher, m.lostAt = nil, now()
 	id := m.id
 	s.emit(func(o Observer) { o.PublisherDown(id, reason) })

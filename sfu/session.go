@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/securecam/securecam/sfu/datachannel"
 	"github.com/securecam/securecam/sfu/seal"
 	"github.com/securecam/securecam/sfu/transport"
 )
@@ -44,6 +45,12 @@ type session struct {
 
 	simulcast simulcast // of a publisher; guarded by ingress.mu once it is answered
 
+	speaker  *speaker          // of a publisher that hears viewers
+	intercom *intercom         // of a viewer that may talk; set before it connects
+	talk     uint8             // payload type of its audio
+	data     *datachannel.Peer // nil without data channels
+	board    *switchboard      // set before it connects
+
 	// Viewer only.
 	receiver *seal.Receiver // guarded by ingress.mu
 	egress   *egress
@@ -68,6 +75,9 @@ func (s *SFU) transportOf(sess *session) transport.Config {
 	cfg := s.transport
 	if sess.role == play {
 		cfg.DisconnectedTimeout, cfg.FailedTimeout = s.cfg.ConsentTimeout/2, s.cfg.ConsentTimeout/2
+	}
+	if sess.data != nil {
+		cfg.OnData = sess.data.Serve
 	}
 	return cfg
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/securecam/securecam/sfu/datachannel"
 	"github.com/securecam/securecam/sfu/transport"
 )
 
@@ -43,6 +44,7 @@ type SFU struct {
 	layers   uint64        // layers there ever were
 	opened   uint64        // sessions there ever were
 	changed  chan struct{} // closed and replaced when a publisher comes
+	data     datachannel.Counters
 	ended    Counters      // of media sessions that ended
 	events   []func(Observer)
 	hasEvent chan struct{}

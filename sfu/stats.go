@@ -12,6 +12,7 @@ type counters struct {
 	packetsOut, bytesOut, retransmitted       atomic.Uint64 // written by shards
 	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
 	switches                                  atomic.Uint64
+	talkPackets, talkRefused                  atomic.Uint64 // written by the socket's reader
 	cachedStarts, replayed                    atomic.Uint64 // written by shards
 }
 
@@ -22,6 +23,7 @@ func (c *counters) load() Counters {
 		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
 		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(),
 		CachedStarts: c.cachedStarts.Load(), Replayed: c.replayed.Load(),
+		TalkPackets: c.talkPackets.Load(), TalkRefused: c.talkRefused.Load(),
 	}
 }
 
@@ -40,6 +42,8 @@ func (c Counters) add(d Counters) Counters {
 	c.Switches += d.Switches
 	c.CachedStarts += d.CachedStarts
 	c.Replayed += d.Replayed
+	c.TalkPackets += d.TalkPackets
+	c.TalkRefused += d.TalkRefused
 	return c
 }
 
@@ -60,6 +64,10 @@ func (s *SFU) Status(mediaSession string) (Status, bool) {
 	}
 	for v := range m.viewers {
 		st.Viewers[v.viewer]++
+	}
+	st.Talkback = m.intercom.listens()
+	if t := m.intercom.talking(s.clock()); t != nil {
+		st.Talker = t.viewer
 	}
 	for _, t := range m.tracks {
 		if t != nil {
@@ -104,6 +112,9 @@ func (s *SFU) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(), Unbound: s.unbound.Load(), Flooded: s.flooded.Load()}
+	st.Data = DataStats{
+		Received: s.data.Received.Load(), Sent: s.data.Sent.Load(), Refused: s.data.Refused.Load(), Dropped: s.data.Dropped.Load(),
+	}
 	for _, m := range s.media {
 		if m.publisher != nil {
 			st.Publishers++

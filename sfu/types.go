@@ -73,6 +73,9 @@ type Status struct {
 	Since, LostAt time.Time
 	// Viewers counts the WHEP sessions of each stream session.
 	Viewers map[string]int
+	// Talkback says that the camera hears viewers; Talker is the one who talks, by its stream session.
+	Talkback bool
+	Talker   string
 	Tracks  []TrackInfo
 	Layers  []LayerInfo // of what the publisher sends, the least first
 	Counters
@@ -103,6 +106,8 @@ type Counters struct {
 	Dropped              uint64 // packets not offered to a full shard
 	WriteErrors          uint64 // packets a Sink refused
 	Switches             uint64 // of viewers and taps from one layer to another
+	TalkPackets          uint64 // of viewers' audio, passed on to the camera
+	TalkRefused          uint64 // of those who talked while another one did, or too fast
 }
 
 // Stats is the node at one moment.
@@ -114,6 +119,14 @@ type Stats struct {
 	Unbound uint64
 	// Flooded counts RTCP packets that were not looked at because their peers sent too many.
 	Flooded uint64
+	Data    DataStats
+}
+
+// DataStats count messages of data channels.
+type DataStats struct {
+	Received, Sent uint64
+	Refused        uint64 // came too fast, were too long or malformed, or on too many channels
+	Dropped        uint64 // their receiver was not there, or did not take them in time
 }
 
 // SocketStats are the counters of the media port.

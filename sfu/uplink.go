@@ -11,6 +11,7 @@ import (
 
 	"github.com/securecam/securecam/sfu/feedback"
 	"github.com/securecam/securecam/sfu/seal"
+	"github.com/securecam/securecam/sfu/udp"
 )
 
 const (
@@ -41,12 +42,13 @@ type uplink struct {
 	ntp ntpClock
 }
 
-// downlink is the way of RTCP to a camera.
+// downlink is the way of RTCP, and of what viewers say, to a camera.
 type downlink struct {
 	mu     sync.Mutex // guards what follows
 	egress *egress
 	plain  []byte
 	sealed []byte
+	packet [udp.MaxSegment]byte
 }
 
 // send seals a compound packet that build appends to a buffer, and sends it. An error means that the camera is going:
@@ -62,11 +64,16 @@ func (d *downlink) send(build func([]byte) []byte) {
 		return
 	}
 	d.sealed = d.egress.sender.RTCP(d.sealed[:0], d.plain)
+	d.transmit(d.sealed)
+}
+
+// transmit sends a sealed packet. Caller holds mu.
+func (d *downlink) transmit(sealed []byte) {
 	if to := d.egress.to.Load(); to != nil {
-		_ = d.egress.conn.Send(d.sealed, to)
+		_ = d.egress.conn.Send(sealed, to)
 		return
 	}
-	_ = d.egress.slow(d.sealed)
+	_ = d.egress.slow(sealed)
 }
 
 // fromCamera takes one packet of a publisher at now. Caller holds sess.ingress.mu.

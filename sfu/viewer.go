@@ -49,7 +49,10 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 	}
 	sess := newSession(play, mediaSession, o)
 	sess.viewer = viewer
-	if err := sess.choose(o, tracks); err != nil {
+	if o.hasData() {
+		s.carry(sess)
+	}
+	if err := sess.choose(o, tracks, m.intercom); err != nil {
 		return Answer{}, err
 	}
 	for _, t := range sess.tracks {
@@ -98,8 +101,16 @@ func (s *SFU) awaitPublisher(ctx context.Context, mediaSession string) (*media, 
 
 // choose matches the offer's sections with the camera's tracks. A section that the camera has nothing for is rejected;
 // a track that the viewer cannot decode refuses the offer.
-func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
-	for i, sec := range o.sections {
+func (sess *session) choose(o *offer, tracks [kinds]*upTrack, i *intercom) error {
+	first := -1 // the section whose transport all share: RFC 9143, section 7.3
+	for n, sec := range o.sections {
+		if sec.data {
+			sess.sections = append(sess.sections, sec.answerData())
+			if first < 0 {
+				first = n
+			}
+			continue
+		}
 		t := tracks[sec.kind]
 		if t == nil {
 			sess.sections = append(sess.sections, sec.reject())
@@ -114,14 +125,19 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack) error {
 			v = newViewerTrack(t, keep, sess.cname)
 		}
 		sess.tracks = append(sess.tracks, v)
-		sess.sections = append(sess.sections, sec.accept(v))
-		if len(sess.tracks) == 1 { // the one whose transport all share: RFC 9143, section 7.3
-			sess.remote = o.remote(i)
+		answer := sec.accept(v)
+		if sec.kind == audio && o.direction(sec.media) == "sendrecv" && i.listens() {
+			answer.Both, sess.intercom, sess.talk = true, i, keep.payloadType
+		}
+		sess.sections = append(sess.sections, answer)
+		if first < 0 {
+			first = n
 		}
 	}
 	if len(sess.tracks) == 0 {
 		return fmt.Errorf("%w: the camera sends nothing of what was offered", ErrUnsupported)
 	}
+	sess.remote = o.remote(first)
 	return nil
 }
 
@@ -233,6 +249,8 @@ func (s *SFU) admitViewer(ctx context.Context, sess *session, m *media) error {
 	}
 	s.makeRoom(m, sess.viewer)
 	m.viewers[sess] = struct{}{}
+	sess.board = m.board
+	m.board.join(sess)
 	s.open(sess, m)
 	return nil
 }
@@ -291,6 +309,8 @@ func (s *SFU) startViewer(sess *session) {
 func (s *SFU) endViewer(sess *session, reason string) {
 	m := sess.media
 	delete(m.viewers, sess)
+	m.intercom.disconnect(sess)
+	m.board.leave(sess)
 	s.viewers--
 	for _, t := range sess.tracks {
 		if t.fan == nil {

@@ -34,8 +34,11 @@ type Section struct {
 	// Proto is that of the m= line offered; empty means UDP/TLS/RTP/SAVPF.
 	Proto string
 	Codec Codec
-	// Receive says that the codec is received, not sent: such a section needs no SSRC and no names.
-	Receive bool
+	// Receive says that the codec is received, not sent: such a section needs no SSRC and no names. Both says that it is
+	// sent, too, and then it has them.
+	Receive, Both bool
+	// Data answers a section of data channels (RFC 8841): of the codec's fields none is used.
+	Data bool
 	// Extensions are the header extensions taken from the offer, with its numbers (RFC 8285, section 6).
 	Extensions []Extension
 	// RIDs name the simulcast layers that are received (RFC 8853); none means that there is but one, without a name.
@@ -47,6 +50,13 @@ type Section struct {
 	// CNAME names the sender (RFC 3550, section 6.5.1), Stream and Track the tracks (RFC 8830).
 	CNAME, Stream, Track string
 }
+
+const (
+	dataFormat = "webrtc-datachannel" // RFC 8841, section 4.3
+	sctpPort   = 5000                 // what everybody uses: there is one association a connection
+	// MaxMessage is how many bytes a message on a data channel may have towards us: RFC 8841, section 6.
+	MaxMessage = 16 << 10
+)
 
 // Extension is an RTP header extension.
 type Extension struct {
@@ -168,6 +178,10 @@ func (b *sdpWriter) head(s Section, port int, formats string) {
 
 // reject answers with port 0 (RFC 3264, section 6).
 func (b *sdpWriter) reject(s Section) {
+	if s.Data {
+		b.head(s, 0, dataFormat)
+		return
+	}
 	b.head(s, 0, strconv.Itoa(int(s.Codec.PayloadType)))
 	if s.Codec.Name != "" {
 		b.rtpmap(s.Codec)
@@ -177,6 +191,9 @@ func (b *sdpWriter) reject(s Section) {
 
 // formats are those of the m= line.
 func (s Section) formats() string {
+	if s.Data {
+		return dataFormat
+	}
 	formats := strconv.Itoa(int(s.Codec.PayloadType))
 	if s.Codec.RTX != 0 {
 		formats += " " + strconv.Itoa(int(s.Codec.RTX))
@@ -194,9 +211,17 @@ func (b *sdpWriter) section(s Section, a Answer) {
 	b.line("a=ice-pwd:%s", local.Pwd)
 	b.line("a=fingerprint:%s %s", local.Fingerprint.Hash, local.Fingerprint.Value)
 	b.line("a=setup:%s", setup)
-	if s.Receive {
+	if s.Data {
+		b.line("a=sctp-port:%d", sctpPort)
+		b.line("a=max-message-size:%d", MaxMessage)
+		return
+	}
+	switch {
+	case s.Both:
+		b.line("a=sendrecv")
+	case s.Receive:
 		b.line("a=recvonly")
-	} else {
+	default:
 		b.line("a=sendonly")
 	}
 	for _, e := range s.Extensions {
@@ -208,8 +233,8 @@ func (b *sdpWriter) section(s Section, a Answer) {
 		b.line("a=rtcp-rsize")
 	}
 	b.codec(s)
-	if s.Receive {
-		b.layers(s.RIDs)
+	b.layers(s.RIDs)
+	if s.Receive && !s.Both {
 		return
 	}
 	b.line("a=msid:%s %s", s.Stream, s.Track)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 
@@ -77,6 +78,9 @@ type Config struct {
 	ConnectTimeout time.Duration
 	// DisconnectedTimeout and FailedTimeout: a silent peer is lost after the sum of both.
 	DisconnectedTimeout, FailedTimeout time.Duration
+	// OnData has the DTLS connection of a session with data channels when it is connected, and returns when a Read or Write
+	// of it fails. Nil is for sessions without.
+	OnData func(net.Conn)
 	// Logger hears what has no other way out. Nil is silent.
 	Logger *slog.Logger
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -55,7 +56,7 @@ func (t *Transport) handshake(ctx context.Context) (Session, error) {
 		_ = conn.Close()
 		return Session{}, err
 	}
-	if !t.adopt(conn, p) {
+	if !t.adopt(conn, p, t.cfg.OnData) {
 		_ = conn.Close()
 		return Session{}, ErrClosed
 	}
@@ -96,17 +97,40 @@ func keys(conn *dtls.Conn) (Session, error) {
 	}, nil
 }
 
-// adopt makes conn the transport's connection, unless that is closed.
-func (t *Transport) adopt(conn *dtls.Conn, p *pipe) bool {
+// adopt makes conn the transport's connection, unless that is closed. onData, if there is one, has it first.
+func (t *Transport) adopt(conn *dtls.Conn, p *pipe, onData func(net.Conn)) bool {
 	t.record.Lock()
 	defer t.record.Unlock()
 	if t.record.closed {
 		return false
 	}
 	t.record.conn, t.record.pipe = conn, p
-	t.loops.Go(func() { t.watch(conn, p) })
+	t.loops.Go(func() {
+		if onData != nil {
+			onData(&dataConn{Conn: conn, transport: t})
+		}
+		t.watch(conn, p)
+	})
 	return true
 }
+
+// dataConn is the DTLS connection as whoever carries data channels has it.
+type dataConn struct {
+	*dtls.Conn
+	transport *Transport
+}
+
+// Read implements net.Conn.
+func (c *dataConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, io.EOF) {
+		c.transport.end(ReasonPeerClosed)
+	}
+	return n, err
+}
+
+// Close ends a Read that waits; the connection stays the transport's.
+func (c *dataConn) Close() error { return c.SetReadDeadline(time.Unix(1, 0)) }
 
 // watch reads conn until the peer closes it (nothing else is expected to come) or until it has been silent for
 // ConnectTimeout: then it is put away, with its four goroutines and its buffers. So long it answers a peer that
@@ -172,7 +196,7 @@ func (t *Transport) unpark(state *dtls.State, alert []byte) {
 		t.cfg.Logger.Error("dtls connection cannot be taken out", slog.Any("err", err))
 		return
 	}
-	if !t.adopt(conn, p) {
+	if !t.adopt(conn, p, nil) {
 		_ = conn.Close() // we are closing: this says so to the peer
 		return
 	}

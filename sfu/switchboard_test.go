@@ -1,0 +1,177 @@
+package sfu
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// line is a peer's data channel.
+type line struct {
+	t    *testing.T
+	dc   *webrtc.DataChannel
+	open chan struct{}
+	mu   sync.Mutex
+	got  []webrtc.DataChannelMessage
+}
+
+func openLine(t *testing.T, pc *webrtc.PeerConnection) *line {
+	t.Helper()
+	dc, err := pc.CreateDataChannel("app", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{t: t, dc: dc, open: make(chan struct{})}
+	dc.OnOpen(func() { close(l.open) })
+	dc.OnMessage(func(m webrtc.DataChannelMessage) {
+		l.mu.Lock()
+		l.got = append(l.got, m)
+		l.mu.Unlock()
+	})
+	return l
+}
+
+func (l *line) say(text string) {
+	l.t.Helper()
+	<-l.open
+	if err := l.dc.SendText(text); err != nil {
+		l.t.Error(err)
+	}
+}
+
+// await returns the n-th message.
+func (l *line) await(n int) string {
+	l.t.Helper()
+	var m string
+	eventually(l.t, "a message", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.got) <= n {
+			return false
+		}
+		m = string(l.got[n].Data)
+		return true
+	})
+	return m
+}
+
+// wire connects a camera and viewers with data channels.
+func wire(t *testing.T, s *SFU, viewers ...string) (camera *line, lines []*line) {
+	t.Helper()
+	pc := newPC(t, opus)
+	track, err := webrtc.NewTrackLocalStaticRTP(opus.RTPCodecCapability, "audio", "cam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pc.AddTrack(track); err != nil {
+		t.Fatal(err)
+	}
+	camera = openLine(t, pc)
+	a, err := s.Publish(t.Context(), "m", makeOffer(t, pc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, pc, a)
+	<-camera.open
+	for _, name := range viewers {
+		pc := newPC(t, opus)
+		l := openLine(t, pc) // its section comes first
+		wantPlay(t, pc, []kind{audio})
+		a, err := s.Play(t.Context(), "m", name, makeOffer(t, pc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(a.SDP), "a=sctp-port:5000") {
+			t.Fatalf("no data channels in\n%s", a.SDP)
+		}
+		accept(t, pc, a)
+		<-l.open
+		lines = append(lines, l)
+	}
+	return camera, lines
+}
+
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	camera, lines := wire(t, s, "anna", "ben")
+	anna, ben := lines[0], lines[1]
+
+	anna.say(`{"zoom":2}`)
+	var envelope fromViewer
+	if err := json.Unmarshal([]byte(camera.await(0)), &envelope); err != nil || envelope.From != "anna" || *envelope.Text != `{"zoom":2}` {
+		t.Fatalf("got %+v, %v", envelope, err)
+	}
+	if err := ben.dc.Send([]byte{0, 1, 255}); err != nil {
+		t.Fatal(err)
+	}
+	if got := camera.await(1); got != `{"from":"ben","binary":"AAH/"}` {
+		t.Fatalf("got %s", got)
+	}
+	camera.say(`{"to":"ben","text":"for ben"}`)
+	camera.say(`{"text":"for all"}`)
+	camera.say(`{"binary":"AAH/"}`)
+	if got := []string{ben.await(0), ben.await(1), ben.await(2)}; got[0] != "for ben" || got[1] != "for all" || got[2] != "\x00\x01\xff" {
+		t.Fatalf("ben got %q", got)
+	}
+	if got := anna.await(0); got != "for all" {
+		t.Fatalf("anna got %q", got)
+	}
+	for _, bad := range []string{"", "no JSON", "{}", `{"text":"a","binary":"AA=="}`, `{"binary":"not base64"}`, "[1]"} {
+		camera.say(bad)
+	}
+	eventually(t, "malformed envelopes are counted", func() bool { return s.Stats().Data.Refused == 6 })
+	anna.say("still there")
+	if got := camera.await(2); !strings.Contains(got, "still there") {
+		t.Fatalf("got %s", got)
+	}
+}
+
+// TestMessageFlood: a viewer that writes too much is refused, and then sent away; nobody else notices.
+func TestMessageFlood(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	camera, lines := wire(t, s, "anna", "mallory")
+	<-lines[1].open
+	eventually(t, "the flood ends the session", func() bool {
+		for range 100 {
+			if err := lines[1].dc.SendText("spam"); err != nil {
+				break
+			}
+		}
+		st, _ := s.Status("m")
+		return st.Viewers["mallory"] == 0
+	})
+	if n := s.Stats().Data.Refused; n < 1000 {
+		t.Errorf("%d messages were refused", n)
+	}
+	lines[0].say("I am here")
+	eventually(t, "anna is heard", func() bool {
+		camera.mu.Lock()
+		defer camera.mu.Unlock()
+		for _, m := range camera.got {
+			if strings.Contains(string(m.Data), "I am here") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestMessageTooLong closes the channel that an overlong message came on.
+func TestMessageTooLong(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	_, lines := wire(t, s, "anna")
+	// Our answer says how long a message may be, so it takes a peer that does not care.
+	err := lines[0].dc.SendText(strings.Repeat("x", 17<<10))
+	if err == nil {
+		eventually(t, "it is refused", func() bool { return s.Stats().Data.Refused > 0 })
+	}
+	if st, _ := s.Status("m"); st.Viewers["anna"] != 1 {
+		t.Error("the session ended, too")
+	}
+}
