@@ -45,7 +45,7 @@ type SFU struct {
 	opened   uint64        // sessions there ever were
 	changed  chan struct{} // closed and replaced when a publisher comes
 	data     datachannel.Counters
-	ended    Counters      // of media sessions that ended
+	ended    Counters // of media sessions that ended
 	events   []func(Observer)
 	hasEvent chan struct{}
 }

@@ -76,8 +76,8 @@ type Status struct {
 	// Talkback says that the camera hears viewers; Talker is the one who talks, by its stream session.
 	Talkback bool
 	Talker   string
-	Tracks  []TrackInfo
-	Layers  []LayerInfo // of what the publisher sends, the least first
+	Tracks   []TrackInfo
+	Layers   []LayerInfo // of what the publisher sends, the least first
 	Counters
 }
 

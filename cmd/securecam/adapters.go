@@ -39,6 +39,11 @@ func (w whipSFU) Publish(ctx context.Context, mediaSession string, offer []byte)
 	return media.Answer(a), mediaFault(err)
 }
 
+func (w whipSFU) PublishTwoWay(ctx context.Context, mediaSession string, offer []byte) (media.Answer, error) {
+	a, err := w.SFU.PublishTwoWay(ctx, mediaSession, offer)
+	return media.Answer(a), mediaFault(err)
+}
+
 func (w whipSFU) Play(ctx context.Context, mediaSession, viewer string, offer []byte) (media.Answer, error) {
 	a, err := w.SFU.Play(ctx, mediaSession, viewer, offer)
 	return media.Answer(a), mediaFault(err)

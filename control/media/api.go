@@ -122,6 +122,11 @@ func documentQuality(doc *huma.OpenAPI) {
 		Name: "live", In: "query", Schema: &huma.Schema{Type: huma.TypeBoolean},
 		Description: "Show pictures as soon as they come, even if some are then missing: to steer a camera by them",
 	})
+	camera := doc.Paths["/whip/{mediaSessionId}"].Post
+	camera.Parameters = append(camera.Parameters, &huma.Param{
+		Name: "talkback", In: "query", Schema: &huma.Schema{Type: huma.TypeBoolean},
+		Description: "Whether viewers may talk to the camera: an audio section that is offered sendrecv is then answered sendrecv",
+	})
 }
 
 func operationsOf(d direction) []*huma.Operation {

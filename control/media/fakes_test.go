@@ -76,6 +76,10 @@ func (s *fakeSFU) Publish(_ context.Context, mediaSession string, offer []byte) 
 	return s.answer("publish "+mediaSession+" "+string(offer), "whip-")
 }
 
+func (s *fakeSFU) PublishTwoWay(_ context.Context, mediaSession string, offer []byte) (Answer, error) {
+	return s.answer("publish two-way "+mediaSession+" "+string(offer), "whip-")
+}
+
 func (s *fakeSFU) Play(_ context.Context, mediaSession, viewer string, offer []byte) (Answer, error) {
 	return s.answer("play "+mediaSession+" "+viewer+" "+string(offer), "whep-")
 }

@@ -171,7 +171,14 @@ func (s *Service) noteWatching(ctx context.Context, cl claims) error {
 // over from the first, a viewer may have several sessions.
 func (s *Service) connect(ctx context.Context, cl claims, c *fiber.Ctx, offer []byte) (Answer, error) {
 	if cl.Direction == publish {
-		return s.sfu.Publish(ctx, cl.MediaSessionID, offer)
+		switch c.Query("talkback") {
+		case "", "false":
+			return s.sfu.Publish(ctx, cl.MediaSessionID, offer)
+		case "true":
+			return s.sfu.PublishTwoWay(ctx, cl.MediaSessionID, offer)
+		default:
+			return Answer{}, errTalkback
+		}
 	}
 	wish, given, err := qualityOf(c, cl.Direction)
 	if err != nil {

@@ -63,6 +63,8 @@ type Store interface {
 // busy 503, and ErrStaleETag.
 type SFU interface {
 	Publish(ctx context.Context, mediaSessionID string, offer []byte) (Answer, error)
+	// PublishTwoWay lets viewers talk to the camera, too, if its offer can hear.
+	PublishTwoWay(ctx context.Context, mediaSessionID string, offer []byte) (Answer, error)
 	Play(ctx context.Context, mediaSessionID, viewer string, offer []byte) (Answer, error)
 	// CounterOffer offers what the media session has, until a time; Accept
 	// takes the answer.

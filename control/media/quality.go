@@ -19,6 +19,7 @@ const maxQualityBody = 1 << 10
 var (
 	errQuality = fault.New(fault.Invalid, "invalid_quality",
 		"A quality is an object of maxHeight and maxBitrate (numbers from 0, which means any), rid, spatialId, temporalId, paused and live.")
+	errTalkback  = fault.New(fault.Invalid, "invalid_talkback", "talkback must be true or false.")
 	errMaxHeight = fault.New(fault.Invalid, "invalid_quality", "maxHeight must be a number of pixels, 0 for any.")
 	errLive      = fault.New(fault.Invalid, "invalid_quality", "live must be true or false.")
 )

@@ -144,6 +144,32 @@ async function chooseQuality(page) {
   await until(`a picture of more than ${least} lines`, height, (n) => n > least);
 }
 
+/**
+ * The microphone goes to the camera, and only while the button is on.
+ * @param {Page} viewer @param {Page} camera
+ */
+async function talk(viewer, camera) {
+  const heard = () => camera.evaluate(async () => {
+    let packets = 0;
+    for (const s of (await window.peers.at(-1).getStats()).values()) {
+      if (s.type === 'inbound-rtp' && s.kind === 'audio') packets += s.packetsReceived;
+    }
+    return packets;
+  });
+  check(await heard() === 0, 'the camera hears somebody who did not ask to talk');
+  await at(viewer, 'talk').click();
+  await until('the camera hears the viewer', heard, (n) => n > 20);
+  await shot('2-talk');
+  await at(viewer, 'talk').click();
+  await viewer.locator('[data-testid=talk]:not(.talking)').waitFor();
+  let last = -1;
+  await until('the viewer is silent again', heard, (n) => {
+    const silent = n === last;
+    last = n;
+    return silent;
+  });
+}
+
 /** @param {Page} page */
 async function pictureIsThere(page) {
   const value = await contrast(at(page, 'viewer-video'));
@@ -170,6 +196,7 @@ async function withCamera() {
     await pictureIsThere(viewer);
   });
   await step('chooses a smaller picture, and the best again', () => chooseQuality(viewer));
+  await step('talks to the camera', () => talk(viewer, camera));
   const second = await tab(context, 'second');
   await step('a second viewer joins the running camera', async () => {
     const before = await camera.evaluate(() => window.peers.length);

@@ -23,6 +23,9 @@ export class Camera extends EventTarget {
   /** @type {Map<string, Stream>} the open streams: who watches */
   viewers = new Map();
   muted = false;
+  /** Viewers are not heard here. */
+  deaf = false;
+  #speaker = new Audio();
 
   #tab;
   #gateway;
@@ -41,7 +44,7 @@ export class Camera extends EventTarget {
     super();
     this.#tab = tab;
     this.#gateway = gateway;
-    this.#publisher = new Publisher(() => this.#credentials());
+    this.#publisher = new Publisher(() => this.#credentials(), (voice) => this.#hear(voice));
     this.#publisher.addEventListener('change', () => this.#changed());
     this.#publisher.addEventListener('reading', () => this.dispatchEvent(new Event('reading')));
   }
@@ -89,6 +92,7 @@ export class Camera extends EventTarget {
     this.#off.abort();
     clearInterval(this.#timer);
     this.#publisher.stop();
+    this.#speaker.srcObject = null;
     this.#closeOwnSession();
     for (const id of this.viewers.keys()) streams.end(this.#tab, id).catch(() => {});
     this.source?.stop();
@@ -126,6 +130,19 @@ export class Camera extends EventTarget {
     this.muted = muted;
     for (const track of this.source?.stream.getAudioTracks() ?? []) track.enabled = !muted;
     this.#changed();
+  }
+
+  /** @param {boolean} deaf */
+  setDeaf(deaf) {
+    this.deaf = deaf;
+    this.#speaker.muted = deaf;
+    this.#changed();
+  }
+
+  /** @param {MediaStream} voice */
+  #hear(voice) {
+    this.#speaker.srcObject = voice;
+    this.#speaker.play().catch(() => {}); // somebody pressed a button to make this tab a camera
   }
 
   /** Ends every viewer's stream; a camera that is always on stays live. */

@@ -26,6 +26,7 @@ export class Publisher extends EventTarget {
   liveSince = null;
 
   #getCredentials;
+  #onVoice;
   /** @type {MediaStream | null} */
   #stream = null;
   /** @type {Peer | null} */
@@ -43,10 +44,12 @@ export class Publisher extends EventTarget {
   /**
    * @param {() => Promise<Credentials | null>} getCredentials null: there is
    *   nothing to publish for any more
+   * @param {(voice: MediaStream) => void} onVoice gets what viewers say
    */
-  constructor(getCredentials) {
+  constructor(getCredentials, onVoice) {
     super();
     this.#getCredentials = getCredentials;
+    this.#onVoice = onVoice;
     const { signal } = this.#off;
     window.addEventListener('online', () => this.#now(), { signal });
     window.addEventListener('pagehide', () => this.#peer?.close(true), { signal });
@@ -116,7 +119,7 @@ export class Publisher extends EventTarget {
   async #publish(stream) {
     const credentials = await this.#getCredentials();
     if (!credentials) return;
-    const peer = await publish(credentials, stream, this.#off.signal);
+    const peer = await publish(credentials, stream, this.#off.signal, this.#onVoice);
     if (this.#off.signal.aborted || !this.#wanted || stream !== this.#stream) { // it changed meanwhile
       peer.close();
       this.#again = true;

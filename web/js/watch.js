@@ -36,6 +36,8 @@ export class Watch extends EventTarget {
   stream = null;
   /** @type {Reading | null} */
   reading = null;
+  /** @type {import('./talk.js').Talk | null} this side's microphone, while connected */
+  talk = null;
   /** @type {Date | null} */
   liveSince = null;
   /** @type {import('./whep.js').Layer[]} that the camera sends, the least first */
@@ -212,9 +214,11 @@ export class Watch extends EventTarget {
     const { signal } = this.#off;
     const credentials = await streams.subscribeCredentials(this.#tab, this.#id, signal);
     this.#asked = JSON.stringify(this.#quality);
-    const { peer, stream } = await play(credentials, signal, this.#quality);
+    const { peer, stream, talk } = await play(credentials, signal, this.#quality);
     if (signal.aborted) return peer.close();
     this.#peer = peer;
+    this.talk = talk;
+    talk.addEventListener('change', () => this.dispatchEvent(new Event('change')));
     this.#ask();
     let learned = -Infinity;
     this.stream = stream;
@@ -317,6 +321,8 @@ export class Watch extends EventTarget {
   }
 
   #dropPeer() {
+    this.talk?.stop();
+    this.talk = null;
     this.#peer?.close();
     this.#peer = null;
     this.reading = null;

@@ -1,6 +1,7 @@
 // Playing with WHEP (draft-ietf-wish-whep).
 
 import { Peer } from './peer.js';
+import { Talk } from './talk.js';
 
 /**
  * What a viewer wants at most; without anything, the best there is.
@@ -26,7 +27,7 @@ const DEPENDENCY_DESCRIPTOR = /#dependency-descriptor-rtp-header-extension$/;
  * @param {import('./streams.js').Credentials} credentials
  * @param {AbortSignal} [signal]
  * @param {Quality} [quality]
- * @returns {Promise<{peer: Peer, stream: MediaStream}>}
+ * @returns {Promise<{peer: Peer, stream: MediaStream, talk: Talk}>}
  */
 export async function play(credentials, signal, quality = {}) {
   const url = new URL(credentials.url);
@@ -35,9 +36,9 @@ export async function play(credentials, signal, quality = {}) {
   const stream = new MediaStream();
   peer.pc.ontrack = ({ track }) => stream.addTrack(track);
   takeLayers(peer.pc.addTransceiver('video', { direction: 'recvonly' }));
-  peer.pc.addTransceiver('audio', { direction: 'recvonly' });
+  const talk = new Talk(peer.pc.addTransceiver('audio', { direction: 'sendrecv' }));
   await peer.connect(signal);
-  return { peer, stream };
+  return { peer, stream, talk };
 }
 
 /**

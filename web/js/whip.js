@@ -20,13 +20,18 @@ const MAX_FRAMES_PER_SECOND = 30;
  * @param {import('./streams.js').Credentials} credentials
  * @param {MediaStream} stream
  * @param {AbortSignal} [signal]
+ * @param {(voice: MediaStream) => void} [onVoice] gets what viewers say; without
+ *   it they cannot talk
  * @returns {Promise<Peer>}
  */
-export async function publish(credentials, stream, signal) {
-  const peer = new Peer(credentials);
+export async function publish(credentials, stream, signal, onVoice) {
+  const url = new URL(credentials.url);
+  if (onVoice) url.searchParams.set('talkback', 'true');
+  const peer = new Peer({ ...credentials, url: url.href });
   const [audio] = stream.getAudioTracks();
   const [video] = stream.getVideoTracks();
-  if (audio) peer.pc.addTransceiver(audio, { direction: 'sendonly', streams: [stream] });
+  if (onVoice) peer.pc.ontrack = ({ track }) => onVoice(new MediaStream([track]));
+  if (audio) peer.pc.addTransceiver(audio, { direction: onVoice ? 'sendrecv' : 'sendonly', streams: [stream] });
   const { sender } = addVideo(peer.pc, video, stream);
   await peer.connect(signal, startFast);
   await preferBalance(sender);

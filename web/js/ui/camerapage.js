@@ -69,6 +69,7 @@ function preview(app, camera) {
   const state = h('strong', { testid: 'camera-status' });
   const why = h('span', { testid: 'camera-problem' });
   const centre = h('div.tile-centre', { 'aria-live': 'polite' }, h('i.spinner', { 'aria-hidden': 'true' }), state, why);
+  const deafen = iconButton('sound', 'Do not play what viewers say', () => camera.setDeaf(!camera.deaf), 'camera-deafen');
   const mute = iconButton('mic', 'Mute', () => camera.setMuted(!camera.muted), 'camera-mute');
   const mirror = iconButton('flip', 'Mirror the preview', () => {
     sessionStorage.setItem(MIRROR_KEY, String(!mirrored()));
@@ -79,7 +80,7 @@ function preview(app, camera) {
   const tile = h('figure.tile', { testid: 'camera-stage' }, video,
     h('div.tile-overlay', null,
       h('div.tile-top', null, badge, h('span.tile-name', null, app.tab.device?.name ?? ''), clock, viewers), centre),
-    h('div.tile-controls', null, mute, mirror, h('span.grow'), endAll));
+    h('div.tile-controls', null, mute, deafen, mirror, h('span.grow'), endAll));
 
   fitPortrait(tile, video);
 
@@ -105,6 +106,8 @@ function preview(app, camera) {
     centre.classList.toggle('quiet', live);
     relabel(mute, camera.muted ? 'micOff' : 'mic', camera.muted ? 'Unmute' : 'Mute');
     mute.classList.toggle('on', camera.muted);
+    relabel(deafen, camera.deaf ? 'soundOff' : 'sound', camera.deaf ? 'Play what viewers say' : 'Do not play what viewers say');
+    deafen.classList.toggle('on', camera.deaf);
     show(endAll, camera.viewers.size > 0);
     if (!camera.liveSince) text(clock, '');
   }

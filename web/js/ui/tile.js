@@ -138,7 +138,8 @@ function tileControls(watch, video, actions) {
   const full = () => fullscreen(/** @type {HTMLElement} */ (video.parentElement), video);
   const shot = () => snapshot(video, watch.camera.name);
   const pip = () => pictureInPicture(video);
-  const keys = /** @type {Record<string, () => void>} */ ({ m: () => sound.click(), f: full, s: shot, p: pip });
+  const talk = iconButton('mic', 'Talk to the camera (t)', () => (watch.talk?.on ? watch.talk.stop() : watch.talk?.start()), 'talk');
+  const keys = /** @type {Record<string, () => void>} */ ({ t: () => talk.click(), m: () => sound.click(), f: full, s: shot, p: pip });
   const tools = [iconButton('shot', 'Save a picture (s)', shot, 'snapshot'),
     document.pictureInPictureEnabled && iconButton('pip', 'Picture in picture (p)', pip, 'pip'),
     iconButton('full', 'Full screen (f)', full, 'fullscreen')];
@@ -152,12 +153,16 @@ function tileControls(watch, video, actions) {
     show(sound, everHeard);
     for (const tool of tools) if (tool) tool.disabled = watch.phase !== 'live';
     quality.update();
+    show(talk, watch.phase === 'live' && Boolean(watch.talk?.possible));
+    talk.classList.toggle('talking', Boolean(watch.talk?.on));
+    relabel(talk, 'mic', watch.talk?.on ? 'Stop talking (t)' : 'Talk to the camera (t)');
+    if (watch.talk?.problem) toast(watch.talk.problem);
     show(end, !watch.over);
   };
   return {
     update,
     full,
-    el: h('div.tile-controls', null, unmute, sound, h('span.grow'), quality.el, tools, end),
+    el: h('div.tile-controls', null, unmute, sound, talk, h('span.grow'), quality.el, tools, end),
     key(/** @type {KeyboardEvent} */ e) {
       if (e.ctrlKey || e.metaKey || e.altKey || !keys[e.key] || watch.over) return;
       e.preventDefault();
