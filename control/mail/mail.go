@@ -115,7 +115,7 @@ func ParseServer(server string) (host string, options []smtp.Option, err error) 
 }
 
 func newMessage(from string, l letter) (*smtp.Msg, error) {
-	m := smtp.NewMsg()
+	m := smtp.NewMsg(smtp.WithNoDefaultUserAgent())
 	if err := m.From(from); err != nil {
 		return nil, fmt.Errorf("mail: sender: %w", err)
 	}
