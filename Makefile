@@ -1,9 +1,9 @@
 GO ?= go
 
-.PHONY: help run build test check lint fmt bench benchmarks fuzz clean
+.PHONY: help run build test check lint fmt bench bench-media benchmarks fuzz clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: build ## build and start SecureCam on embedded defaults, data in ./data
 	./bin/securecam serve
@@ -29,6 +29,10 @@ bench: build ## load this build with 100 viewers and print what a packet costs; 
 		--turn-port=-1 --log-level=error --rate-limits=off >/dev/null & pid=$$!; \
 	./bin/securecam-bench run --securecam http://127.0.0.1:18480 --pid $$pid --viewers 100 --json bin/bench.json; status=$$?; \
 	kill $$pid; wait $$pid; exit $$status
+
+bench-media: ## what Chromium sees over bad networks, and how soon
+	@MEDIA_SECONDS=30 MEDIA_JOINS=20 $(GO) test ./cmd/securecam -count=1 -v -timeout 15m \
+		-run '^(TestRecoversFromLoss|TestJoinsAtOnce|TestCameraReturns)$$' | grep -E '_test.go:|^(---|ok|FAIL)'
 
 benchmarks: ## micro-benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -43,7 +43,7 @@ func TestBrowsersInACrowd(t *testing.T) {
 	}
 	camera.must(http.StatusCreated, "POST", "/media-sessions", nil, &live)
 
-	script := startBrowsers(t, app.url)
+	script := startBrowsers(t, "viewers.mjs", app.url)
 	script.ask("publish", map[string]any{"credentials": live.Credentials}, nil)
 	viewers := admit(t, user, info.Device.ID)
 	clients := map[string]*apiClient{}
@@ -269,7 +269,7 @@ func (c *crowd) check(t *testing.T) {
 	}
 }
 
-// browsers is the script that drives Chromium and Firefox.
+// browsers is a script that drives Chromium, or Firefox too.
 type browsers struct {
 	t   *testing.T
 	in  io.WriteCloser
@@ -277,14 +277,14 @@ type browsers struct {
 }
 
 // startBrowsers runs the script until the test ends.
-func startBrowsers(t *testing.T, base string) *browsers {
+func startBrowsers(t *testing.T, script string, args ...string) *browsers {
 	t.Helper()
-	script, err := filepath.Abs("../../web/e2e/viewers.mjs")
+	path, err := filepath.Abs("../../web/e2e/" + script)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
-	cmd := exec.CommandContext(ctx, "node", script, base)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Minute)
+	cmd := exec.CommandContext(ctx, "node", append([]string{path}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Stderr = t.Output()

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/securecam/securecam/bench/impair"
+)
+
+// The figures of these tests are for bench/README.md; a busy machine would make
+// any bound on them fail. MEDIA_SECONDS and MEDIA_JOINS make them longer.
+
+// scene is a Chromium camera that is live, and a place for Chromium viewers,
+// each side with a network of its own.
+type scene struct {
+	t                      *testing.T
+	app                    *app
+	script                 *browsers
+	user                   *apiClient
+	camera                 registered
+	cameraNet, viewerNet   *impair.Proxy
+	cameraBase, viewerBase string
+	published              credentialsJSON
+	mediaSession           string
+}
+
+type liveJSON struct {
+	MediaSession struct {
+		ID string `json:"id"`
+	} `json:"mediaSession"`
+	Credentials credentialsJSON `json:"credentials"`
+}
+
+const sceneBitrate = 2_500_000
+
+// newScene has the camera go live over a good network.
+func newScene(t *testing.T, recording string, settings ...string) *scene {
+	t.Helper()
+	app := startApp(t, settings...)
+	s := &scene{t: t, app: app, user: signUp(t, app.url, "scene@example.org")}
+	s.user.must(http.StatusCreated, "POST", "/devices/register",
+		map[string]string{"name": "camera", "role": "camera", "recordingPolicy": recording}, &s.camera)
+	s.cameraNet, s.cameraBase = network(t, app.url)
+	s.viewerNet, s.viewerBase = network(t, app.url)
+	s.script = startBrowsers(t, "recovery.mjs")
+	s.goLive()
+	return s
+}
+
+// goLive has the camera publish, in a new browser.
+func (s *scene) goLive() {
+	s.t.Helper()
+	camera := &apiClient{t: s.t, base: s.app.url, http: s.user.http, token: s.camera.Token}
+	var live liveJSON
+	camera.must(http.StatusCreated, "POST", "/media-sessions", nil, &live)
+	s.published, s.mediaSession = live.Credentials, live.MediaSession.ID
+	s.script.ask("publish", map[string]any{
+		"base": s.cameraBase, "credentials": s.by(s.cameraBase, live.Credentials), "bitrate": sceneBitrate,
+	}, nil)
+}
+
+// joined is what a viewer says of its beginning.
+type joined struct {
+	MS         float64 `json:"ms"` // from the POST to the first frame
+	Signalling float64 `json:"signalling"`
+}
+
+// join has a viewer join.
+func (s *scene) join() (stream string, j joined) {
+	s.t.Helper()
+	client, _ := s.user.register("client")
+	stream, credentials := request[credentialsJSON](client, s.camera.Device.ID)
+	s.script.ask("join", map[string]any{"base": s.viewerBase, "credentials": s.by(s.viewerBase, credentials)}, &j)
+	return stream, j
+}
+
+// by leads credentials over a network; there is no other way.
+func (s *scene) by(base string, c credentialsJSON) map[string]any {
+	s.t.Helper()
+	at, err := url.Parse(c.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return map[string]any{"protocol": c.Protocol, "url": base + at.Path, "token": c.Token, "iceServers": []any{}}
+}
+
+// network is a way to the server that can be made bad.
+func network(t *testing.T, target string) (*impair.Proxy, string) {
+	t.Helper()
+	proxy, err := impair.Start(impair.Config{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	to, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(impair.Signalling(to, proxy))
+	t.Cleanup(server.Close)
+	return proxy, server.URL
+}
+
+// watched is what a viewer saw of what the camera sent.
+type watched struct {
+	Sent                int     `json:"sent"`
+	Received            int     `json:"received"`
+	Decoded             int     `json:"decoded"`
+	Dropped             int     `json:"dropped"`
+	Shown               int     `json:"shown"`
+	Longest             float64 `json:"longest"` // ms between two pictures
+	Over                []int   `json:"over"`    // those over 300 ms
+	Freezes             int     `json:"freezes"`
+	FrozenMS            float64 `json:"frozenMs"`
+	Lost                int     `json:"lost"`
+	Packets             int     `json:"packets"`
+	Repaired            int     `json:"repaired"`
+	NACKs               int     `json:"nacks"`
+	PLIs                int     `json:"plis"`
+	CameraPLIs          int     `json:"cameraPlis"`
+	Keyframes           int     `json:"keyframes"`
+	CameraRetransmitted int     `json:"cameraRetransmitted"`
+	Kbps                int     `json:"kbps"`
+	DelayMS             float64 `json:"delayMs"`
+	Height              int     `json:"height"`
+	State               string  `json:"state"`
+}
+
+func (w watched) String() string {
+	missed := 100 * float64(w.Sent-w.Decoded) / float64(max(w.Sent, 1))
+	return fmt.Sprintf("%d of %d frames missed (%.2f%%; %d received, %d dropped, %d shown), %d freezes of %.0f ms in all, the longest gap %.0f ms, over 300: %v; "+
+		"%d packets, %d lost for good, %d repaired, %d NACKs, %d PLIs; camera: %d resent, %d PLIs, %d keyframes, %d kbit/s, %dp; delay %.0f ms",
+		w.Sent-w.Decoded, w.Sent, missed, w.Received, w.Dropped, w.Shown, w.Freezes, w.FrozenMS, w.Longest, w.Over, w.Packets, w.Lost, w.Repaired, w.NACKs, w.PLIs,
+		w.CameraRetransmitted, w.CameraPLIs, w.Keyframes, w.Kbps, w.Height, w.DelayMS)
+}
+
+func fromEnv(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// TestRecoversFromLoss has a twentieth of all packets lost on a way of 50 ms,
+// to the viewer, from the camera, and both: nearly every frame is decoded.
+func TestRecoversFromLoss(t *testing.T) {
+	seconds := fromEnv("MEDIA_SECONDS", 4)
+	bad := impair.Link{Loss: 0.05, Delay: 50 * time.Millisecond}
+	s := newScene(t, "off")
+	s.join()
+	for _, tt := range []struct {
+		name           string
+		camera, viewer impair.Link
+	}{
+		{"nothing lost", impair.Link{}, impair.Link{}},
+		{"5% lost to the viewer", impair.Link{}, bad},
+		{"5% lost from the camera", bad, impair.Link{}},
+	} {
+		quiet := tt.camera == tt.viewer
+		if quiet && os.Getenv("MEDIA_SECONDS") == "" {
+			continue // to compare with
+		}
+		if err := s.cameraNet.Set(tt.camera, tt.camera); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.viewerNet.Set(tt.viewer, tt.viewer); err != nil {
+			t.Fatal(err)
+		}
+		var w watched
+		s.script.ask("measure", map[string]any{"seconds": seconds}, &w)
+		t.Logf("%s, %d s: %s", tt.name, seconds, w)
+		if w.State != "connected" || w.Decoded*100 < w.Sent*95 || w.Sent < 10*seconds {
+			t.Errorf("%s: %d of %d frames were decoded, the viewer is %s", tt.name, w.Decoded, w.Sent, w.State)
+		}
+		if w.Repaired+w.CameraRetransmitted == 0 && !quiet {
+			t.Errorf("%s: nothing was repaired", tt.name)
+		}
+	}
+}
+
+// TestJoinsAtOnce has viewers join one after the other: each sees a picture at
+// once, and they cost the camera few keyframes.
+func TestJoinsAtOnce(t *testing.T) {
+	n := fromEnv("MEDIA_JOINS", 4)
+	s := newScene(t, "off")
+	s.join()
+	var times, signalling []float64
+	for range n {
+		_, j := s.join()
+		times, signalling = append(times, j.MS), append(signalling, j.Signalling)
+		s.script.ask("leave", nil, nil)
+	}
+	slices.Sort(times)
+	slices.Sort(signalling)
+	var st sceneStats
+	s.script.ask("stats", nil, &st)
+	t.Logf("%d joins, POST to first frame shown: p50 %.0f ms, p95 %.0f ms, max %.0f ms (of which the answer: p50 %.0f ms); "+
+		"the camera sent %d keyframes, asked %d times",
+		n, times[n/2], times[(n*95-1)/100], times[n-1], signalling[n/2], st.Camera.Keyframes, st.Camera.PLIs)
+	if st.Camera.PLIs > n {
+		t.Errorf("%d viewers cost the camera %d keyframes", n+1, st.Camera.PLIs)
+	}
+}
+
+// sceneStats is what camera and viewer say.
+type sceneStats struct {
+	Camera struct {
+		Keyframes int `json:"keyframes"`
+		PLIs      int `json:"plis"`
+	} `json:"camera"`
+	Viewer struct {
+		State   string `json:"state"`
+		Decoded int    `json:"decoded"`
+	} `json:"viewer"`
+	Shown []struct {
+		At  float64 `json:"at"`
+		RTP uint32  `json:"rtp"`
+	} `json:"shown"`
+}
+
+// TestCameraReturns kills a camera's browser. Another takes its media session
+// over: the viewer keeps its connection and sees the picture go on, and it all
+// is one recording.
+func TestCameraReturns(t *testing.T) {
+	s := newScene(t, "session")
+	stream, _ := s.join()
+	first := s.published
+	eventually(t, 20*time.Second, func() string {
+		var list struct {
+			Items []recordingJSON `json:"items"`
+		}
+		s.user.must(http.StatusOK, "GET", "/recordings", nil, &list)
+		if len(list.Items) != 1 {
+			return fmt.Sprintf("%d recordings, want the one that has begun", len(list.Items))
+		}
+		return ""
+	})
+	s.awaitFrames(90)
+	s.script.ask("kill", nil, nil)
+	s.goLive()
+	if s.published.URL != first.URL {
+		t.Fatalf("the camera was told to publish to %s, then to %s", first.URL, s.published.URL)
+	}
+	s.awaitFrames(60)
+	var st sceneStats
+	s.script.ask("stats", nil, &st)
+	if st.Viewer.State != "connected" {
+		t.Errorf("the viewer is %s", st.Viewer.State)
+	}
+	for i, shown := range st.Shown[1:] {
+		// Time goes on as it passed: the player saw one stream that stood still for a while.
+		passed, stamped := shown.At-st.Shown[i].At, float64(int32(shown.RTP-st.Shown[i].RTP))/90
+		if stamped <= 0 || passed > 1000 && (stamped < passed/2 || stamped > 2*passed) {
+			t.Errorf("picture %d came %.0f ms after the one before and is stamped %.0f ms after it", i+1, passed, stamped)
+		}
+	}
+	camera := &apiClient{t: t, base: s.app.url, http: s.user.http, token: s.camera.Token}
+	if got := s.user.stream(stream); got.Status != "streaming" {
+		t.Errorf("the viewer's stream is %+v", got)
+	}
+	camera.must(http.StatusNoContent, "DELETE", "/media-sessions/"+s.mediaSession, nil, nil)
+	recording := awaitRecording(t, s.user)
+	if recording.DurationMS < 5000 {
+		t.Errorf("the recording lasts %d ms", recording.DurationMS)
+	}
+}
+
+// awaitFrames waits until the viewer decoded n frames more.
+func (s *scene) awaitFrames(n int) {
+	s.t.Helper()
+	var before, now sceneStats
+	s.script.ask("stats", nil, &before)
+	eventually(s.t, 30*time.Second, func() string {
+		s.script.ask("stats", nil, &now)
+		if got := now.Viewer.Decoded - before.Viewer.Decoded; got < n {
+			return fmt.Sprintf("%d frames decoded, want %d more", got, n)
+		}
+		return ""
+	})
+}

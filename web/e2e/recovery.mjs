@@ -1,0 +1,266 @@
+// A camera and viewers in Chromium, for a test that puts a bad network between
+// them and the server:
+//   node recovery.mjs
+// Each line on standard input is a request in JSON, {"do": name, ...}, and is
+// answered by a line on standard output, {"result": ...} or {"error": text}.
+// The end of the input ends the browsers.
+//
+//   publish  {base, credentials, bitrate}  a camera goes live, in a browser of its own
+//   kill     {}                            its browser dies without a word
+//   join     {base, credentials}           a viewer joins: when it saw its first frame
+//   leave    {}                            the viewer that joined last leaves
+//   measure  {seconds}                     what the viewer that joined last saw of what the camera sent
+//   stats    {}                            what both say of themselves
+
+import { createInterface } from 'node:readline';
+import { launch, openTab } from './browser.mjs';
+
+const CAMERA = { width: 1280, height: 720, frameRate: 30 };
+const FIRST_FRAME_MS = 20_000;
+/** What is on its way when the camera pauses has this long to arrive. */
+const DRAIN_MS = 2_000;
+
+/** @typedef {import('playwright-core').Page} Page */
+/** @typedef {import('../js/streams.js').Credentials} Credentials */
+
+/** @type {string[]} */
+const faults = [];
+
+/** @param {number} ms */
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+// The following run in pages, so they know nothing but their argument. The
+// product's own modules do the work.
+
+/** @param {{credentials: Credentials, camera: typeof CAMERA, bitrate: number}} arg */
+async function publishInPage({ credentials, camera, bitrate }) {
+  const { Peer } = await import('/sim/js/peer.js');
+  const stream = await navigator.mediaDevices.getUserMedia({ video: camera, audio: true });
+  const [video] = stream.getVideoTracks();
+  // One layer without temporal ones: a player passes over frames that no other needs when they are late, which would
+  // count as lost here.
+  const { pc } = window.peer = new Peer(credentials);
+  pc.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
+  const { sender } = pc.addTransceiver(video, {
+    direction: 'sendonly', streams: [stream], sendEncodings: [{ maxBitrate: bitrate, scalabilityMode: 'L1T1' }],
+  });
+  Object.assign(window, { sender, track: video });
+  const start = (answer) => answer.replace(/^a=rtpmap:(\d+) VP8.*\r\n/gm, `$&a=fmtp:$1 x-google-start-bitrate=${bitrate / 2000}\r\n`);
+  await window.peer.connect(undefined, start);
+  const parameters = sender.getParameters();
+  parameters.degradationPreference = 'maintain-framerate';
+  await sender.setParameters(parameters);
+}
+
+/** @param {boolean} on whether the camera sends pictures */
+async function sendInPage(on) {
+  await window.sender.replaceTrack(on ? window.track : null);
+}
+
+/**
+ * Joins, and says how long after the POST the first frame was presented.
+ * @param {Credentials} credentials
+ */
+async function joinInPage(credentials) {
+  const { play } = await import('/sim/js/whep.js');
+  const video = document.createElement('video');
+  Object.assign(video, { muted: true, autoplay: true, playsInline: true });
+  document.body.replaceChildren(video);
+  window.shown = [];
+  const first = new Promise((resolve) => {
+    const next = (now, metadata) => {
+      window.shown.push({ at: now, rtp: metadata.rtpTimestamp });
+      resolve({ at: now, processing: metadata.processingDuration ?? 0 });
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+  });
+  performance.clearResourceTimings();
+  const began = performance.now();
+  const { peer, stream } = await play(credentials);
+  window.peer = peer;
+  video.srcObject = stream;
+  const { at } = await first;
+  const post = performance.getEntriesByType('resource').find((e) => e.startTime >= began && /whep|play/.test(e.name));
+  return { ms: at - (post?.startTime ?? began), signalling: (post?.responseEnd ?? began) - (post?.startTime ?? began) };
+}
+
+async function leaveInPage() {
+  await window.peer.close();
+}
+
+/** What counts, from the connection's statistics. */
+async function statsInPage() {
+  const all = [...(await window.peer.pc.getStats()).values()];
+  /** @param {string} type */
+  const rtp = (type) => all.find((s) => s.type === type && s.kind === 'video') ?? {};
+  const [got, sent] = [rtp('inbound-rtp'), rtp('outbound-rtp')];
+  return {
+    state: window.peer.pc.connectionState,
+    sent: sent.framesSent ?? 0,
+    keyframes: sent.keyFramesEncoded ?? 0,
+    bytesSent: sent.bytesSent ?? 0,
+    retransmitted: sent.retransmittedPacketsSent ?? 0,
+    plis: sent.pliCount ?? got.pliCount ?? 0,
+    decoded: got.framesDecoded ?? 0,
+    received: got.framesReceived ?? 0,
+    dropped: got.framesDropped ?? 0,
+    freezes: got.freezeCount ?? 0,
+    frozen: got.totalFreezesDuration ?? 0,
+    lost: got.packetsLost ?? 0,
+    packets: got.packetsReceived ?? 0,
+    repaired: got.retransmittedPacketsReceived ?? 0,
+    nacks: got.nackCount ?? 0,
+    delay: got.jitterBufferEmittedCount ? got.jitterBufferDelay / got.jitterBufferEmittedCount : 0,
+    height: got.frameHeight ?? sent.frameHeight ?? 0,
+  };
+}
+
+/** Pictures shown since the page's clock said then, and the longest time between two of them, in ms. */
+function shownInPage(since) {
+  const times = window.shown.map((s) => s.at).filter((at) => at >= since);
+  const gaps = times.slice(1).map((at, i) => at - times[i]);
+  return { shown: times.length, longest: Math.max(0, ...gaps), over: gaps.filter((g) => g > 300).map(Math.round) };
+}
+
+/** The browsers, and what is asked of them. */
+class Scene {
+  /** @type {import('playwright-core').Browser} */
+  #cameraBrowser;
+  /** @type {Page} */
+  #camera;
+  #viewers;
+  /** @type {Page[]} in the order of joining */
+  #joined = [];
+
+  get #viewer() { return this.#joined[this.#joined.length - 1]; }
+
+  static async open() {
+    const scene = new Scene();
+    scene.#viewers = await launch({ camera: false });
+    return scene;
+  }
+
+  /** @param {{base: string, credentials: Credentials, bitrate: number}} request */
+  async publish({ base, credentials, bitrate }) {
+    this.#cameraBrowser = await launch({ camera: true });
+    const context = await this.#cameraBrowser.newContext({ permissions: ['camera', 'microphone'] });
+    this.#camera = await openTab(context, 'camera', faults);
+    await this.#camera.goto(new URL('/sim', base).href);
+    await this.#camera.evaluate(publishInPage, { credentials, camera: CAMERA, bitrate });
+    await until('the camera sends nothing', this.#camera, ({ sent }) => sent > 0);
+  }
+
+  /** The camera's processes die. */
+  async kill() {
+    const browser = this.#cameraBrowser;
+    const { processInfo } = await (await browser.newBrowserCDPSession()).send('SystemInfo.getProcessInfo');
+    process.kill(processInfo.find((p) => p.type === 'browser').id, 'SIGKILL');
+    await new Promise((resolve) => { browser.isConnected() ? browser.once('disconnected', resolve) : resolve(null); });
+  }
+
+  /** @param {{base: string, credentials: Credentials}} request */
+  async join({ base, credentials }) {
+    const page = await openTab(await this.#viewers.newContext(), 'viewer', faults);
+    this.#joined.push(page);
+    await page.goto(new URL('/sim', base).href);
+    return Promise.race([
+      page.evaluate(joinInPage, credentials),
+      pause(FIRST_FRAME_MS).then(() => { throw new Error('the viewer saw nothing'); }),
+    ]);
+  }
+
+  async leave() {
+    const page = this.#joined.pop();
+    await page.evaluate(leaveInPage);
+    await page.context().close();
+  }
+
+  /**
+   * Begins and ends with a pause of the camera, so that every frame sent has
+   * arrived or is lost.
+   * @param {{seconds: number}} request
+   */
+  async measure({ seconds }) {
+    const read = async () => ({ camera: await this.#camera.evaluate(statsInPage), viewer: await this.#viewer.evaluate(statsInPage) });
+    await this.#camera.evaluate(sendInPage, false);
+    await pause(DRAIN_MS);
+    const before = await read();
+    await this.#camera.evaluate(sendInPage, true);
+    await until('nothing comes after the pause', this.#viewer, ({ decoded }) => decoded > before.viewer.decoded + 30);
+    const [begin, since] = [await read(), await this.#viewer.evaluate(() => performance.now())];
+    await pause(seconds * 1000);
+    const end = await read();
+    const pictures = await this.#viewer.evaluate(shownInPage, since);
+    await this.#camera.evaluate(sendInPage, false);
+    await pause(DRAIN_MS);
+    const after = await read();
+    await this.#camera.evaluate(sendInPage, true);
+    if (faults.length) throw new Error(`the pages report: ${faults.join('; ')}`);
+    return {
+      ...pictures,
+      sent: after.camera.sent - before.camera.sent,
+      received: after.viewer.received - before.viewer.received,
+      decoded: after.viewer.decoded - before.viewer.decoded,
+      dropped: after.viewer.dropped - before.viewer.dropped,
+      freezes: end.viewer.freezes - begin.viewer.freezes,
+      frozenMs: 1000 * (end.viewer.frozen - begin.viewer.frozen),
+      lost: end.viewer.lost - begin.viewer.lost,
+      packets: end.viewer.packets - begin.viewer.packets,
+      repaired: end.viewer.repaired - begin.viewer.repaired,
+      nacks: end.viewer.nacks - begin.viewer.nacks,
+      plis: end.viewer.plis - begin.viewer.plis,
+      cameraPlis: end.camera.plis - begin.camera.plis,
+      keyframes: end.camera.keyframes - begin.camera.keyframes,
+      cameraRetransmitted: end.camera.retransmitted - begin.camera.retransmitted,
+      kbps: Math.round((end.camera.bytesSent - begin.camera.bytesSent) * 8 / 1000 / seconds),
+      delayMs: 1000 * end.viewer.delay,
+      height: end.viewer.height,
+      state: end.viewer.state,
+    };
+  }
+
+  /** The camera's statistics, those of the viewer that joined last, and the pictures it was shown. */
+  async stats() {
+    return {
+      camera: await this.#camera.evaluate(statsInPage),
+      viewer: await this.#viewer.evaluate(statsInPage),
+      shown: await this.#viewer.evaluate(() => window.shown),
+    };
+  }
+
+  async close() {
+    await Promise.all([this.#viewers.close(), this.#cameraBrowser?.close()]);
+  }
+}
+
+/**
+ * @param {string} otherwise
+ * @param {Page} page
+ * @param {(stats: any) => boolean} enough
+ */
+async function until(otherwise, page, enough) {
+  for (const end = Date.now() + FIRST_FRAME_MS; ;) {
+    const stats = await page.evaluate(statsInPage);
+    if (enough(stats)) return;
+    if (Date.now() > end) throw new Error(`${otherwise}: ${JSON.stringify(stats)}`);
+    await pause(50);
+  }
+}
+
+/** @param {object} answer */
+const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
+
+process.once('SIGTERM', () => process.exit(1)); // which ends the browsers
+const scene = await Scene.open();
+for await (const line of createInterface({ input: process.stdin })) {
+  const { do: name, ...request } = JSON.parse(line);
+  try {
+    if (!['publish', 'kill', 'join', 'leave', 'measure', 'stats'].includes(name)) throw new Error(`what is "${name}"?`);
+    say({ result: await scene[name](request) ?? null });
+  } catch (err) {
+    say({ error: err instanceof Error ? err.message : String(err) });
+  }
+}
+await scene.close();
+process.exit(0);
