@@ -49,6 +49,9 @@ func withServers(ctx context.Context, p programs, f func(env []string) error) er
 		"TEST_MINIO_ENDPOINT=" + endpoint,
 		"TEST_MINIO_ACCESS_KEY=minioadmin",
 		"TEST_MINIO_SECRET_KEY=minioadmin",
+		// For tests that stop and start servers of their own.
+		"TEST_POSTGRES_BIN=" + filepath.Dir(p.postgres),
+		"TEST_MINIO_BIN=" + p.minio,
 	})
 }
 
