@@ -35,16 +35,30 @@ func scanLink(r row) (l Link, err error) {
 	return l, err
 }
 
-// Links lists the user's links, those of one device unless deviceID is empty,
-// revoked ones included.
-func (db *DB) Links(ctx context.Context, userID, deviceID string, p Page) ([]Link, error) {
+// LinkFilter narrows a list of links; empty fields do not.
+type LinkFilter struct {
+	DeviceID string // on either side
+	Status   LinkStatus
+}
+
+// Links lists the user's links that pass the filter.
+func (db *DB) Links(ctx context.Context, userID string, by LinkFilter, p Page) ([]Link, error) {
 	var f filter
 	f.and("owner_user_id = ?", userID)
-	if deviceID != "" {
-		f.and("(camera_device_id = ? OR client_device_id = ?)", deviceID, deviceID)
+	if by.DeviceID != "" {
+		f.and("(camera_device_id = ? OR client_device_id = ?)", by.DeviceID, by.DeviceID)
+	}
+	if by.Status != "" {
+		f.and("status = ?", by.Status)
 	}
 	clauses, args := f.page(p)
 	return all(ctx, db.r, scanLink, "SELECT "+linkColumns+" FROM device_links"+clauses, args...)
+}
+
+// Link returns the user's link, revoked or not.
+func (db *DB) Link(ctx context.Context, userID, id string) (Link, error) {
+	const query = "SELECT " + linkColumns + " FROM device_links WHERE id = $1 AND owner_user_id = $2"
+	return one(ctx, db.r, scanLink, query, id, userID)
 }
 
 // CreateLink links a camera and a client. A revoked link of the pair becomes

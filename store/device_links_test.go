@@ -27,7 +27,7 @@ func TestLinks(t *testing.T) {
 		wantErr(t, err, store.ErrNotFound)
 		_, err = db.RequestStream(ctx, w.stream(), w.command(), w.by)
 		wantErr(t, err, store.ErrNotFound)
-		list, err := db.Links(ctx, w.user.ID, w.client.ID, store.Page{})
+		list, err := db.Links(ctx, w.user.ID, store.LinkFilter{DeviceID: w.client.ID}, store.Page{})
 		wantErr(t, err, nil)
 		if len(list) != 1 || list[0].ID != l.ID || list[0].Status != store.LinkRevoked {
 			t.Errorf("got %+v, want the revoked link", list)
@@ -41,7 +41,7 @@ func TestLinks(t *testing.T) {
 		swapped.CameraDeviceID, swapped.ClientDeviceID = w.client.ID, w.camera.ID
 		_, err = db.CreateLink(ctx, swapped, w.by)
 		wantErr(t, err, store.ErrConflict)
-		list, err = db.Links(ctx, w.user.ID, "another device", store.Page{})
+		list, err = db.Links(ctx, w.user.ID, store.LinkFilter{DeviceID: "another device"}, store.Page{})
 		wantErr(t, err, nil)
 		want(t, "links of another device", list, nil)
 	})

@@ -111,11 +111,29 @@ func (db *DB) DeviceByID(ctx context.Context, id string) (Device, error) {
 	return one(ctx, db.r, scanDevice, query, id)
 }
 
-// Devices lists the user's devices.
-func (db *DB) Devices(ctx context.Context, userID string, p Page) ([]Device, error) {
+// DeviceFilter narrows a list of devices; the zero value does not.
+type DeviceFilter struct {
+	Role        DeviceRole
+	OnlineSince time.Time // online, and seen then or later
+	LinkedWith  string    // by an active link with this device
+}
+
+// Devices lists the user's devices that pass the filter.
+func (db *DB) Devices(ctx context.Context, userID string, by DeviceFilter, p Page) ([]Device, error) {
 	var f filter
 	f.and("user_id = ?", userID)
 	f.and("deleted_at IS NULL")
+	if by.Role != "" {
+		f.and("role = ?", by.Role)
+	}
+	if !by.OnlineSince.IsZero() {
+		f.and("status = 'online' AND last_seen_at >= ?", ms(by.OnlineSince))
+	}
+	if by.LinkedWith != "" {
+		f.and(`id IN (SELECT CASE WHEN camera_device_id = ? THEN client_device_id ELSE camera_device_id END FROM device_links
+			WHERE owner_user_id = ? AND status = 'active' AND (camera_device_id = ? OR client_device_id = ?))`,
+			by.LinkedWith, userID, by.LinkedWith, by.LinkedWith)
+	}
 	clauses, args := f.page(p)
 	return all(ctx, db.r, scanDevice, "SELECT "+deviceColumns+" FROM devices"+clauses, args...)
 }

@@ -38,6 +38,7 @@ type dialect interface {
 	// one line without credentials.
 	unreachable(err error) error
 	retryable(err error) bool
+	full(err error) bool // whether the disk is
 	violation(err error) violation
 }
 
@@ -188,6 +189,11 @@ func (d sqliteDialect) retryable(err error) bool {
 	return primary == sqlitelib.SQLITE_BUSY || primary == sqlitelib.SQLITE_LOCKED
 }
 
+func (d sqliteDialect) full(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL
+}
+
 func (d sqliteDialect) violation(err error) violation {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -268,6 +274,11 @@ func (d postgresDialect) retryable(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	// serialization_failure and deadlock_detected
 	return ok && (e.Code == "40001" || e.Code == "40P01")
+}
+
+func (d postgresDialect) full(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "53100" // disk_full
 }
 
 func (d postgresDialect) violation(err error) violation {

@@ -12,6 +12,9 @@ var ErrConflict = errors.New("store: conflict")
 // ErrDisabled reports a user who may not sign in.
 var ErrDisabled = errors.New("store: user disabled")
 
+// ErrNoSpace reports that the database's disk is full: nothing was changed.
+var ErrNoSpace = errors.New("store: no space left")
+
 // ErrUnavailable reports that the database does not answer, or not now: the
 // same call may succeed later. What it wraps says why. A change that returns
 // it may have happened, when the connection broke during its commit.

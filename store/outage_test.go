@@ -14,8 +14,10 @@ func TestOutageIsUnavailable(t *testing.T) {
 	db, line := storetest.PostgresLine(t)
 	w := newWorld(t, db)
 	calls := map[string]func(ctx context.Context) error{
-		"row":    func(ctx context.Context) error { return second(db.Device(ctx, w.user.ID, w.camera.ID)) },
-		"rows":   func(ctx context.Context) error { return second(db.Devices(ctx, w.user.ID, store.Page{})) },
+		"row": func(ctx context.Context) error { return second(db.Device(ctx, w.user.ID, w.camera.ID)) },
+		"rows": func(ctx context.Context) error {
+			return second(db.Devices(ctx, w.user.ID, store.DeviceFilter{}, store.Page{}))
+		},
 		"change": func(ctx context.Context) error { return db.CreateCommand(ctx, w.command(), w.by) },
 	}
 	for range 2 {

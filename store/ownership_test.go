@@ -129,7 +129,7 @@ func foreignLists(t *testing.T, w, foreign world) {
 	t.Helper()
 	ctx, db, me := t.Context(), w.db, foreign.user.ID
 	for _, device := range []string{w.camera.ID, w.client.ID} {
-		links, err := db.Links(ctx, me, device, store.Page{})
+		links, err := db.Links(ctx, me, store.LinkFilter{DeviceID: device}, store.Page{})
 		wantErr(t, err, nil)
 		commands, err := db.Commands(ctx, me, store.CommandFilter{DeviceIDs: []string{device}}, store.Page{})
 		wantErr(t, err, nil)
@@ -141,7 +141,7 @@ func foreignLists(t *testing.T, w, foreign world) {
 			t.Errorf("lists of another user's device: %v %v %v %v", links, commands, streams, recordings)
 		}
 	}
-	devices, err := db.Devices(ctx, me, store.Page{})
+	devices, err := db.Devices(ctx, me, store.DeviceFilter{}, store.Page{})
 	wantErr(t, err, nil)
 	entries, err := db.AuditEntries(ctx, me, store.AuditFilter{}, store.Page{})
 	wantErr(t, err, nil)

@@ -127,6 +127,8 @@ func (db *DB) sentinel(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrConflict, err)
 	case db.dialect.violation(err) == violatesForeignKey:
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	case db.dialect.full(err):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	default:
 		return outage(ctx, err)
 	}

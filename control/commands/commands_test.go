@@ -189,7 +189,7 @@ func TestWhoMaySend(t *testing.T) {
 	strangerID := storetest.User(t, w.db).ID
 	foreign := storetest.Camera(t, w.db, strangerID)
 	second := storetest.Client(t, w.db, w.user)
-	links, err := w.db.Links(t.Context(), w.user, second.ID, store.Page{Limit: 10})
+	links, err := w.db.Links(t.Context(), w.user, store.LinkFilter{DeviceID: second.ID}, store.Page{Limit: 10})
 	if err != nil || len(links) != 1 {
 		t.Fatal(links, err)
 	}

@@ -20,7 +20,7 @@ import (
 type Store interface {
 	RegisterDevice(ctx context.Context, d store.Device, by store.Actor) ([]store.Link, error)
 	Device(ctx context.Context, userID, id string) (store.Device, error)
-	Devices(ctx context.Context, userID string, p store.Page) ([]store.Device, error)
+	Devices(ctx context.Context, userID string, by store.DeviceFilter, p store.Page) ([]store.Device, error)
 	UpdateDevice(ctx context.Context, userID, id string, c store.DeviceChange, by store.Actor) (store.Device, error)
 	SetDeviceKey(ctx context.Context, userID, id, keyID string, by store.Actor) error
 	DeleteDevice(ctx context.Context, userID, id string, by store.Actor) error
@@ -108,9 +108,20 @@ func (s *Service) Device(ctx context.Context, p auth.Principal, id string) (stor
 	return s.seen(d), err
 }
 
-// Devices lists the devices of p's user.
-func (s *Service) Devices(ctx context.Context, p auth.Principal, page store.Page) ([]store.Device, error) {
-	list, err := s.cfg.Store.Devices(ctx, p.UserID, page)
+// Filter narrows a list of devices; the zero value does not.
+type Filter struct {
+	Role       store.DeviceRole
+	Online     bool   // only those that are
+	LinkedWith string // only those that this device has an active link with
+}
+
+// Devices lists the devices of p's user that pass the filter.
+func (s *Service) Devices(ctx context.Context, p auth.Principal, by Filter, page store.Page) ([]store.Device, error) {
+	f := store.DeviceFilter{Role: by.Role, LinkedWith: by.LinkedWith}
+	if by.Online {
+		f.OnlineSince = s.now().Add(-s.cfg.OnlineStale)
+	}
+	list, err := s.cfg.Store.Devices(ctx, p.UserID, f, page)
 	for i := range list {
 		list[i] = s.seen(list[i])
 	}

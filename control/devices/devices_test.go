@@ -329,3 +329,32 @@ func TestDelete(t *testing.T) {
 		t.Errorf("revoked %v, want the device", got)
 	}
 }
+
+func TestListFilters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	camera := w.register(`{"name":"Door","role":"camera"}`)
+	client := w.register(`{"name":"Phone","role":"client"}`)
+	w.now = w.now.Add(time.Hour)
+	late := w.register(`{"name":"Garden","role":"camera"}`)
+	for query, want := range map[string][]string{
+		"role=camera":                      {late.Device.ID, camera.Device.ID},
+		"role=client":                      {client.Device.ID},
+		"status=online":                    {late.Device.ID},
+		"linkedWithId=" + client.Device.ID: {late.Device.ID, camera.Device.ID},
+		"linkedWithId=" + camera.Device.ID: {client.Device.ID},
+		"linkedWithId=unknown":             {},
+		"role=client&status=online":        {},
+	} {
+		var list struct{ Items []devices.Device }
+		w.call("user:"+w.user, "GET", "/devices?"+query, "", 200, &list)
+		got := []string{}
+		for _, d := range list.Items {
+			got = append(got, d.ID)
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("%s: got %v, want %v", query, got, want)
+		}
+	}
+	w.call("user:"+w.user, "GET", "/devices?role=both", "", 422, nil)
+}

@@ -109,7 +109,12 @@ type heartbeatOutput struct {
 
 type deviceOutput struct{ Body Device }
 
-type listInput struct{ rest.PageQuery }
+type listInput struct {
+	rest.PageQuery
+	Role       string `query:"role" enum:"camera,client"`
+	Status     string `query:"status" enum:"online" doc:"online leaves out what is not"`
+	LinkedWith string `query:"linkedWithId" maxLength:"64" doc:"Only what this device has an active link with"`
+}
 
 type listOutput struct{ Body rest.List[Device] }
 
@@ -147,7 +152,9 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Devices(ctx, auth.Caller(ctx), page)
+	rows, err := s.Devices(ctx, auth.Caller(ctx), Filter{
+		Role: store.DeviceRole(in.Role), Online: in.Status == "online", LinkedWith: in.LinkedWith,
+	}, page)
 	if err != nil {
 		return nil, err
 	}

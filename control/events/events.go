@@ -49,7 +49,7 @@ type Notifications interface {
 type Devices interface {
 	DeviceByID(ctx context.Context, id string) (store.Device, error)
 	ActiveLink(ctx context.Context, cameraID, clientID string) (store.Link, error)
-	Links(ctx context.Context, userID, deviceID string, p store.Page) ([]store.Link, error)
+	Links(ctx context.Context, userID string, by store.LinkFilter, p store.Page) ([]store.Link, error)
 }
 
 // Store is what events needs from the database.

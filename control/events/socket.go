@@ -113,7 +113,7 @@ func (s *Service) cameraName(ctx context.Context, e store.Event) string {
 // end.
 func (s *Service) announceEnd(ctx context.Context, e store.Event) {
 	s.log.InfoContext(ctx, "event ended", slog.String("event", e.ID), slog.String("device", e.DeviceID))
-	links, err := s.cfg.Store.Links(ctx, e.UserID, e.DeviceID, store.Page{Limit: maxClients})
+	links, err := s.cfg.Store.Links(ctx, e.UserID, store.LinkFilter{DeviceID: e.DeviceID}, store.Page{Limit: maxClients})
 	if err != nil {
 		s.log.WarnContext(ctx, "end of event not told", slog.String("event", e.ID), slog.Any("err", err))
 	}

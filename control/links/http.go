@@ -41,11 +41,12 @@ type linkOutput struct{ Body Link }
 type listInput struct {
 	rest.PageQuery
 	DeviceID string `query:"deviceId" maxLength:"64" doc:"Only the links of this device"`
+	Status   string `query:"status" enum:"active,revoked"`
 }
 
 type listOutput struct{ Body rest.List[Link] }
 
-type deleteInput struct {
+type idInput struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
@@ -55,7 +56,8 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	create := op(http.MethodPost, "/device-links", "Link a camera and a client", auth.Session)
 	create.DefaultStatus = http.StatusCreated
 	rest.Register(api, create, s.handleCreate)
-	rest.Register(api, op(http.MethodGet, "/device-links", "List device links, newest first", auth.Session), s.handleList)
+	rest.Register(api, op(http.MethodGet, "/device-links", "List device links, newest first", auth.Either), s.handleList)
+	rest.Register(api, op(http.MethodGet, "/device-links/{id}", "Get a device link", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodDelete, "/device-links/{id}", "Revoke a device link", auth.Session), s.handleDelete)
 }
 
@@ -72,7 +74,9 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Links(ctx, auth.Caller(ctx), in.DeviceID, page)
+	rows, err := s.Links(ctx, auth.Caller(ctx), store.LinkFilter{
+		DeviceID: in.DeviceID, Status: store.LinkStatus(in.Status),
+	}, page)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +85,14 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	})}, nil
 }
 
-func (s *Service) handleDelete(ctx context.Context, in *deleteInput) (*struct{}, error) {
+func (s *Service) handleGet(ctx context.Context, in *idInput) (*linkOutput, error) {
+	l, err := s.Link(ctx, auth.Caller(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &linkOutput{Body: toLink(l)}, nil
+}
+
+func (s *Service) handleDelete(ctx context.Context, in *idInput) (*struct{}, error) {
 	return nil, s.Revoke(ctx, auth.Caller(ctx), in.ID)
 }

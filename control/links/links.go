@@ -17,7 +17,8 @@ import (
 // Store is what links needs from the database.
 type Store interface {
 	Device(ctx context.Context, userID, id string) (store.Device, error)
-	Links(ctx context.Context, userID, deviceID string, p store.Page) ([]store.Link, error)
+	Link(ctx context.Context, userID, id string) (store.Link, error)
+	Links(ctx context.Context, userID string, by store.LinkFilter, p store.Page) ([]store.Link, error)
 	CreateLink(ctx context.Context, l store.Link, by store.Actor) (store.Link, error)
 	RevokeLink(ctx context.Context, userID, id string, by store.Actor) error
 }
@@ -55,10 +56,25 @@ func New(cfg Config) *Service {
 	return &Service{cfg: cfg, log: cfg.Logger}
 }
 
-// Links lists the links of p's user, those of one device unless deviceID is
-// empty.
-func (s *Service) Links(ctx context.Context, p auth.Principal, deviceID string, page store.Page) ([]store.Link, error) {
-	return s.cfg.Store.Links(ctx, p.UserID, deviceID, page)
+// Link returns a link of p's user; to a device only its own.
+func (s *Service) Link(ctx context.Context, p auth.Principal, id string) (store.Link, error) {
+	l, err := s.cfg.Store.Link(ctx, p.UserID, id)
+	if err == nil && p.DeviceID != "" && p.DeviceID != l.CameraDeviceID && p.DeviceID != l.ClientDeviceID {
+		return store.Link{}, store.ErrNotFound
+	}
+	return l, err
+}
+
+// Links lists the links of p's user that pass the filter, to a device only its
+// own.
+func (s *Service) Links(ctx context.Context, p auth.Principal, by store.LinkFilter, page store.Page) ([]store.Link, error) {
+	if p.DeviceID != "" {
+		if by.DeviceID != "" && by.DeviceID != p.DeviceID {
+			return nil, nil
+		}
+		by.DeviceID = p.DeviceID
+	}
+	return s.cfg.Store.Links(ctx, p.UserID, by, page)
 }
 
 // Create links a camera and a client of p's user.

@@ -103,6 +103,17 @@ func TestLinkLife(t *testing.T) {
 	if revoked, err := w.db.Revocations(t.Context(), time.Unix(0, 0)); err != nil || len(revoked) != 1 || revoked[0].TargetID != id {
 		t.Errorf("revoked %+v, %v, want the link", revoked, err)
 	}
+	var revoked rest.List[links.Link]
+	for status, n := range map[string]int{"revoked": 1, "active": 0} {
+		if w.call(user, "GET", "/device-links?status="+status, "", 200, &revoked); len(revoked.Items) != n {
+			t.Errorf("%s links are %+v", status, revoked.Items)
+		}
+	}
+	var one links.Link
+	if w.call(user, "GET", "/device-links/"+id, "", 200, &one); one.Status != "revoked" {
+		t.Errorf("the link is %+v", one)
+	}
+	w.call(user, "GET", "/device-links/unknown", "", 404, nil)
 	if code := w.call(user, "DELETE", "/device-links/"+id, "", 409, nil); code != "link_revoked" {
 		t.Errorf("code %s, want link_revoked", code)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -106,6 +107,8 @@ func documentOf(err error) *Document {
 		return ofStatus(http.StatusNotFound, err)
 	case errors.Is(err, store.ErrConflict):
 		return newDocument(http.StatusConflict, "conflict", "That is not possible in the current state.", err)
+	case errors.Is(err, store.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return newDocument(http.StatusInsufficientStorage, "storage_full", "The server has no space left.", err)
 	case errors.Is(err, store.ErrUnavailable):
 		return newDocument(http.StatusServiceUnavailable, "unavailable", "The server cannot do that now. Try again.", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

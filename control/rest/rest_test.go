@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -56,6 +57,8 @@ func newApp(t *testing.T, cfg rest.RecordConfig) (*fiber.App, *bytes.Buffer) {
 		"missing":  fmt.Errorf("%s: %w", secret, store.ErrNotFound),
 		"conflict": fmt.Errorf("%s: %w", secret, store.ErrConflict),
 		"unknown":  errors.New(secret),
+		"full":     fmt.Errorf("%s: %w", secret, store.ErrNoSpace),
+		"disk":     fmt.Errorf("%s: %w", secret, syscall.ENOSPC),
 		"away":     fmt.Errorf("%s: %w: %w", secret, store.ErrUnavailable, context.DeadlineExceeded),
 		"late":     fmt.Errorf("%s: %w", secret, context.DeadlineExceeded),
 		"anonym":   fault.New(fault.Unauthenticated, "unauthenticated", "Who are you?"),
@@ -137,6 +140,8 @@ func TestEveryErrorIsAProblemDocument(t *testing.T) {
 		{"not found", put("/books/1", js, `{"title":"missing"}`), 404, "not_found"},
 		{"conflict", put("/books/1", js, `{"title":"conflict"}`), 409, "conflict"},
 		{"unknown error", put("/books/1", js, `{"title":"unknown"}`), 500, "internal"},
+		{"no space", put("/books/1", js, `{"title":"full"}`), 507, "storage_full"},
+		{"full disk", put("/books/1", js, `{"title":"disk"}`), 507, "storage_full"},
 		{"no database", put("/books/1", js, `{"title":"away"}`), 503, "unavailable"},
 		{"deadline", put("/books/1", js, `{"title":"late"}`), 503, "timeout"},
 		{"unauthenticated", put("/books/1", js, `{"title":"anonym"}`), 401, "unauthenticated"},

@@ -32,7 +32,7 @@ func newAPI(t *testing.T) *api {
 	h := rest.New(a.app, rest.Config{})
 	h.UseMiddleware(auth.Middleware(h, service))
 	a.Mount(a.app, h)
-	for _, d := range must[[]store.Device](t)(a.db.Devices(t.Context(), a.user.ID, store.Page{Limit: 10})) {
+	for _, d := range must[[]store.Device](t)(a.db.Devices(t.Context(), a.user.ID, store.DeviceFilter{}, store.Page{Limit: 10})) {
 		token, _, err := service.IssueDeviceToken(d)
 		if err != nil {
 			t.Fatal(err)
