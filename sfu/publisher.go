@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/securecam/securecam/sfu/transport"
@@ -164,14 +163,30 @@ func (s *SFU) endPublisher(sess *session, reason string) {
 	s.log.Debug("publisher down", slog.String("media_session", id))
 }
 
-// ntpClock moves a publisher's NTP time to this node's clock, by one offset for all its tracks, so that lip sync is
-// as the camera has it.
+// ntpClock moves a publisher's NTP time to this node's clock, by one offset for all its tracks, so that lip sync is as
+// the camera has it. The offset follows a camera whose clock is a little fast or slow, too slowly for anybody to hear
+// that two tracks' reports are not of the same moment. Guarded by the publisher's ingress.mu.
 type ntpClock struct {
-	once   sync.Once
+	set    bool
 	offset uint64
 }
 
+const (
+	// ntpStep is how far a camera's time must be off for its clock to have been set: then the offset is found anew.
+	ntpStep = 2 * time.Second
+	// ntpSlew is the most by which a report changes the offset, one in ntpShare of what it is off.
+	ntpSlew, ntpShare = time.Millisecond / 2, 32
+)
+
+// local returns the time on this node's clock of a report that says ntp.
 func (c *ntpClock) local(ntp uint64, arrival time.Time) uint64 {
-	c.once.Do(func() { c.offset = ntpTime(arrival) - ntp })
+	now := ntpTime(arrival)
+	off := int64(now - ntp - c.offset)
+	if step := int64(ntpDuration(ntpStep)); !c.set || off > step || off < -step {
+		c.set, c.offset = true, now-ntp
+		return now
+	}
+	slew := int64(ntpDuration(ntpSlew))
+	c.offset += uint64(max(-slew, min(off/ntpShare, slew)))
 	return ntp + c.offset
 }

@@ -204,8 +204,8 @@ func TestJoinsAtOnce(t *testing.T) {
 	t.Logf("%d joins, POST to first frame shown: p50 %.0f ms, p95 %.0f ms, max %.0f ms (of which the answer: p50 %.0f ms); "+
 		"the camera sent %d keyframes, asked %d times",
 		n, times[n/2], times[(n*95-1)/100], times[n-1], signalling[n/2], st.Camera.Keyframes, st.Camera.PLIs)
-	if st.Camera.PLIs > n {
-		t.Errorf("%d viewers cost the camera %d keyframes", n+1, st.Camera.PLIs)
+	if st.Camera.Keyframes > 3*(n+1) { // some are its own idea
+		t.Errorf("%d viewers cost the camera %d keyframes", n+1, st.Camera.Keyframes)
 	}
 }
 
