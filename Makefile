@@ -1,9 +1,9 @@
 GO ?= go
 
-.PHONY: help run build test check lint fmt bench bench-media benchmarks fuzz clean
+.PHONY: help run build test check lint fmt bench bench-media bench-api benchmarks fuzz clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: build ## build and start SecureCam on embedded defaults, data in ./data
 	./bin/securecam serve
@@ -33,6 +33,14 @@ bench: build ## load this build with 100 viewers and print what a packet costs; 
 bench-media: ## what Chromium sees over bad networks, and how soon
 	@MEDIA_SECONDS=30 MEDIA_JOINS=20 $(GO) test ./cmd/securecam -count=1 -v -timeout 15m \
 		-run '^(TestRecoversFromLoss|TestJoinsAtOnce|TestCameraReturns)$$' | grep -E '_test.go:|^(---|ok|FAIL)'
+
+bench-api: build ## measure sign-in, lists, commands and 5,000 idle gateway connections of this build, on SQLite
+	$(GO) build -o bin/ ./cmd/securecam-bench
+	@dir=$$(mktemp -d); RATE_LIMITS=off ./bin/securecam serve --data-dir=$$dir --listen-host=127.0.0.1 --port=18481 \
+		--media-udp-port=0 --media-tcp-port=-1 --turn-port=-1 --log-level=error >/dev/null & pid=$$!; \
+	until ./bin/securecam health --listen-host=127.0.0.1 --port=18481 2>/dev/null; do sleep 0.2; done; \
+	./bin/securecam-bench api --url http://127.0.0.1:18481 --pid $$pid --json bin/bench-api.json $(BENCH_API); status=$$?; \
+	kill $$pid; wait $$pid; exit $$status
 
 benchmarks: ## micro-benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...

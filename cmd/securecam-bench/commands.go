@@ -18,6 +18,7 @@ import (
 
 type cli struct {
 	Run         runArgs         `cmd:"" help:"Load a server and measure."`
+	API         apiArgs         `cmd:"" name:"api" help:"Measure the API and the gateway of a SecureCam."`
 	Floor       floorArgs       `cmd:"" help:"Measure what sealing and sending a packet costs on this machine at least."`
 	Compare     compareArgs     `cmd:"" help:"Show two results beside each other."`
 	Report      reportArgs      `cmd:"" help:"Write results as one HTML page."`

@@ -52,6 +52,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch parsed.Command() {
 	case "run":
 		return runLoad(ctx, &c.Run, args, stdout, stderr)
+	case "api":
+		return runAPI(ctx, &c.API, stdout, stderr)
 	case "conformance":
 		return runConformance(ctx, &c.Conformance, stdout, stderr)
 	case "floor":
