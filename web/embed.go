@@ -9,5 +9,5 @@ import "embed"
 
 // FS holds the pages and their assets.
 //
-//go:embed sim css icons js
+//go:embed sim css icons js sw.js
 var FS embed.FS

@@ -27,3 +27,20 @@ func TestBrowser(t *testing.T) {
 	}
 	t.Logf("%s", out)
 }
+
+// TestAlerts has Chromium's test pattern move, and looks at what reaches a
+// push service, a webhook and an ntfy server.
+func TestAlerts(t *testing.T) {
+	app := startApp(t, "--outgoing-networks=127.0.0.0/8")
+	shots := os.Getenv("SCREENSHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	script, err := filepath.Abs("../../web/e2e/alerts.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "node", script, app.url, shots).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}

@@ -2,6 +2,7 @@
 
 import { currentUser, signOut } from './account.js';
 import { Roster } from './devices.js';
+import { renew } from './push.js';
 import { Role } from './role.js';
 import { forgetAll } from './stills.js';
 import { Tab } from './tab.js';
@@ -11,6 +12,8 @@ import { emptyState } from './ui/controls.js';
 import { cameraDialog } from './ui/dialog.js';
 import { h } from './ui/dom.js';
 import { homePage } from './ui/home.js';
+import { alertsPage } from './ui/alertspage.js';
+import { eventsPage } from './ui/eventspage.js';
 import { recordingsPage } from './ui/recordingspage.js';
 import { brand, shell, themeButton } from './ui/shell.js';
 import { attempt, mountToasts, toast } from './ui/toast.js';
@@ -41,6 +44,8 @@ export class App {
     // A page that comes back from the browser's cache has dead connections.
     window.addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); });
     this.role.addEventListener('change', () => { if (path().startsWith('/live')) this.#show(); });
+    // A click on an alert leads here.
+    navigator.serviceWorker?.addEventListener('message', (e) => { if (e.data?.go) location.hash = new URL(e.data.go, location.href).hash; });
     this.role.addEventListener('refused', () => this.#refused());
     this.roster.addEventListener('signedout', () => this.#signedOut('You were signed out. Please sign in again.'));
   }
@@ -110,6 +115,7 @@ export class App {
     this.roster.start();
     this.#show();
     await attempt(() => this.role.resume());
+    renew().catch(() => {}); // the next page tries again
   }
 
   #showWelcome() {
@@ -134,6 +140,8 @@ export class App {
   /** @returns {Page} */
   #build() {
     const [, name, id = ''] = path().split('/');
+    if (name === 'events') return eventsPage(this, id);
+    if (name === 'alerts') return alertsPage(this);
     if (name === 'recordings') return recordingsPage(this, id);
     if (name !== 'live') return homePage(this);
     if (this.role.camera) return cameraPage(this, this.role.camera);

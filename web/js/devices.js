@@ -1,6 +1,7 @@
 // The account's devices and which of them may talk to each other.
 
 import { ApiError, call } from './api.js';
+import { PLATFORM as ALERTS } from './push.js';
 
 /**
  * @typedef {object} Device
@@ -130,7 +131,12 @@ export class Roster extends EventTarget {
 
   /** @returns {Device[]} */
   get clients() {
-    return (this.devices ?? []).filter((d) => d.role === 'client');
+    return (this.devices ?? []).filter((d) => d.role === 'client' && d.platform !== ALERTS);
+  }
+
+  /** @returns {Device[]} browsers that are told of events while no page is open */
+  get alerted() {
+    return (this.devices ?? []).filter((d) => d.platform === ALERTS);
   }
 
   /**

@@ -4,6 +4,7 @@
 import { Camera } from './camera.js';
 import { register } from './devices.js';
 import { Gateway } from './gateway.js';
+import { Motion } from './motion.js';
 import { Viewer } from './viewer.js';
 
 /** @typedef {import('./devices.js').Device} Device */
@@ -18,6 +19,8 @@ export class Role extends EventTarget {
   gateway = null;
   /** @type {Camera | null} */
   camera = null;
+  /** @type {Motion | null} of the camera */
+  motion = null;
   /** @type {Viewer | null} */
   viewer = null;
 
@@ -96,6 +99,7 @@ export class Role extends EventTarget {
     if (device.role === 'camera') {
       this.camera = new Camera(this.tab, gateway);
       this.camera.start(sessionStorage.getItem(SOURCE_KEY) ?? '');
+      this.motion = new Motion(this.tab, this.camera);
     } else {
       this.viewer = new Viewer(this.tab, gateway);
       this.viewer.start();
@@ -115,10 +119,11 @@ export class Role extends EventTarget {
 
   /** Stops being a device; the device itself stays in the account. */
   leave() {
+    this.motion?.stop();
     this.camera?.stop();
     this.viewer?.stop();
     this.gateway?.stop();
-    this.camera = this.viewer = this.gateway = null;
+    this.camera = this.motion = this.viewer = this.gateway = null;
     this.tab.forget();
     sessionStorage.removeItem(SOURCE_KEY);
     this.dispatchEvent(new Event('change'));

@@ -4,6 +4,7 @@ import { bitrate, duration } from '../format.js';
 import { keep } from '../stills.js';
 import { listCameras, PATTERN } from '../source.js';
 import { stayAwake } from '../wakelock.js';
+import { toggle } from './alertspage.js';
 import { iconButton, POLICIES, relabel, segmented } from './controls.js';
 import { changePolicy } from './devicecard.js';
 import { fillSources, sourceSelect } from './dialog.js';
@@ -51,6 +52,7 @@ export function cameraPage(app, camera) {
       off.abort();
       clearInterval(timer);
       stage.stop();
+      side.stop();
       sleep();
     },
   };
@@ -125,6 +127,42 @@ function preview(app, camera) {
 }
 
 /**
+ * Whether this camera detects motion, and how easily.
+ * @param {App} app
+ */
+function motionPanel(app) {
+  const motion = app.role.motion;
+  const onOff = toggle('Detect motion', 'motion-on', async (on) => { motion?.set(on); });
+  const meter = h('meter.motion-meter', { min: 0, max: 1, testid: 'motion-level', 'aria-label': 'How much moves now' });
+  const slider = h('input', {
+    type: 'range', min: 1, max: 100, testid: 'motion-sensitivity', 'aria-label': 'Sensitivity',
+    oninput: () => { motion?.adjust(Number(slider.value)); },
+  });
+  const details = h('div.motion-details', null, meter,
+    h('label.field', null, h('span', null, 'Sensitivity'), slider));
+  const words = h('p.hint', { testid: 'motion-words', 'aria-live': 'polite' });
+  const update = () => {
+    if (!motion) return;
+    onOff.update(motion.on);
+    show(details, motion.on);
+    slider.value = String(motion.sensitivity);
+    text(words, motion.problem || (!motion.on ? 'Your viewers are told when something moves.' : motion.moving ? 'Something moves.' : 'All is quiet.'));
+  };
+  // On a scale on which the threshold is the middle: what is beyond it counts.
+  const level = () => { meter.value = motion ? motion.level / (motion.level + motion.threshold || 1) : 0; };
+  motion?.addEventListener('change', update);
+  motion?.addEventListener('level', level);
+  return {
+    el: h('section.panel', null, h('div.panel-head', null, h('h2', null, 'Detect motion'), onOff.el), details, words),
+    update,
+    stop() {
+      motion?.removeEventListener('change', update);
+      motion?.removeEventListener('level', level);
+    },
+  };
+}
+
+/**
  * @param {App} app
  * @param {Camera} camera
  */
@@ -143,6 +181,7 @@ function settings(app, camera) {
   const policyWords = h('p.hint');
   const watching = h('ul.plain-list', { testid: 'watching' });
   const stats = statistics(camera);
+  const motion = motionPanel(app);
   let listed = '';
 
   async function updateSources() {
@@ -155,12 +194,15 @@ function settings(app, camera) {
     el: h('aside.side', null, notice,
       h('section.panel', null, h('h2', null, 'Picture'), h('label.field', null, h('span.sr-only', null, 'Source'), select)),
       h('section.panel', null, h('h2', null, 'Record'), policy.el, policyWords),
+      motion.el,
       h('section.panel', null, h('h2', null, 'Watching now'), watching),
       stats.el,
       h('div.side-foot', null, h('button.button', { type: 'button', testid: 'stop-camera', onclick: () => app.role.leave() }, 'Stop being a camera'))),
     read: stats.read,
+    stop: motion.stop,
     update() {
       updateSources();
+      motion.update();
       show(notice, camera.substitute !== '' && camera.source?.id === PATTERN);
       text(why, camera.substitute);
       const value = app.tab.device?.recordingPolicy ?? 'off';

@@ -10,7 +10,7 @@ import { h } from './dom.js';
  * @param {() => any} value read when the person agrees
  * @returns {Promise<any>} null when cancelled
  */
-function ask(title, body, action, value) {
+export function ask(title, body, action, value) {
   return new Promise((resolve) => {
     const form = h('form', { method: 'dialog' },
       h('h2', null, title), body,

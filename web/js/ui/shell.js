@@ -35,6 +35,7 @@ export function shell(app) {
   const links = [
     ['#/', 'home', 'Home', 'nav-home'],
     ['#/live', 'view', 'Live', 'nav-live'],
+    ['#/events', 'pulse', 'Events', 'nav-events'],
     ['#/recordings', 'film', 'Recordings', 'nav-recordings'],
   ].map(([href, name, label, testid]) => h('a.nav-link', { href, testid }, icon(name), h('span', null, label)));
   const live = /** @type {HTMLElement} */ (links[1].querySelector('span'));
@@ -82,6 +83,7 @@ export function shell(app) {
 function accountMenu(app) {
   const menu = h('div.menu', { id: 'account-menu', popover: 'auto', testid: 'account-panel' },
     h('p.menu-head', null, h('strong', null, app.user?.name ?? ''), h('span', null, app.user?.email ?? '')),
+    h('a.menu-item', { href: '#/alerts', testid: 'menu-alerts', onclick: () => menu.hidePopover() }, icon('bell'), 'Alerts'),
     h('button.menu-item', { type: 'button', testid: 'sign-out', onclick: () => app.signOut() }, icon('out'), 'Sign out'));
   const button = iconButton('user', 'Account', () => menu.togglePopover(), 'account-menu');
   return h('div.menu-anchor', null, button, menu);
