@@ -15,6 +15,33 @@ type Uploaded struct {
 	Size        int64
 }
 
+// providerP2P is the media provider whose media this server never has: what is
+// to be kept of it, the camera uploads.
+const providerP2P = "p2p"
+
+// expectUpload adds the recording that a camera is to upload of a stream that
+// was streaming from peer to peer and has ended, unless the camera is not
+// recorded or is gone.
+func expectUpload(ctx context.Context, tx *sql.Tx, s Stream, reason string, at time.Time, by Actor) error {
+	if s.MediaProvider != providerP2P || s.Status != StreamStreaming || reason == ReasonDeviceDeleted {
+		return nil
+	}
+	camera, err := userDevice(ctx, tx, s.OwnerUserID, s.CameraDeviceID)
+	if errors.Is(err, ErrNotFound) || (err == nil && camera.RecordingPolicy == RecordOff) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	id := newID()
+	return insertRecording(ctx, tx, Recording{
+		ID: id, OwnerUserID: s.OwnerUserID, CameraDeviceID: s.CameraDeviceID, RequesterDeviceID: s.RequesterDeviceID,
+		StreamID: s.ID, MediaSessionID: s.MediaSessionID, Status: RecordingAwaitingUpload,
+		ObjectKey: "recordings/" + s.CameraDeviceID + "/" + id + ".webm", ContentType: "video/webm",
+		Duration: max(0, at.Sub(s.StartedAt)), StartedAt: s.StartedAt, EndedAt: at, CreatedAt: at, UpdatedAt: at,
+	}, by)
+}
+
 // FinalizeRecording makes a recording that awaits the upload of its camera
 // ready. It returns ErrConflict when it awaits nothing any more.
 func (db *DB) FinalizeRecording(ctx context.Context, id string, u Uploaded, at time.Time, by Actor) (r Recording, err error) {

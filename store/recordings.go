@@ -68,16 +68,18 @@ func scanRecording(r row) (v Recording, err error) {
 // requester, stream or media session is not the owner's, and ErrConflict when
 // another recording has its object key.
 func (db *DB) CreateRecording(ctx context.Context, r Recording, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
-		err := insert(ctx, tx, "recordings", recordingColumns, r.ID, r.OwnerUserID, r.CameraDeviceID,
-			text(r.RequesterDeviceID), text(r.StreamID), text(r.MediaSessionID), r.NodeID, r.Status, r.ObjectKey,
-			r.Bucket, r.ContentType, r.Duration.Milliseconds(), r.Size, r.Error, ms(r.StartedAt), ms(r.EndedAt),
-			ms(r.CreatedAt), ms(orElse(r.UpdatedAt, r.CreatedAt)))
-		if err != nil {
-			return err
-		}
-		return audit(ctx, tx, by, r.OwnerUserID, "recording", "create", r.ID, details{"cameraDeviceId": r.CameraDeviceID})
-	})
+	return db.inTx(ctx, func(tx *sql.Tx) error { return insertRecording(ctx, tx, r, by) })
+}
+
+func insertRecording(ctx context.Context, tx *sql.Tx, r Recording, by Actor) error {
+	err := insert(ctx, tx, "recordings", recordingColumns, r.ID, r.OwnerUserID, r.CameraDeviceID,
+		text(r.RequesterDeviceID), text(r.StreamID), text(r.MediaSessionID), r.NodeID, r.Status, r.ObjectKey,
+		r.Bucket, r.ContentType, r.Duration.Milliseconds(), r.Size, r.Error, ms(r.StartedAt), ms(r.EndedAt),
+		ms(r.CreatedAt), ms(orElse(r.UpdatedAt, r.CreatedAt)))
+	if err != nil {
+		return err
+	}
+	return audit(ctx, tx, by, r.OwnerUserID, "recording", "create", r.ID, details{"cameraDeviceId": r.CameraDeviceID})
 }
 
 // FinishRecording makes a running recording ready. It returns ErrConflict when

@@ -211,6 +211,9 @@ func closeStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus,
 	if err := failPending(ctx, tx, errStreamEnded, at, asked, s.ID); err != nil {
 		return Stream{}, err
 	}
+	if err := expectUpload(ctx, tx, s, reason, at, by); err != nil {
+		return Stream{}, err
+	}
 	return ended, audit(ctx, tx, by, s.OwnerUserID, "stream", "end", s.ID, details{"status": status, "reason": reason})
 }
 
