@@ -29,8 +29,8 @@ type Event struct {
 func (s *Service) toEvent(ctx context.Context, e store.Event) Event {
 	return Event{
 		ID: e.ID, CameraDeviceID: e.DeviceID, Status: string(e.Status), TriggeredBy: e.TriggeredBy,
-		ThumbnailURL: s.thumbnailURL(ctx, e, auth.Caller(ctx).Grant(e.DeviceID)), VideoURL: e.VideoURL, StartedAt: e.StartedAt, EndedAt: e.EndedAt,
-		CreatedAt: e.CreatedAt,
+		ThumbnailURL: s.thumbnailURL(ctx, e, auth.Caller(ctx).Grant(e.DeviceID)), VideoURL: e.VideoURL,
+		StartedAt: e.StartedAt, EndedAt: e.EndedAt, CreatedAt: e.CreatedAt,
 	}
 }
 

@@ -62,5 +62,8 @@ type Service struct {
 
 // New returns a Service.
 func New(files Files, grants Grants) *Service {
-	return &Service{files: files, grants: grants, open: downloads{all: map[*download]struct{}{}}, incoming: downloads{all: map[*download]struct{}{}}}
+	return &Service{
+		files: files, grants: grants,
+		open: downloads{all: map[*download]struct{}{}}, incoming: downloads{all: map[*download]struct{}{}},
+	}
 }

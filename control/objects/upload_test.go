@@ -135,7 +135,8 @@ func TestUpload(t *testing.T) {
 	if status, body := s.put(small, "video/webm", strings.NewReader("one")); status != http.StatusCreated {
 		t.Fatalf("%d %s", status, body)
 	}
-	if status, body := s.put(small, "video/webm", strings.NewReader("two")); status != http.StatusConflict || !strings.Contains(body, "object_exists") {
+	status, body := s.put(small, "video/webm", strings.NewReader("two"))
+	if status != http.StatusConflict || !strings.Contains(body, "object_exists") {
 		t.Errorf("again: %d %s", status, body)
 	}
 }
@@ -168,7 +169,8 @@ func TestUploadRefused(t *testing.T) {
 		"revoked":          {s.signPut("videos/c", blob.PutOptions{Size: 4, Grant: "d.u.d.k.c"}), "video/webm", "abcd", 403, "revoked"},
 		"through a folder": {s.signPut("videos/d/e", blob.PutOptions{Size: 4}), "video/webm", "abcd", 201, ""},
 	} {
-		if status, body := s.put(test.url, test.contentType, strings.NewReader(test.body)); status != test.status || !strings.Contains(body, test.code) {
+		status, body := s.put(test.url, test.contentType, strings.NewReader(test.body))
+		if status != test.status || !strings.Contains(body, test.code) {
 			t.Errorf("%s: %d %s, want %d %s", name, status, body, test.status, test.code)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/securecam/securecam/store"
 )
 
-// PushNotification is a push as clients see it.
-type PushNotification struct {
+// Notification is a push as clients see it.
+type Notification struct {
 	ID                string          `json:"id"`
 	RecipientDeviceID string          `json:"recipientDeviceId"`
 	EventID           string          `json:"eventId,omitempty"`
@@ -29,8 +29,8 @@ type PushNotification struct {
 	CreatedAt         time.Time       `json:"createdAt"`
 }
 
-func toPush(p store.Push) PushNotification {
-	return PushNotification{
+func toPush(p store.Push) Notification {
+	return Notification{
 		ID: p.ID, RecipientDeviceID: p.RecipientDeviceID, EventID: p.EventID, Type: p.Type, Payload: p.Payload,
 		Status: string(p.Status), Attempts: p.Attempts, Error: p.Error, NextAttemptAt: p.NextAttemptAt, SentAt: p.SentAt,
 		CreatedAt: p.CreatedAt,
@@ -73,14 +73,14 @@ type listInput struct {
 }
 
 type listOutput struct {
-	Body rest.List[PushNotification]
+	Body rest.List[Notification]
 }
 
 type idInput struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
-type pushOutput struct{ Body PushNotification }
+type pushOutput struct{ Body Notification }
 
 type dispatchOutput struct {
 	Body struct {

@@ -91,7 +91,8 @@ func (w *world) subscribe() {
 
 func (w *world) send(data any) store.Push {
 	w.t.Helper()
-	p, err := w.Send(w.t.Context(), Message{UserID: w.user.UserID, DeviceID: w.client.DeviceID, Type: "stream:ended", Data: data}, store.Actor{})
+	m := Message{UserID: w.user.UserID, DeviceID: w.client.DeviceID, Type: "stream:ended", Data: data}
+	p, err := w.Send(w.t.Context(), m, store.Actor{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -216,7 +216,7 @@ func TestVideo(t *testing.T) {
 	}
 	c := w.create("camera", fields{"eventId": event.Event.ID})
 	one := "/videos/" + c.Video.ID
-	if c.Video.Status != "awaiting_upload" || c.Video.DeviceID != w.who["camera"].DeviceID || c.Upload.Method != "PUT" ||
+	if c.Video.Status != "awaiting_upload" || c.Video.DeviceID != w.who["camera"].DeviceID || c.Upload.Method != http.MethodPut ||
 		c.Upload.Headers["Content-Type"] != "video/webm" || !strings.HasPrefix(c.Upload.URL, "http://cam.example/objects/videos/") {
 		t.Errorf("created %+v", c)
 	}

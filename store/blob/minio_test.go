@@ -275,7 +275,10 @@ func TestMinIOPut(t *testing.T) {
 		t.Errorf("a second one: status %d", status)
 	}
 	for _, o := range []blob.PutOptions{
-		{}, {TTL: time.Minute, ContentType: "video/webm"}, {TTL: time.Minute, Size: 1}, {ContentType: "a", Size: 1},
+		{},
+		{TTL: time.Minute, ContentType: "video/webm"},
+		{TTL: time.Minute, Size: 1},
+		{ContentType: "a", Size: 1},
 		{TTL: time.Minute, ContentType: "a", Size: blob.MaxPut + 1},
 	} {
 		if signed, err := s.SignPut(t.Context(), "videos/3", o); err == nil {
