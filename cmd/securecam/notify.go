@@ -12,6 +12,7 @@ import (
 	"github.com/securecam/securecam/control/outbound"
 	"github.com/securecam/securecam/control/push"
 	"github.com/securecam/securecam/control/streams"
+	"github.com/securecam/securecam/control/videos"
 	"github.com/securecam/securecam/control/webhooks"
 	"github.com/securecam/securecam/control/webpush"
 	"github.com/securecam/securecam/store"
@@ -70,16 +71,40 @@ func (a *app) openNotifier(c *Config, keys secrets, s state) (notifier, error) {
 	}, nil
 }
 
-func (c *Config) openEvents(s state, gate *gateway.Gateway, n notifier, log logger) (*events.Service, error) {
+// alerts are who is told what cameras see, and what they upload of it.
+type alerts struct {
+	notifier
+	events *events.Service
+	videos *videos.Service
+}
+
+func (a *app) openAlerts(c *Config, keys secrets, s state, gate *gateway.Gateway) (alerts, error) {
 	baseURL, err := c.baseURL()
 	if err != nil {
-		return nil, err
+		return alerts{}, err
 	}
-	return events.New(events.Config{
-		Store: s.db, Gateway: gate, Objects: thumbnails{s.objects},
-		Queues: []events.Notifier{n.push, n.webhooks}, Logger: log, BaseURL: baseURL,
-		URLTTL: seconds(c.MinIOPresignedExpirySeconds), StaleAfter: seconds(c.EventStaleSeconds),
-	}), nil
+	n, err := a.openNotifier(c, keys, s)
+	if err != nil {
+		return alerts{}, err
+	}
+	ttl := seconds(c.MinIOPresignedExpirySeconds)
+	return alerts{
+		notifier: n,
+		events: events.New(events.Config{
+			Store: s.db, Gateway: gate, Objects: thumbnails{s.objects}, Queues: []events.Notifier{n.push, n.webhooks},
+			Logger: a.log, BaseURL: baseURL, URLTTL: ttl, StaleAfter: seconds(c.EventStaleSeconds),
+		}),
+		videos: videos.New(videos.Config{
+			Store: s.db, Objects: videoObjects{s.objects}, Bucket: c.bucket(), Logger: a.log, URLTTL: ttl,
+		}),
+	}, nil
+}
+
+func (t alerts) run(a *app) {
+	a.run("events", t.events.Run)
+	a.run("videos", t.videos.Run)
+	a.run("push", t.push.Run)
+	a.run("webhooks", t.webhooks.Run)
 }
 
 // vapid returns the key by which push services know this server. It follows

@@ -26,7 +26,6 @@ import (
 	"github.com/securecam/securecam/control/media"
 	"github.com/securecam/securecam/control/recordings"
 	"github.com/securecam/securecam/control/streams"
-	"github.com/securecam/securecam/control/videos"
 	"github.com/securecam/securecam/recorder"
 	"github.com/securecam/securecam/sfu"
 	"github.com/securecam/securecam/store"
@@ -239,11 +238,7 @@ func (a *app) openControl(
 		return nil, err
 	}
 	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log})
-	notify, err := a.openNotifier(c, keys, s)
-	if err != nil {
-		return nil, err
-	}
-	eventService, err := c.openEvents(s, gate, notify, a.log)
+	told, err := a.openAlerts(c, keys, s, gate)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +249,7 @@ func (a *app) openControl(
 	}
 	streamService := streams.New(streams.Config{
 		Store: s.db, Gateway: gate, Commands: commandService, Media: provider, Bus: s.bus, NodeID: keys.nodeID, Logger: a.log,
-		Notifier:         notify,
+		Notifier:         told.notifier,
 		AcceptTimeout:    seconds(c.StreamRequestTimeoutSeconds),
 		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),
 		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
@@ -274,17 +269,13 @@ func (a *app) openControl(
 		NodeID: keys.nodeID, Bucket: c.bucket(), URLTTL: seconds(c.MinIOPresignedExpirySeconds), Logger: a.log,
 		UploadStale: seconds(c.RecordingStaleSeconds), UploadInterval: milliseconds(c.RecordingWorkerIntervalMS),
 	})
-	videoService := videos.New(videos.Config{
-		Store: s.db, Objects: videoObjects{s.objects}, Bucket: c.bucket(), Logger: a.log,
-		URLTTL: seconds(c.MinIOPresignedExpirySeconds),
-	})
 	events.streams, events.recordings = streamService, recordingService
 
 	features := []control.Feature{
 		accounts, gate, deviceService, linkService, commandService,
-		streamService, mediaService, recordingService, videoService, eventService, notify.push, notify.webhooks,
+		streamService, mediaService, recordingService, told.events, told.videos, told.push, told.webhooks,
 	}
-	parts := counted{gateway: gate, commands: commandService, recorder: totals, streams: streamService, notify: notify}
+	parts := counted{gateway: gate, commands: commandService, recorder: totals, streams: streamService, notify: told.notifier}
 	features, err = a.openOps(ctx, c, s, p, accounts, &parts, features)
 	if err != nil {
 		return nil, err
@@ -303,11 +294,8 @@ func (a *app) openControl(
 	a.run("streams", streamService.Run)
 	a.run("commands", commandService.Run)
 	a.run("media events", mediaService.Run)
-	a.run("events", eventService.Run)
-	a.run("videos", videoService.Run)
 	a.run("recording uploads", recordingService.RunUploads)
-	a.run("push", notify.push.Run)
-	a.run("webhooks", notify.webhooks.Run)
+	told.run(a)
 	a.run("losses", func(ctx context.Context) error {
 		return reportLosses(ctx, a.log, append(losses(p, s, gate), people.losses()...))
 	})
