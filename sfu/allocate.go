@@ -46,15 +46,20 @@ func pick(rungs []rung, wish Preference, budget, current int) int {
 		if i > 0 && !within(rungs, r, wish) {
 			continue
 		}
-		need := r.rate
-		if i > current {
-			need += need * headroom / 100
-		}
+		need := r.need(i > current)
 		if budget == 0 || need <= budget {
 			best = i
 		}
 	}
 	return best
+}
+
+// need is what a budget must be for a rung, which is more if it is to begin.
+func (r *rung) need(begin bool) int {
+	if begin {
+		return r.rate + r.rate*headroom/100
+	}
+	return r.rate
 }
 
 // within reports whether a rung is no more than a wish asks for.
@@ -161,4 +166,14 @@ func guess(width, height int) int {
 		return guessedRate
 	}
 	return width * height * bitsPerPixel / 10
+}
+
+// least is what it takes to send the least of the track, 0 if there is nothing yet.
+func (t *upTrack) least() int {
+	var buf [maxRungs]rung
+	rungs := t.rungs(&buf, -1)
+	if len(rungs) == 0 {
+		return 0
+	}
+	return rungs[0].need(true)
 }

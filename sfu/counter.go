@@ -33,7 +33,7 @@ type counterOffer struct {
 // CounterOffer offers a viewer what the media session's publisher sends, for a player whose own offer could not be
 // served (draft-ietf-wish-whep, section 4.3.2). It holds until the time that is returned; Accept takes the answer.
 func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string) (Answer, time.Time, error) {
-	m, tracks, err := s.awaitPublisher(ctx, mediaSession)
+	m, tracks, _, err := s.awaitPublisher(ctx, mediaSession)
 	if err != nil {
 		return Answer{}, time.Time{}, err
 	}

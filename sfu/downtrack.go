@@ -55,6 +55,7 @@ type downTrack struct {
 	asked  atomic.Pointer[layer] // that keyframes are asked of: what is followed, else the target
 
 	ahead      int64  // how far what goes out is ahead of the camera's clock since a switch, in RTP clock units
+	newest     uint16 // number of the last packet that went out
 	waited     uint32 // packets passed over while waiting for a keyframe
 	resends    resends
 	wait       margin
@@ -102,6 +103,7 @@ func (d *downTrack) emit(p *ring.Packet, info codec.Info, padding uint8) outcome
 	if _, err := d.sink.WriteRTP(&d.header, payload); err != nil {
 		return refused
 	}
+	d.newest = d.header.SequenceNumber
 	d.packets++
 	d.octets += uint32(len(payload))
 	if d.packets == 1 { // lip sync need not wait for the shard's tick
@@ -182,7 +184,11 @@ func (d *downTrack) choose() {
 	current := slices.IndexFunc(rungs, func(r rung) bool {
 		return r.layer == d.layer && r.spatial >= d.cut.goal.spatial && r.temporal >= d.cut.goal.temporal
 	})
-	i := pick(rungs, *wish, d.seat.share(d), current)
+	budget := d.seat.share(d)
+	if budget > 0 && len(rungs) > 0 && !d.seat.starving {
+		budget = max(budget, rungs[0].need(true))
+	}
+	i := pick(rungs, *wish, budget, current)
 	switch {
 	case i != noRung:
 		d.aim(rungs[i])

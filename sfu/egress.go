@@ -31,9 +31,11 @@ type egress struct {
 	conn   *udp.Conn
 	shard  *shard
 	sender *seal.Sender
-	slow   func([]byte) error // for a viewer that plain UDP does not reach; may block
-	to     atomic.Pointer[udp.Addr]
-	way    roundTrip
+	// congestion watches the way, nil where there is nothing to choose among. Set before the viewer is on its shard.
+	congestion *congestion
+	slow       func([]byte) error // for a viewer that plain UDP does not reach; may block
+	to         atomic.Pointer[udp.Addr]
+	way        roundTrip
 
 	buf [udp.MaxSegment]byte // for the slow way, and for reports
 }
@@ -89,7 +91,7 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	e, head := s.egress, b[:rtpHeader]
 	if s.extensions.any() {
 		b[0] |= 1 << 4
-		head = s.extensions.write(head)
+		head = s.extensions.write(head, e.congestion.number())
 	}
 	n := len(head) + len(payload) + int(h.PaddingSize) + e.sender.Overhead()
 	dst, send := e.room(n)
@@ -97,10 +99,21 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 		return 0, errTooLong
 	}
 	e.sender.RTPPadded(dst, head, payload, int(h.PaddingSize), index) // whose header is whole and whose room is enough
+	if c := e.congestion; c != nil {
+		s.noteSent(c, n)
+	}
 	if send == nil {
 		return n, nil
 	}
 	return n, send(dst)
+}
+
+func (s *sealed) noteSent(c *congestion, size int) {
+	if s.extensions.numberAt != 0 {
+		c.control.Sent(s.egress.shard.now, size)
+	} else {
+		c.control.SentPlain(s.egress.shard.now, size)
+	}
 }
 
 // report sends a sender report with the stream's name.

@@ -30,7 +30,7 @@ func BenchmarkEgress(b *testing.B) {
 func benchEgress(b *testing.B, offload bool, viewers, packets int) {
 	conn := open(b, udp.Config{WriteBuffer: socketBuffer, NoOffload: !offload})
 	e := newBench(webrtc.MimeTypeVP8)
-	e.shard = newShard(conn, maxBurst, 0)
+	e.shard = newShard(conn, maxBurst, 0, monotonic())
 	e.fan.shard = e.shard
 	for range viewers {
 		sink := open(b, udp.Config{ReadBuffer: 2304})

@@ -31,6 +31,10 @@ const (
 type extensions struct {
 	descriptorAt, delayAt, captureAt uint8
 
+	// numberAt is that of the transport-wide number, which every packet carries:
+	// draft-holmer-rmcat-transport-wide-cc-extensions-01, section 2.
+	numberAt uint8
+
 	descriptor []byte // of the next packet
 	delay      uint32 // 12 bits each of least and most, in units of 10 ms
 	delayLeft  int    // packets that are still to carry it
@@ -42,12 +46,12 @@ type extensions struct {
 
 // any reports whether the next packet carries something.
 func (x *extensions) any() bool {
-	return x.delayLeft > 0 || x.capture != 0 || x.descriptorAt != 0 && len(x.descriptor) > 0
+	return x.numberAt != 0 || x.delayLeft > 0 || x.capture != 0 || x.descriptorAt != 0 && len(x.descriptor) > 0
 }
 
-// write appends the elements of the next packet to b, in which room is left. RFC 8285, sections 4.2 and 4.3: both forms
+// write appends the elements of the next packet, whose transport-wide number is number, to b, in which room is left. RFC 8285, sections 4.2 and 4.3: both forms
 // may be mixed within a stream, if the viewer takes long descriptors at all.
-func (x *extensions) write(b []byte) []byte {
+func (x *extensions) write(b []byte, number uint16) []byte {
 	head := len(b)
 	descriptor := x.descriptor[:min(len(x.descriptor), 255)]
 	if x.descriptorAt == 0 {
@@ -62,6 +66,9 @@ func (x *extensions) write(b []byte) []byte {
 	b = append(b, 0, 0)
 	if len(descriptor) > 0 {
 		b = append(element(b, x.descriptorAt, len(descriptor), long), descriptor...)
+	}
+	if x.numberAt != 0 {
+		b = binary.BigEndian.AppendUint16(element(b, x.numberAt, 2, long), number)
 	}
 	if x.delayLeft > 0 {
 		x.delayLeft--

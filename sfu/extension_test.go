@@ -18,6 +18,10 @@ func TestExtensionsRead(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		x := &extensions{descriptorAt: 3, delayAt: 7, captureAt: 14}
+		numbered := rapid.Bool().Draw(t, "numbered")
+		if numbered {
+			x.numberAt = 9
+		}
 		x.descriptor = rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "descriptor")
 		if rapid.Bool().Draw(t, "delay") {
 			x.setDelay(250*time.Millisecond, time.Minute)
@@ -28,7 +32,7 @@ func TestExtensionsRead(t *testing.T) {
 			return
 		}
 		buf := [rtpHeader + extensionRoom]byte{0: 2<<6 | 1<<4, 1: 96}
-		raw := x.write(buf[:rtpHeader])
+		raw := x.write(buf[:rtpHeader], 0xabcd)
 		if &raw[0] != &buf[0] {
 			t.Fatal("the room was not enough")
 		}
@@ -41,6 +45,9 @@ func TestExtensionsRead(t *testing.T) {
 		}
 		if got := h.GetExtension(7); delayed != bytes.Equal(got, []byte{0x01, 0x9f, 0xff}) {
 			t.Fatalf("delay %x", got)
+		}
+		if got := h.GetExtension(9); numbered != bytes.Equal(got, []byte{0xab, 0xcd}) {
+			t.Fatalf("number %x", got)
 		}
 		if got := h.GetExtension(14); (capture != 0) != (len(got) == 8) || capture != 0 && binary.BigEndian.Uint64(got) != capture {
 			t.Fatalf("capture %x", got)
@@ -96,7 +103,7 @@ func TestDelayRepeated(t *testing.T) {
 	x.setDelay(0, time.Hour)
 	carried := 0
 	for ; x.any(); carried++ {
-		x.write(make([]byte, 0, extensionRoom))
+		x.write(make([]byte, 0, extensionRoom), 0)
 		x.setDelay(0, time.Hour)
 	}
 	if carried != delayRepeats {

@@ -46,7 +46,7 @@ type bench struct {
 
 func newBench(mime string, sinks ...Sink) *bench {
 	t := newUpTrack(spec{kind: video, mimeType: mime, clockRate: 90000}, &counters{})
-	b := &bench{layer: newLayer(t, 1, 1024), shard: newShard(nil, 16, 0)}
+	b := &bench{layer: newLayer(t, 1, 1024), shard: newShard(nil, 16, 0, monotonic())}
 	b.layer.keys = newKeyframes(defaultKeyframeInterval, func(bool) {})
 	t.join(b.layer)
 	b.fan = &fan{shard: b.shard}

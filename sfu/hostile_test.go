@@ -33,7 +33,7 @@ func TestLaneDeliversAll(t *testing.T) {
 	t.Parallel()
 	for _, drains := range []bool{true, false} {
 		b := newBench(webrtc.MimeTypeVP8)
-		b.shard = newShard(nil, 64, 0)
+		b.shard = newShard(nil, 64, 0, monotonic())
 		b.shard.drains = drains
 		b.fan.shard = b.shard
 		sink := &keepingSink{}

@@ -160,6 +160,9 @@ func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bo
 			}
 		case feedback.ReceptionReport:
 			sess.egress.way.heard(e.Report, time.Now())
+			sess.hearOfWay(e, now)
+		case feedback.TransportCC, feedback.REMB:
+			sess.hearOfWay(e, now)
 		case feedback.Bye:
 			sess.link.Fail(ReasonBye)
 		}
@@ -184,6 +187,20 @@ func (sess *session) fromMicrophone(b []byte, now int64) bool {
 		sess.intercom.say(sess, plain, now)
 	}
 	return ok
+}
+
+// hearOfWay passes on what a viewer says of the way to it. Of its reports those about video count.
+func (sess *session) hearOfWay(e *feedback.Event, now int64) {
+	c := sess.egress.congestion
+	if c == nil {
+		return
+	}
+	if e.Kind == feedback.ReceptionReport {
+		if d := sess.downOf(e.Report.SSRC); d == nil || d.track.spec.kind != video {
+			return
+		}
+	}
+	c.mail.put(e, now)
 }
 
 // downOf returns the down track with this SSRC.

@@ -331,3 +331,11 @@ func (sess *session) goesOn(silent *layer, now int64) bool {
 	}
 	return false
 }
+
+// spatial is the highest spatial layer within the stream, as far as it was measured.
+func (l *layer) spatial() uint8 {
+	if f := l.facts.Load(); f != nil {
+		return f.highest.spatial
+	}
+	return 0
+}

@@ -128,21 +128,31 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (o resent, a
 	if d.egress != nil && d.stream.rtxPayloadType == 0 {
 		return notSent, false // it would need the packet's index again
 	}
-	from, ok := d.mapper.Source(seq)
-	if !ok {
+	if _, ok := d.mapper.Source(seq); !ok {
 		return notSent, false
 	}
+	var ok bool
 	if ok, again = d.resends.allow(seq, now, d.rtt()); !ok {
 		return notSent, again
 	}
+	_, o = s.repeat(d, seq)
+	return o, again
+}
+
+// repeat sends one packet again and returns its size, 0 if that cannot be.
+func (s *shard) repeat(d *downTrack, seq uint16) (n int, o resent) {
+	from, ok := d.mapper.Source(seq)
+	if !ok {
+		return 0, notSent
+	}
 	if !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
-		return notThere, again
+		return 0, notThere
 	}
 	p := &s.packet
 	info := d.layer.inspect(p)
 	payload, ok := d.place(p, &info)
 	if !ok {
-		return notSent, again
+		return 0, notSent
 	}
 	if d.stream.rtxPayloadType != 0 {
 		binary.BigEndian.PutUint16(s.buf[:rtxHeader], d.header.SequenceNumber)
@@ -151,8 +161,9 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (o resent, a
 		d.header.SequenceNumber = d.rtxSeq
 		d.rtxSeq++
 	}
-	if _, err := d.sink.WriteRTP(&d.header, payload); err != nil {
-		return notSent, again
+	n, err := d.sink.WriteRTP(&d.header, payload)
+	if err != nil {
+		return 0, notSent
 	}
-	return sentAgain, again
+	return n, sentAgain
 }

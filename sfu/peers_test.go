@@ -103,6 +103,14 @@ func newPCOf(
 	t *testing.T, m *webrtc.MediaEngine, change func(*webrtc.SettingEngine), formats ...webrtc.RTPCodecParameters,
 ) *webrtc.PeerConnection {
 	t.Helper()
+	return newPCWithRegistry(t, m, &interceptor.Registry{}, change, formats...)
+}
+
+func newPCWithRegistry(
+	t *testing.T, m *webrtc.MediaEngine, r *interceptor.Registry, change func(*webrtc.SettingEngine),
+	formats ...webrtc.RTPCodecParameters,
+) *webrtc.PeerConnection {
+	t.Helper()
 	for _, f := range formats {
 		k := webrtc.RTPCodecTypeVideo
 		if f.MimeType == webrtc.MimeTypeOpus {
@@ -119,7 +127,7 @@ func newPCOf(
 	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	change(&se)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(se),
-		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+		webrtc.WithInterceptorRegistry(r))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)

@@ -46,20 +46,15 @@ func (s *SFU) SetPreference(sessionID string, p Preference) error {
 	return nil
 }
 
-// setBudget says how many bits a second the way to a viewer carries, media and what wraps it; 0 means that it is not
-// known. It may be called from any goroutine.
-func (sess *session) setBudget(bitsPerSecond int) {
-	sess.seat.budget.Store(int64(max(bitsPerSecond, 0)))
-	sess.seat.changed(sess.shard.Load())
-}
-
 // seat is what one viewer wants and may have. A tap has one too.
 type seat struct {
-	wish   atomic.Pointer[Preference]
-	budget atomic.Int64 // bit/s for all its tracks; 0 means unknown
-	stale  atomic.Bool  // a choice is under way to the shard
+	wish  atomic.Pointer[Preference]
+	stale atomic.Bool // a choice is under way to the shard
 
-	downs []*downTrack // owned by the shard
+	// Owned by the shard.
+	downs    []*downTrack
+	starving bool // not even the least goes out
+	budget   int  // bit/s that the way carries, media and what wraps it; 0 means unknown
 }
 
 func newSeat() *seat {
@@ -82,18 +77,39 @@ func (s *seat) changed(sh *shard) {
 	}
 }
 
+// limit sets the budget, and has the tracks choose by it. starving says that the way does not even carry the least that
+// there is. Runs on the shard.
+func (s *seat) limit(budget int, starving bool) {
+	if s.budget == budget && s.starving == starving {
+		return
+	}
+	s.budget, s.starving = budget, starving
+	for _, d := range s.downs {
+		d.choose()
+	}
+}
+
+// pace is how fast a viewer may catch up, in bytes a second, 0 for no limit: a little faster than what its way is
+// believed to carry, for a moment.
+func (s *seat) pace() int { return s.budget / 8 * 3 / 2 }
+
 // share returns the budget of a track, 0 for no limit: audio comes first, video gets the rest. Runs on the shard.
 func (s *seat) share(of *downTrack) int {
-	budget := int(s.budget.Load())
-	if budget == 0 || of.track.spec.kind == audio {
+	if s.budget == 0 || of.track.spec.kind == audio {
 		return 0
 	}
+	return max(s.budget-s.audioRate(), 1)
+}
+
+// audioRate is what the audio takes that goes out. Runs on the shard.
+func (s *seat) audioRate() int {
+	sum := 0
 	for _, d := range s.downs {
 		if d.track.spec.kind == audio && d.layer != nil {
 			if f := d.layer.facts.Load(); f != nil {
-				budget -= f.rate(maxSpatial-1, maxTemporal-1)
+				sum += f.rate(maxSpatial-1, maxTemporal-1)
 			}
 		}
 	}
-	return max(budget, 1)
+	return sum
 }

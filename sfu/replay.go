@@ -100,13 +100,17 @@ type replay struct {
 	plea int64 // arrival of the newest packet when the last one began
 }
 
-// begin sets the replay up, of a group from its first packet with this timestamp.
-func (r *replay) begin(l *layer, first uint16, timestamp uint32, span ring.Span) {
+// begin sets the replay up, of a group from its first packet with this timestamp. It is no faster than most bytes a
+// second, 0 for no limit.
+func (r *replay) begin(l *layer, first uint16, timestamp uint32, span ring.Span, most int) {
 	lag := max(int64(int32(span.Timestamp-timestamp)), 0)
 	clock := int64(l.track.spec.clockRate)
 	r.rate = replayRate
 	if lag > clock/10 {
 		r.rate = max(r.rate, replayFactor*int(int64(span.Bytes)*clock/lag))
+	}
+	if most > 0 {
+		r.rate = min(r.rate, most)
 	}
 	// While it goes on, more comes: at worst a share of what goes.
 	took := int64(span.Bytes)*clock/int64(r.rate)*replayFactor/(replayFactor-1) + ticks(4*replayInterval, uint32(clock))
@@ -171,7 +175,7 @@ func (d *downTrack) catchUp(l *layer, octets int) bool {
 	// Time goes on from the last packet to the newest one of the layer, not to the keyframe.
 	began.Timestamp = span.Timestamp
 	d.begin(l, began, span.Arrival)
-	d.replay.begin(l, first, p.Timestamp, span)
+	d.replay.begin(l, first, p.Timestamp, span, d.seat.pace())
 	s.catching(d)
 	d.track.counters.cachedStarts.Add(1)
 	return true

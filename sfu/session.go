@@ -54,7 +54,10 @@ type session struct {
 	// Viewer only.
 	receiver *seal.Receiver // guarded by ingress.mu
 	egress   *egress
-	costly   bool // its packets cost several times what AES-GCM does
+	watched  bool        // the way to it decides what it gets
+	promised bool        // it agreed to tell of the way
+	way      *congestion // nil if not watched, or not connected; guarded by SFU.mu
+	costly   bool        // its packets cost several times what AES-GCM does
 	tracks   []*viewerTrack
 	seat     *seat
 	shard    atomic.Pointer[shard] // set once the down tracks are there

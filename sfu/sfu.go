@@ -176,7 +176,7 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 
 // newShard starts a shard that lives as long as the SFU.
 func (s *SFU) newShard() *shard {
-	sh := newShard(s.socket.conn, s.cfg.ShardQueue, s.cfg.BurstWindow)
+	sh := newShard(s.socket.conn, s.cfg.ShardQueue, s.cfg.BurstWindow, s.clock)
 	s.workersDone.Go(sh.run)
 	return sh
 }
@@ -184,7 +184,7 @@ func (s *SFU) newShard() *shard {
 // newLane starts a shard for one viewer or tap whose sink may block. A tap's delivers to the last packet. Caller holds
 // mu.
 func (s *SFU) newLane(drains bool) *shard {
-	sh := newShard(s.socket.conn, s.cfg.ShardQueue, 0)
+	sh := newShard(s.socket.conn, s.cfg.ShardQueue, 0, s.clock)
 	sh.drains = drains
 	s.sessionsDone.Go(sh.run)
 	return sh

@@ -44,7 +44,8 @@ type shard struct {
 	wake   chan struct{}
 	stop   chan struct{}
 	done   chan struct{}
-	load   int  // down tracks, guarded by SFU.mu
+	load   int // down tracks, guarded by SFU.mu
+	clock  func() int64
 	drains bool // what is queued when it stops is still delivered; set before run
 
 	mu      sync.Mutex // guards actions and missing; may be taken under SFU.mu, takes no other lock
@@ -53,6 +54,10 @@ type shard struct {
 
 	// Owned by run.
 	downs     []*downTrack
+	now       int64         // on the clock of packet arrivals, while anybody is steered
+	steered   []*congestion // viewers whose way is watched
+	steering  *time.Ticker  // stopped while there are none
+	mail      [mailRoom]byte
 	burst     burst
 	pace      pace
 	conn      *udp.Conn
@@ -64,10 +69,13 @@ type shard struct {
 	buf       [rtxHeader + ring.MaxPayload]byte
 }
 
-// newShard makes a shard that sends through conn and may hold packets for window to send them together.
-func newShard(conn *udp.Conn, queue int, window time.Duration) *shard {
+// newShard makes a shard that sends through conn and may hold packets for window to send them together. clock is that
+// of packet arrivals.
+func newShard(conn *udp.Conn, queue int, window time.Duration, clock func() int64) *shard {
+	steering := time.NewTicker(time.Hour)
+	steering.Stop()
 	return &shard{
-		conn:  conn,
+		conn: conn, clock: clock, steering: steering,
 		pace:  pace{window: window},
 		queue: make(chan job, queue),
 		wake:  make(chan struct{}, 1),
@@ -83,6 +91,7 @@ func (s *shard) run() {
 	defer tick.Stop()
 	hold := time.NewTimer(time.Hour)
 	defer hold.Stop()
+	defer s.steering.Stop()
 	for {
 		select {
 		case j := <-s.queue:
@@ -98,8 +107,11 @@ func (s *shard) run() {
 			}
 			s.flush()
 		case <-s.pacing():
+			s.tell()
 			s.catchUp()
 			s.flush()
+		case <-s.steering.C:
+			s.steer()
 		case <-s.stop:
 			for s.drains && len(s.queue) > 0 {
 				s.collect(<-s.queue, hold)
@@ -142,9 +154,17 @@ func (s *shard) collect(first job, hold *time.Timer) {
 		break
 	}
 	waited := time.Since(began)
+	s.tell()
 	s.forward()
 	s.flush()
 	s.pace.worked(began, waited, time.Now())
+}
+
+// tell notes what time it is, if anybody cares.
+func (s *shard) tell() {
+	if len(s.steered) > 0 {
+		s.now = s.clock()
+	}
 }
 
 // take adds one packet to the burst, unless it was overwritten while it waited.
@@ -228,6 +248,7 @@ func (s *shard) act() {
 		m.down.waiting = 0
 	}
 	s.mu.Unlock()
+	s.tell()
 	for _, f := range actions {
 		f()
 	}

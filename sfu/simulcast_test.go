@@ -277,11 +277,15 @@ func TestSimulcast(t *testing.T) {
 	s.mu.Lock()
 	sess := s.sessions[w.answer.SessionID]
 	s.mu.Unlock()
-	sess.setBudget(900_000) // h takes 2.7 Mbit/s, m 1.1, l 0.6
+	limit := func(budget int) {
+		sh := sess.shard.Load()
+		sh.post(func() { sess.seat.limit(budget, false) })
+	}
+	limit(900_000) // h takes 2.7 Mbit/s, m 1.1, l 0.6
 	w.awaitLayer("l")
-	sess.setBudget(2_000_000)
+	limit(2_000_000)
 	w.awaitLayer("m")
-	sess.setBudget(0)
+	limit(0)
 	w.awaitLayer("h")
 	if got := seamless(t, w); got < 9 {
 		t.Errorf("%d switches", got)

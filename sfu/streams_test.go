@@ -114,7 +114,7 @@ func TestDescriptorGoesOut(t *testing.T) {
 	for _, n := range []int{3, 4, 16, 17, 100, 255} {
 		x := extensions{descriptorAt: 12, descriptor: bytes.Repeat([]byte{0xa5}, n)}
 		var h rtp.Header
-		raw := x.write(append(make([]byte, 0, rtpHeader+extensionRoom), 2<<6|1<<4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+		raw := x.write(append(make([]byte, 0, rtpHeader+extensionRoom), 2<<6|1<<4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0)
 		size, err := h.Unmarshal(raw)
 		if err != nil || size != len(raw) || !bytes.Equal(h.GetExtension(12), x.descriptor) {
 			t.Errorf("%d bytes: %v, % x", n, err, raw)

@@ -51,6 +51,15 @@ func (t *upTrack) join(l *layer) {
 	t.layers.Store(&layers)
 }
 
+// several reports whether there is something to choose among; t may be nil.
+func (t *upTrack) several() bool {
+	if t == nil {
+		return false
+	}
+	layers := *t.layers.Load()
+	return len(layers) > 1 || len(layers) == 1 && layers[0].spatial() > 0
+}
+
 // has reports whether l is one of the layers now.
 func (t *upTrack) has(l *layer) bool { return slices.Contains(*t.layers.Load(), l) }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/securecam/securecam/sfu/transport"
@@ -43,7 +45,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 	if err != nil {
 		return Answer{}, err
 	}
-	m, tracks, err := s.awaitPublisher(ctx, mediaSession)
+	m, tracks, layered, err := s.awaitPublisher(ctx, mediaSession)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -58,6 +60,9 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 	for _, t := range sess.tracks {
 		t.track.warm()
 	}
+	if layered {
+		sess.watchWay(o)
+	}
 	if err := s.reserveViewer(); err != nil {
 		return Answer{}, err
 	}
@@ -71,30 +76,31 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 	return answer, nil
 }
 
-// awaitPublisher returns the media session and the tracks that its publisher sends.
-func (s *SFU) awaitPublisher(ctx context.Context, mediaSession string) (*media, [kinds]*upTrack, error) {
+// awaitPublisher returns the media session and the tracks that its publisher sends, and whether there is something to
+// choose among.
+func (s *SFU) awaitPublisher(ctx context.Context, mediaSession string) (*media, [kinds]*upTrack, bool, error) {
 	timer := time.NewTimer(s.cfg.PublisherWait)
 	defer timer.Stop()
 	for {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return nil, [kinds]*upTrack{}, ErrClosed
+			return nil, [kinds]*upTrack{}, false, ErrClosed
 		}
 		m, ok := s.media[mediaSession]
 		if ok && m.publisher != nil {
-			tracks := m.published()
+			tracks, layered := m.published(), m.publisher.simulcast.several() || m.tracks[video].several()
 			s.mu.Unlock()
-			return m, tracks, nil
+			return m, tracks, layered, nil
 		}
 		changed := s.changed
 		s.mu.Unlock()
 		select {
 		case <-changed:
 		case <-timer.C:
-			return nil, [kinds]*upTrack{}, ErrNoPublisher
+			return nil, [kinds]*upTrack{}, false, ErrNoPublisher
 		case <-ctx.Done():
-			return nil, [kinds]*upTrack{}, fmt.Errorf("%w: %w", ErrNoPublisher, ctx.Err())
+			return nil, [kinds]*upTrack{}, false, fmt.Errorf("%w: %w", ErrNoPublisher, ctx.Err())
 		}
 	}
 }
@@ -139,6 +145,30 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack, i *intercom) error
 	}
 	sess.remote = o.remote(first)
 	return nil
+}
+
+// watchWay agrees on what it takes to know the way to the viewer: transport-wide numbers and feedback, else the
+// viewer's own estimate. The viewer of a single layer has neither: there is nothing to choose, and its feedback would
+// cost more than its media.
+func (sess *session) watchWay(o *offer) {
+	sess.watched = true
+	accepted := 0
+	for i, sec := range o.sections {
+		s := &sess.sections[i]
+		if s.Rejected {
+			continue
+		}
+		id := sec.extension(sdp.TransportCCURI)
+		if id != 0 && slices.Contains(s.Codec.Feedback, transport.FeedbackTransportCC) {
+			s.Extensions = append(s.Extensions, transport.Extension{ID: id, URI: sdp.TransportCCURI})
+			sess.tracks[accepted].takes.numberAt = id
+			sess.promised = true
+		} else {
+			s.Estimates = true
+			sess.promised = sess.promised || slices.Contains(s.Codec.Feedback, transport.FeedbackREMB)
+		}
+		accepted++
+	}
 }
 
 // shares reports whether the viewer already has a stream with an SSRC of st.
@@ -289,6 +319,15 @@ func (s *SFU) startViewer(sess *session) {
 		sh = s.place(sess.media)
 	}
 	sess.egress.shard = sh
+	if sess.watched {
+		least := 0
+		for _, t := range sess.tracks {
+			least += t.track.least()
+		}
+		c := newCongestion(s.clock(), sess.seat, sess.promised, least)
+		sess.way, sess.egress.congestion = c, c
+		sh.post(func() { sh.watch(c) })
+	}
 	for _, t := range sess.tracks {
 		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc, extensions: t.takes}
 		d := newDownTrack(t.track, t.st, t.sink, sess.seat)
@@ -332,6 +371,9 @@ func (s *SFU) endViewer(sess *session, reason string) {
 				t.down.bye()
 			}
 		})
+	} else if c := sess.way; c != nil {
+		sh := sess.egress.shard
+		sh.post(func() { sh.unwatch(c) })
 	}
 	if !sess.connected {
 		return

@@ -16,6 +16,7 @@ var allowed = []struct{ pkg, imports string }{
 	{"cmd/...", "..."},
 	{"bench/...", "bench/... sfu/udp"},
 	{"sfu", "sfu/..."},
+	{"sfu/bandwidth", "sfu/feedback"},
 	{"sfu/...", ""},
 	{"turn/...", ""},
 	{"recorder", "recorder/..."},

@@ -68,9 +68,11 @@ func (r *Reader) Next() bool {
 func (r *Reader) begin(packet []byte) bool {
 	count, body := int(packet[0]&countMask), packet[headerSize:]
 	if packet[0]&paddingFlag != 0 {
-		// RFC 3550, section 6.4.1: the last octet counts the padding, itself included, a multiple of four.
+		// RFC 3550, section 6.4.1: the last octet counts the padding, itself included, a multiple of four; but
+		// transport-wide feedback is padded to whole words, by everybody.
 		pad := int(packet[len(packet)-1])
-		if pad == 0 || pad%4 != 0 || pad > len(body) {
+		words := pad%4 == 0 || packet[1] == typeRTPFB && count == formatTransportCC
+		if pad == 0 || !words || pad > len(body) {
 			return false
 		}
 		body = body[:len(body)-pad]

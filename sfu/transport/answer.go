@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pion/sdp/v3"
 )
 
 // Answer is the answer to the offer of a one-way viewer or publisher.
@@ -43,6 +45,8 @@ type Section struct {
 	Extensions []Extension
 	// RIDs name the simulcast layers that are received (RFC 8853); none means that there is but one, without a name.
 	RIDs []string
+	// Estimates says that REMB is of use, for want of transport-wide feedback.
+	Estimates bool
 	// ReducedSize says that the peer offered a=rtcp-rsize (RFC 5506).
 	ReducedSize bool
 	// SSRC of the media, and of its retransmissions if Codec.RTX is not 0.
@@ -76,12 +80,22 @@ type Codec struct {
 	Feedback []string
 }
 
-// accepted is the feedback that is acted on, or sent: there is no congestion control per viewer whose transport-wide
-// sequence numbers or REMB anybody would read, but a publisher wants to know how its packets arrive.
+// Feedback about the way, in the words of a=rtcp-fb: transport-wide, and the receiver's own estimate.
+const (
+	FeedbackTransportCC = "transport-cc"
+	FeedbackREMB        = "goog-remb"
+)
+
+// accepted is the feedback that is acted on, or sent: a publisher wants to know how its packets arrive, and a viewer
+// reports how they do where there are transport-wide numbers, or somebody who reads its estimates.
 func (s Section) accepted() []string {
 	known := []string{"nack", "nack pli", "ccm fir"}
-	if s.Receive {
-		known = append(known, "transport-cc")
+	numbered := slices.ContainsFunc(s.Extensions, func(e Extension) bool { return e.URI == sdp.TransportCCURI })
+	if s.Receive || numbered {
+		known = append(known, FeedbackTransportCC)
+	}
+	if s.Estimates {
+		known = append(known, FeedbackREMB)
 	}
 	var out []string
 	for _, f := range known {

@@ -1,0 +1,151 @@
+package sfu
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/securecam/securecam/bench/impair"
+)
+
+// narrow is a proxy in front of an SFU, whose only way it is.
+func narrow(t *testing.T, up, down impair.Link) *impair.Proxy {
+	t.Helper()
+	p, err := impair.Start(impair.Config{Up: up, Down: down, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// watchThrough connects a viewer behind a proxy that tells of its way as browsers do, and asks for what is lost.
+func watchThrough(t *testing.T, s *SFU, id string, proxy *impair.Proxy) *watcher {
+	t.Helper()
+	m := &webrtc.MediaEngine{}
+	registry := &interceptor.Registry{}
+	congestion, err := twcc.NewSenderInterceptor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := nack.NewGeneratorInterceptor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry.Add(congestion)
+	registry.Add(again)
+	if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: sdp.TransportCCURI}, webrtc.RTPCodecTypeVideo); err != nil {
+		t.Fatal(err)
+	}
+	formats := []webrtc.RTPCodecParameters{vp8, format(webrtc.MimeTypeRTX, 97, "apt=96")}
+	formats[0].RTCPFeedback = []webrtc.RTCPFeedback{
+		{Type: webrtc.TypeRTCPFBTransportCC}, {Type: webrtc.TypeRTCPFBGoogREMB}, {Type: webrtc.TypeRTCPFBNACK}, {Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
+	}
+	pc := newPCWithRegistry(t, m, registry, func(*webrtc.SettingEngine) {}, formats...)
+	wantPlay(t, pc, []kind{video})
+	w := &watcher{
+		t: t, pc: pc, got: map[kind][]*rtp.Packet{},
+		reports: map[uint32]*rtcp.SenderReport{}, ssrc: map[kind]uint32{}, payloads: map[kind]uint8{},
+	}
+	w.pc.OnTrack(w.onTrack)
+	a, err := s.Play(t.Context(), id, "v", impair.StripCandidates(makeOffer(t, pc)))
+	if err != nil {
+		t.Fatalf("play: %v", err)
+	}
+	answer, server, err := impair.RewriteAnswer(a.SDP, proxy.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Aim(server)
+	w.answer = a
+	accept(t, pc, Answer{SDP: answer})
+	return w
+}
+
+// wayOf returns what watches the way to a viewer once it does.
+func wayOf(t *testing.T, s *SFU, w *watcher) *congestion {
+	t.Helper()
+	var c *congestion
+	eventually(t, "the way is watched", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c = s.sessions[w.answer.SessionID].way
+		return c != nil
+	})
+	return c
+}
+
+// TestBandwidth has a viewer find the layer that its way carries: a low one, the best after relief, and a low one
+// again when the way becomes narrow under it.
+func TestBandwidth(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	c := publishSimulcast(t, s, "m", three()...) // h takes 2.7 Mbit/s, m 1.1, l 0.6
+	c.run()
+	proxy := narrow(t, impair.Link{}, impair.Link{Rate: 950_000})
+	w := watchThrough(t, s, "m", proxy)
+	if !strings.Contains(string(w.answer.SDP), "transport-cc") {
+		t.Fatalf("no transport-wide feedback in\n%s", w.answer.SDP)
+	}
+	way := wayOf(t, s, w)
+	eventually(t, "a picture", func() bool { return w.sees() != "" })
+	eventually(t, "a probe that failed", func() bool {
+		return onShard(s, w, func() bool { st := way.control.Stats(); return st.Probes > st.Passed })
+	})
+	if w.sees() == "h" {
+		t.Error("2.7 Mbit/s go over 950 kbit/s")
+	}
+	set := func(down impair.Link) {
+		t.Helper()
+		if err := proxy.Set(impair.Link{}, down); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(impair.Link{})
+	w.awaitLayer("h")
+	set(impair.Link{Rate: 1_600_000})
+	eventually(t, "a lower layer", func() bool { return w.sees() != "h" })
+	if st := onShard(s, w, way.control.Stats); st.Malformed > 0 || st.Unknown > 0 || st.Feedbacks == 0 {
+		t.Errorf("counted %+v", st)
+	}
+}
+
+// onShard has a viewer's shard find something out.
+func onShard[T any](s *SFU, w *watcher, f func() T) T {
+	s.mu.Lock()
+	sh := s.sessions[w.answer.SessionID].shard.Load()
+	s.mu.Unlock()
+	out := make(chan T, 1)
+	sh.post(func() { out <- f() })
+	return <-out
+}
+
+// TestNoCongestionControl: who watches a single layer is neither numbered nor asked for feedback.
+func TestNoCongestionControl(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	cam := publishCamera(t, s, "m", vp8)
+	defer cam.run()()
+	proxy := narrow(t, impair.Link{}, impair.Link{})
+	w := watchThrough(t, s, "m", proxy)
+	w.await(video, 20)
+	if sdp := string(w.answer.SDP); strings.Contains(sdp, "transport-cc") || strings.Contains(sdp, "goog-remb") || strings.Contains(sdp, "a=extmap:") {
+		t.Errorf("congestion control for one layer:\n%s", sdp)
+	}
+	for _, p := range w.packets(video) {
+		if p.Extension {
+			t.Fatalf("a header extension: %v", p)
+		}
+	}
+}
