@@ -199,7 +199,8 @@ func (d *downTrack) plead() {
 // catching sends the first packets that the down track catches up with, and has the shard send the others.
 func (s *shard) catching(d *downTrack) {
 	d.replay.refill()
-	for d.replay.budget > 0 && s.replayNext(d) {
+	for more := true; more && d.replay.budget > 0; {
+		more = s.replayNext(d)
 	}
 	if !d.replay.active || slices.Contains(s.replaying, d) {
 		return

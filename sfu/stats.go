@@ -111,7 +111,10 @@ func (s *SFU) MediaSessions() []string {
 func (s *SFU) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Stats{MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(), Unbound: s.unbound.Load(), Flooded: s.flooded.Load()}
+	st := Stats{
+		MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(),
+		Unbound: s.unbound.Load(), Flooded: s.flooded.Load(),
+	}
 	st.Data = DataStats{
 		Received: s.data.Received.Load(), Sent: s.data.Sent.Load(), Refused: s.data.Refused.Load(), Dropped: s.data.Dropped.Load(),
 	}

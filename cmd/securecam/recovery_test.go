@@ -135,8 +135,10 @@ type watched struct {
 
 func (w watched) String() string {
 	missed := 100 * float64(w.Sent-w.Decoded) / float64(max(w.Sent, 1))
-	return fmt.Sprintf("%d of %d frames missed (%.2f%%; %d received, %d dropped, %d shown), %d freezes of %.0f ms in all, the longest gap %.0f ms, over 300: %v; "+
-		"%d packets, %d lost for good, %d repaired, %d NACKs, %d PLIs; camera: %d resent, %d PLIs, %d keyframes, %d kbit/s, %dp; delay %.0f ms",
+	return fmt.Sprintf("%d of %d frames missed (%.2f%%; %d received, %d dropped, %d shown), "+
+		"%d freezes of %.0f ms in all, the longest gap %.0f ms, over 300: %v; "+
+		"%d packets, %d lost for good, %d repaired, %d NACKs, %d PLIs; "+
+		"camera: %d resent, %d PLIs, %d keyframes, %d kbit/s, %dp; delay %.0f ms",
 		w.Sent-w.Decoded, w.Sent, missed, w.Received, w.Dropped, w.Shown, w.Freezes, w.FrozenMS, w.Longest, w.Over, w.Packets, w.Lost, w.Repaired, w.NACKs, w.PLIs,
 		w.CameraRetransmitted, w.CameraPLIs, w.Keyframes, w.Kbps, w.Height, w.DelayMS)
 }
