@@ -88,6 +88,42 @@ func (m *mailbox) keep(letter string) {
 	}
 }
 
+// startPublic starts the product under a name, with a mailbox.
+func startPublic(t *testing.T, settings ...string) (base, letters string) {
+	t.Helper()
+	smtp, letters := newMailbox(t)
+	port := strconv.Itoa(freePort(t))
+	base = "http://localhost:" + port
+	startApp(t, append(settings, "--port="+port, "--better-auth-base-url="+base, "--smtp-url="+smtp,
+		"--mail-from=SecureCam <cam@example.org>", "--rate-limits=off")...)
+	return base, letters
+}
+
+// script runs a script of web/e2e.
+func script(t *testing.T, name string, args ...string) {
+	t.Helper()
+	path, err := filepath.Abs("../../web/e2e/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "node", append([]string{path}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestAccountPage has Chromium, with a security key that is not real, live
+// through everything that the pages offer for accounts.
+func TestAccountPage(t *testing.T) {
+	t.Parallel()
+	base, letters := startPublic(t)
+	shots := os.Getenv("SCREENSHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	script(t, "account.mjs", base, letters, shots)
+}
+
 // TestBetterAuthClient runs the npm package better-auth, as it is, against the
 // server on both databases.
 func TestBetterAuthClient(t *testing.T) {
@@ -95,19 +131,8 @@ func TestBetterAuthClient(t *testing.T) {
 	for _, b := range backends[1:3] {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			smtp, letters := newMailbox(t)
-			port := strconv.Itoa(freePort(t))
-			base := "http://localhost:" + port
-			startApp(t, append(b.settings(t), "--port="+port, "--better-auth-base-url="+base, "--smtp-url="+smtp,
-				"--mail-from=SecureCam <cam@example.org>", "--rate-limits=off")...)
-			script, err := filepath.Abs("../../web/e2e/identity.mjs")
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := exec.CommandContext(t.Context(), "node", script, base, letters).CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
+			base, letters := startPublic(t, b.settings(t)...)
+			script(t, "identity.mjs", base, letters)
 		})
 	}
 }

@@ -3,16 +3,18 @@
 // usage: node identity.mjs URL FOLDER, where the letters arrive as files
 
 import assert from 'node:assert/strict';
-import { createHash, createHmac, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
-import { readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 
 import { passkeyClient } from '@better-auth/passkey/client';
 import { createAuthClient } from 'better-auth/client';
 import { twoFactorClient } from 'better-auth/client/plugins';
 
+import * as letters from './letters.mjs';
+
 const [base, folder] = process.argv.slice(2);
 const PASSWORD = 'correct horse battery';
+const letter = (to) => letters.letter(folder, to);
+const totp = (uri, steps) => letters.totp(new URL(uri).searchParams.get('secret'), steps);
 
 /** A client with cookies of its own, as each browser has. */
 function browser(agent) {
@@ -52,38 +54,11 @@ async function refused(promise, status, code) {
   assert.deepEqual({ status: error?.status, code: error?.code }, { status, code });
 }
 
-/** Waits for a letter to an address and returns its link. */
-async function letter(to) {
-  for (let i = 0; i < 300; i++) {
-    for (const name of await readdir(folder)) {
-      const text = (await readFile(join(folder, name), 'utf8')).replaceAll('=\n', '').replaceAll('=3D', '=');
-      if (!text.includes(`To: <${to}>`)) continue;
-      await rm(join(folder, name));
-      const link = /https?:\/\/\S+/.exec(text);
-      if (link) return link[0];
-    }
-    await new Promise((resolve) => { setTimeout(resolve, 100); });
-  }
-  throw new Error(`no letter to ${to}`);
-}
-
 /** Follows a letter's link and returns where it leads. */
 async function open(link) {
   const response = await fetch(link, { redirect: 'manual' });
   assert.equal(response.status, 302, await response.text());
   return new URL(response.headers.get('location'), base);
-}
-
-/** What an authenticator app shows so many steps from now (RFC 6238). */
-function totp(uri, steps = 0) {
-  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-  const bits = [...new URL(uri).searchParams.get('secret')].map((c) => alphabet.indexOf(c).toString(2).padStart(5, '0')).join('');
-  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
-  const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
-  const mac = createHmac('sha1', key).update(counter).digest();
-  const at = mac[19] & 15;
-  return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
 /** Installs a security key in the place of the browser's: ES256, no attestation. */

@@ -6,6 +6,7 @@ import { renew } from './push.js';
 import { Role } from './role.js';
 import { forgetAll } from './stills.js';
 import { Tab } from './tab.js';
+import { accountPage } from './ui/accountpage.js';
 import { authPage } from './ui/auth.js';
 import { cameraPage } from './ui/camerapage.js';
 import { emptyState } from './ui/controls.js';
@@ -18,7 +19,7 @@ import { recordingsPage } from './ui/recordingspage.js';
 import { brand, shell, themeButton } from './ui/shell.js';
 import { attempt, mountToasts, toast } from './ui/toast.js';
 import { viewerPage } from './ui/viewerpage.js';
-import { explain } from './words.js';
+import { explain, wordsFor } from './words.js';
 
 /** @typedef {import('./account.js').User} User */
 /** @typedef {import('./devices.js').Device} Device */
@@ -58,8 +59,9 @@ export class App {
         h('button.button.primary', { type: 'button', onclick: () => location.reload() }, 'Try again'))));
       return;
     }
-    if (this.user) await this.#enter(this.user);
+    if (this.user && path() !== '/reset-password') await this.#enter(this.user);
     else this.#showWelcome();
+    this.#tellLetter();
   }
 
   /** @param {string} to such as "/live" */
@@ -142,6 +144,7 @@ export class App {
     const [, name, id = ''] = path().split('/');
     if (name === 'events') return eventsPage(this, id);
     if (name === 'alerts') return alertsPage(this);
+    if (name === 'account') return accountPage(this);
     if (name === 'recordings') return recordingsPage(this, id);
     if (name !== 'live') return homePage(this);
     if (this.role.camera) return cameraPage(this, this.role.camera);
@@ -168,6 +171,24 @@ export class App {
     this.role.leave();
     toast(there ? `${name} is now used by another tab.` : `${name} was removed from your account.`, 'bad');
     this.go('/');
+  }
+
+  /** Says what the letter's link that led here has done. */
+  #tellLetter() {
+    const error = new URLSearchParams(location.search).get('error');
+    const about = path();
+    if (about === '/reset-password') return;
+    if (location.search) history.replaceState(null, '', location.pathname + location.hash);
+    if (error) toast(wordsFor(error), 'bad');
+    else if (about === '/verified') toast('Your address is confirmed.', 'good');
+    if (about === '/verified') location.hash = '#/';
+  }
+
+  /** The account was deleted. */
+  deleted() {
+    forgetAll();
+    this.#signedOut('');
+    location.hash = '#/';
   }
 
   /** @param {string} message */

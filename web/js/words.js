@@ -15,6 +15,24 @@ const WORDS = {
   PASSWORD_TOO_SHORT: 'Choose a longer password: at least 8 characters.',
   PASSWORD_TOO_LONG: 'This password is too long: at most 128 characters.',
 
+  rate_limited: 'Too many tries. Please wait a while before the next one.',
+  busy: 'Many people are signing in just now. Please try again in a moment.',
+  INVALID_PASSWORD: 'That is not your password.',
+  INVALID_TOKEN: 'This link was used before or is too old. Ask for a new one.',
+  TOKEN_EXPIRED: 'This link is too old. Ask for a new one.',
+  INVALID_CODE: 'That code is not right. Take the one that the app shows now; each works once.',
+  INVALID_BACKUP_CODE: 'That is none of your codes, or it was used before.',
+  INVALID_TWO_FACTOR_COOKIE: 'That took too long. Please sign in again.',
+  TOO_MANY_ATTEMPTS_REQUEST_NEW_CODE: 'Too many wrong codes. Please sign in again.',
+  ACCOUNT_TEMPORARILY_LOCKED: 'Too many wrong codes. Please wait a quarter of an hour.',
+  EMAIL_NOT_VERIFIED: 'Open the letter that we sent to your address first. We have just sent another one.',
+  PASSKEY_NOT_FOUND: 'This passkey is not known here any more.',
+  AUTHENTICATION_FAILED: 'The passkey was not accepted. Try again, or sign in by password.',
+  PREVIOUSLY_REGISTERED: 'This passkey is already yours.',
+  HOST_NAME_NEEDED: 'Passkeys need a name: open this page by its host name, not by an address of numbers.',
+  SESSION_NOT_FRESH: 'You signed in more than a day ago. Sign out and in again, then add the passkey.',
+  account_disabled: 'This account is disabled. Ask whoever runs the server.',
+
   insecure: 'Browsers give the camera only to safe pages: https, or localhost on the same machine. '
     + 'Start the server with TLS_SELF_SIGNED=true and open this page with https.',
   NotAllowedError: 'The browser was not allowed to use the camera. Allow it in the address bar, then try again.',
@@ -40,6 +58,9 @@ const WORDS = {
   no_publisher: 'The camera is not sending yet.',
 };
 
+/** What a person did not do with a passkey; the browser says it as of a camera. */
+export class PasskeyError extends Error {}
+
 /**
  * @param {string} code
  * @param {string} [fallback] the server's own sentence
@@ -54,6 +75,7 @@ export function wordsFor(code, fallback) {
  * @returns {string} a sentence for people, whatever was thrown
  */
 export function explain(err) {
+  if (err instanceof PasskeyError) return err.message;
   if (err instanceof DOMException) return wordsFor(err.name, err.message);
   if (err instanceof Error) return err.message;
   return wordsFor('');

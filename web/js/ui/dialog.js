@@ -13,7 +13,7 @@ import { h } from './dom.js';
 export function ask(title, body, action, value) {
   return new Promise((resolve) => {
     const form = h('form', { method: 'dialog' },
-      h('h2', null, title), body,
+      h('h2', null, title), body.flat(),
       h('div.dialog-actions', null,
         h('button.button', { type: 'button', onclick: () => dialog.close(), testid: 'dialog-cancel' }, 'Cancel'),
         h(`button.button.${action.kind ?? 'primary'}`, { type: 'submit', testid: 'dialog-ok' }, action.label)));
@@ -40,6 +40,42 @@ export function ask(title, body, action, value) {
  */
 export async function confirmDialog(title, body, label) {
   return await ask(title, [h('p', null, body)], { label, kind: 'danger' }, () => true) === true;
+}
+
+/**
+ * Asks for the password before something that needs it.
+ * @param {string} title
+ * @param {string} body
+ * @param {string} label of the button that does it
+ * @param {string} [kind]
+ * @returns {Promise<string | null>}
+ */
+export function passwordDialog(title, body, label, kind) {
+  const input = h('input', { type: 'password', required: true, maxLength: 128, autocomplete: 'current-password', testid: 'dialog-password' });
+  return ask(title, [h('p', null, body), h('label.field', null, h('span', null, 'Your password'), input)], { label, kind }, () => input.value);
+}
+
+/**
+ * Shows something until it is closed.
+ * @param {string} title
+ * @param {any[]} body
+ * @returns {Promise<void>}
+ */
+export async function showDialog(title, body) {
+  await ask(title, body, { label: 'Done' }, () => true);
+}
+
+/**
+ * @param {string} title
+ * @param {any[]} body above the field
+ * @param {string} label of the field
+ * @param {Record<string, any>} props of the input
+ * @param {string} action
+ * @returns {Promise<string | null>}
+ */
+export function textDialog(title, body, label, props, action) {
+  const input = h('input', { required: true, autocomplete: 'off', testid: 'dialog-text', ...props });
+  return ask(title, [body, h('label.field', null, h('span', null, label), input)], { label: action }, () => input.value.trim() || null);
 }
 
 /**

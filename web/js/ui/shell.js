@@ -84,6 +84,7 @@ function accountMenu(app) {
   const menu = h('div.menu', { id: 'account-menu', popover: 'auto', testid: 'account-panel' },
     h('p.menu-head', null, h('strong', null, app.user?.name ?? ''), h('span', null, app.user?.email ?? '')),
     h('a.menu-item', { href: '#/alerts', testid: 'menu-alerts', onclick: () => menu.hidePopover() }, icon('bell'), 'Alerts'),
+    h('a.menu-item', { href: '#/account', testid: 'nav-account', onclick: () => menu.hidePopover() }, icon('user'), 'Account and security'),
     h('button.menu-item', { type: 'button', testid: 'sign-out', onclick: () => app.signOut() }, icon('out'), 'Sign out'));
   const button = iconButton('user', 'Account', () => menu.togglePopover(), 'account-menu');
   return h('div.menu-anchor', null, button, menu);
