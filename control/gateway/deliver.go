@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +18,6 @@ import (
 const (
 	askSend  = ".send"  // data is a deviceEvent for every connection
 	askHolds = ".holds" // only whether anybody answers matters
-	askClose = ".close" // data is a close code for every connection
 )
 
 const (
@@ -78,18 +76,6 @@ func (g *Gateway) Connected(ctx context.Context, deviceID string) (bool, error) 
 	return answer != nil, nil
 }
 
-// Disconnect closes every connection of a device, on whichever node, with a
-// close code. Codes outside 4000 to 4999 become CloseRevoked.
-func (g *Gateway) Disconnect(ctx context.Context, deviceID string, code int) error {
-	if code < 4000 || code > 4999 {
-		code = CloseRevoked
-	}
-	if _, err := g.ask(ctx, deviceID, askClose, strconv.AppendInt(nil, int64(code), 10)); err != nil {
-		return fmt.Errorf("gateway: disconnect: %w", err)
-	}
-	return nil
-}
-
 // elsewhere tells whether some node, not this device's unsubscribed goroutine,
 // holds connections of the device. When the bus does not know, nobody does.
 func (g *Gateway) elsewhere(deviceID string) bool {
@@ -132,16 +118,6 @@ func (g *Gateway) receive(d *device, m bus.Msg) {
 		}
 	case askHolds:
 		answer = answerYes
-	case askClose:
-		code, err := strconv.Atoi(string(m.Data))
-		if err != nil {
-			code = CloseRevoked
-		}
-		for _, c := range g.connections(d) {
-			g.revoked.Add(1)
-			c.stop(code, "the device's access has ended")
-			answer = answerYes
-		}
 	}
 	if err := m.Respond([]byte(answer)); err != nil {
 		g.log.Warn("node not answered", slog.String("device", d.id), slog.Any("err", err))

@@ -80,8 +80,8 @@ func TestTwoNodesDeliverToEachOther(t *testing.T) {
 		t.Error("not delivered to the remaining node")
 	}
 	bothB.expect("y")
-	if err := a.Disconnect(t.Context(), "both", gateway.CloseRevoked); err != nil {
-		t.Fatal(err)
+	for _, node := range []*node{a, b} { // every node hears of a revocation
+		node.Revoked(store.Revocation{Kind: store.RevokedDevice, TargetID: "both"})
 	}
 	bothB.expectClose(gateway.CloseRevoked)
 	eventually(t, "it is offline", func() bool { return states.last("both") == store.DeviceOffline })
@@ -119,18 +119,17 @@ func TestSlowReaderThatWakesHearsWhy(t *testing.T) {
 	slow.expectClose(gateway.CloseSlow)
 }
 
-func TestDisconnect(t *testing.T) {
+func TestRevoked(t *testing.T) {
 	t.Parallel()
 	n := start(t, gateway.Config{}, nil)
 	a, b, other := n.connect(t, "1"), n.connect(t, "1"), n.connect(t, "2")
-	if err := n.Disconnect(t.Context(), "1", 99); err != nil { // no such code
-		t.Fatal(err)
-	}
+	n.Revoked(store.Revocation{Kind: store.RevokedDevice, TargetID: "nobody"})
+	n.Revoked(store.Revocation{Kind: store.RevokedUser, OwnerUserID: "nobody", TargetID: "nobody"})
+	n.Revoked(store.Revocation{Kind: store.RevokedSession, TargetID: "1"})
+	n.Revoked(store.Revocation{Kind: store.RevokedLink, TargetID: "1", CameraDeviceID: "1", ClientDeviceID: "2"})
+	n.Revoked(store.Revocation{Kind: store.RevokedDevice, TargetID: "1"})
 	a.expectClose(gateway.CloseRevoked)
 	b.expectClose(gateway.CloseRevoked)
-	if err := n.Disconnect(t.Context(), "nobody", gateway.CloseRevoked); err != nil {
-		t.Errorf("nobody to disconnect: %v", err)
-	}
 	other.say(`{"event":"ping","id":"1"}`)
 	other.expect("reply")
 	if s := n.Stats(); s.Revoked != 2 {
@@ -139,7 +138,7 @@ func TestDisconnect(t *testing.T) {
 }
 
 // TestRevokedWhileConnecting revokes the token between its first verification
-// and the moment from which Disconnect reaches the connection.
+// and the moment from which Revoked reaches the connection.
 func TestRevokedWhileConnecting(t *testing.T) {
 	t.Parallel()
 	n := start(t, gateway.Config{}, nil)

@@ -51,7 +51,7 @@ type Config struct {
 	RecheckEvery    time.Duration // a connection's token is verified again; 1 min
 	PresenceRefresh time.Duration // lastSeenAt of a connected device; 30 s
 	HandlerTimeout  time.Duration // for one handler, hook or database call; 10 s
-	SendTimeout     time.Duration // for one Send or Disconnect; 2 s
+	SendTimeout     time.Duration // for one Send; 2 s
 	CloseGrace      time.Duration // for the rest of the queue and the close handshake; 2 s
 
 	MaxConns           int // in this process; 10000
@@ -116,7 +116,7 @@ type Stats struct {
 	SlowReaders uint64 // connections closed because their queue was full
 	Floods      uint64 // connections closed because they sent too much
 	Replaced    uint64 // connections closed in favour of the device's newer ones
-	Revoked     uint64 // connections closed by Disconnect or by an ended token
+	Revoked     uint64 // connections closed by Revoked or by an ended token
 	Panics      uint64 // handlers and hooks that panicked and were recovered
 
 	Resumed       uint64 // clients that came back and got what they missed

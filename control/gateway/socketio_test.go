@@ -13,6 +13,7 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"github.com/securecam/securecam/control/gateway"
+	"github.com/securecam/securecam/store"
 )
 
 // sio is a client that speaks Socket.IO by hand.
@@ -108,9 +109,7 @@ func TestSocketIOComesBack(t *testing.T) {
 		}
 	}
 	// Whose access has ended is taken out, so that it does not come back.
-	if err := n.Disconnect(t.Context(), "1", gateway.CloseRevoked); err != nil {
-		t.Fatal(err)
-	}
+	n.Revoked(store.Revocation{Kind: store.RevokedDevice, TargetID: "1"})
 	for s.expectFrame("^(2|41)$") != "41" {
 	}
 	s.expectClose(gateway.CloseRevoked)
