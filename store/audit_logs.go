@@ -75,7 +75,9 @@ type AuditFilter struct {
 func (db *DB) AuditEntries(ctx context.Context, userID string, a AuditFilter, p Page) ([]AuditEntry, error) {
 	var f filter
 	for _, c := range []struct{ condition, value string }{
-		{"owner_user_id = ?", userID}, {"target_type = ?", a.TargetType}, {"target_id = ?", a.TargetID},
+		{"owner_user_id = ?", userID},
+		{"target_type = ?", a.TargetType},
+		{"target_id = ?", a.TargetID},
 		{"actor_device_id = ?", a.ActorDeviceID},
 	} {
 		if c.value != "" {

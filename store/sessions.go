@@ -25,7 +25,9 @@ const sessionColumns = "id, user_id, token_sha256, ip_address, user_agent, creat
 func (s *Session) dest() []any {
 	return []any{
 		&s.ID, &s.UserID, &s.TokenSHA256, &s.IPAddress, &s.UserAgent,
-		timeColumn{&s.CreatedAt}, timeColumn{&s.UpdatedAt}, timeColumn{&s.ExpiresAt},
+		timeColumn{&s.CreatedAt},
+		timeColumn{&s.UpdatedAt},
+		timeColumn{&s.ExpiresAt},
 	}
 }
 

@@ -70,8 +70,11 @@ func (r *revocations) covers(h holder) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, whose := range [...]Principal{
-		{User: p.User}, {Device: p.Device}, {User: p.User, Device: p.Device},
-		{Device: p.Device, Camera: p.Camera}, p,
+		{User: p.User},
+		{Device: p.Device},
+		{User: p.User, Device: p.Device},
+		{Device: p.Device, Camera: p.Camera},
+		p,
 	} {
 		if v, ok := r.until[whose]; ok && !h.issued.After(v.issued) {
 			return true

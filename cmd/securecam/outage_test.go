@@ -96,7 +96,7 @@ func ownPostgres(t *testing.T) (*backend, string) {
 	}
 	b := &backend{t: t}
 	b.make = func() *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", port, //nolint:noctx // stop ends it
+		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", port,
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off")
 		cmd.SysProcAttr, cmd.Dir = attr, dir
 		return cmd
@@ -115,7 +115,7 @@ func ownMinIO(t *testing.T) (*backend, string) {
 	bin, port, dir := program(t, "TEST_MINIO_BIN"), freeTCPPort(t), t.TempDir()
 	b := &backend{t: t}
 	b.make = func() *exec.Cmd {
-		cmd := exec.Command(bin, "server", "--address", "127.0.0.1:"+port, dir) //nolint:noctx // stop ends it
+		cmd := exec.Command(bin, "server", "--address", "127.0.0.1:"+port, dir)
 		cmd.Env = append(os.Environ(), "MINIO_ROOT_USER=minioadmin", "MINIO_ROOT_PASSWORD=minioadmin", "MINIO_BROWSER=off")
 		return cmd
 	}

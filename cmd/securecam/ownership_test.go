@@ -288,12 +288,15 @@ func TestBadBodies(t *testing.T) {
 	user := signUp(t, app.url, "bad@example.org")
 	camera, _ := user.register("camera")
 	bodies := map[string]string{
-		"an unknown field": `{"nonsense":1}`, "another type": `[1]`, "no JSON": `{`, "a number": `7`, "U+0000": `{"name":"\u0000"}`,
-		"too much": `{"name":"` + strings.Repeat("x", 70<<10) + `"}`, "null bytes": "\x00\x00", "deep": strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000),
+		"an unknown field": `{"nonsense":1}`, "another type": `[1]`, "no JSON": `{`, "a number": `7`,
+		"U+0000":     `{"name":"\u0000"}`,
+		"too much":   `{"name":"` + strings.Repeat("x", 70<<10) + `"}`,
+		"null bytes": "\x00\x00", "deep": strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000),
 	}
 	for path, operations := range doc.Paths {
 		for method, op := range operations {
-			if op.RequestBody == nil || op.RequestBody.Content["application/json"].Schema == nil || strings.HasPrefix(path, "/admin/") || strings.HasPrefix(path, "/whep/") {
+			if op.RequestBody == nil || op.RequestBody.Content["application/json"].Schema == nil ||
+				strings.HasPrefix(path, "/admin/") || strings.HasPrefix(path, "/whep/") {
 				continue
 			}
 			who := user

@@ -25,7 +25,8 @@ const (
 var (
 	errNoPassword = fault.New(fault.Unauthenticated, "unauthenticated", "The administrator's name and password are needed.")
 	errTooMany    = fault.New(fault.TooMany, "too_many_attempts", "Too many wrong passwords. Wait a few minutes.")
-	errForeign    = fault.New(fault.Forbidden, "invalid_origin", "Only the administrator's own page, or a program that sends "+header+", may change anything.")
+	errForeign    = fault.New(fault.Forbidden, "invalid_origin",
+		"Only the administrator's own page, or a program that sends "+header+", may change anything.")
 )
 
 // guard lets the administrator in.

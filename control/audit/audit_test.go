@@ -106,7 +106,8 @@ func TestAudit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.SetDeviceKey(t.Context(), w.user.ID, w.camera.ID, storetest.ID(), store.Actor{Admin: "root", IP: "198.51.100.1"}); err != nil {
+		operator := store.Actor{Admin: "root", IP: "198.51.100.1"}
+		if err := db.SetDeviceKey(t.Context(), w.user.ID, w.camera.ID, storetest.ID(), operator); err != nil {
 			t.Fatal(err)
 		}
 		w.camera, _ = db.Device(t.Context(), w.user.ID, w.camera.ID)

@@ -37,7 +37,7 @@ func toEntry(e store.AuditEntry) Entry {
 
 type listInput struct {
 	rest.PageQuery
-	Action        string    `query:"action" maxLength:"64" pattern:"^[a-z_]+\\.[a-z_]*$" doc:"One action, or with a dot at its end all of a target type" example:"recording.download"`
+	Action        string    `query:"action" maxLength:"64" pattern:"^[a-z_]+\\.[a-z_]*$" doc:"One action, or all of a type: \"device.\""`
 	TargetType    string    `query:"targetType" maxLength:"64" example:"recording"`
 	TargetID      string    `query:"targetId" maxLength:"64"`
 	ActorDeviceID string    `query:"actorDeviceId" maxLength:"64" doc:"Only what this device did"`

@@ -43,7 +43,7 @@ func TestPage(t *testing.T) {
 	app := fiber.New()
 	s.Mount(app, nil)
 	response, page := get(t, app, "/docs")
-	if response.StatusCode != 200 || !strings.Contains(response.Header.Get("Content-Security-Policy"), "script-src 'self'") {
+	if response.StatusCode != http.StatusOK || !strings.Contains(response.Header.Get("Content-Security-Policy"), "script-src 'self'") {
 		t.Fatalf("%s %v", response.Status, response.Header)
 	}
 	refs := regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllSubmatch(page, -1)
@@ -57,7 +57,7 @@ func TestPage(t *testing.T) {
 		path := "/" + string(ref[1])
 		plain, text := get(t, app, path)
 		zipped, packed := get(t, app, path, "Accept-Encoding", "gzip")
-		if plain.StatusCode != 200 || zipped.StatusCode != 200 || len(text) == 0 {
+		if plain.StatusCode != http.StatusOK || zipped.StatusCode != http.StatusOK || len(text) == 0 {
 			t.Fatalf("%s: %s, %s", path, plain.Status, zipped.Status)
 		}
 		if zipped.Header.Get("Content-Encoding") == "gzip" {
@@ -72,12 +72,12 @@ func TestPage(t *testing.T) {
 		if !bytes.Equal(text, packed) {
 			t.Errorf("%s differs with and without gzip", path)
 		}
-		if again, _ := get(t, app, path, "If-None-Match", plain.Header.Get("ETag")); again.StatusCode != 304 {
+		if again, _ := get(t, app, path, "If-None-Match", plain.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
 			t.Errorf("%s again: %s", path, again.Status)
 		}
 	}
 	for _, path := range []string{"/docs/index.html", "/docs/LICENSE", "/docs/..%2fdocs.go", "/docs/x"} {
-		if response, _ := get(t, app, path); response.StatusCode != 404 {
+		if response, _ := get(t, app, path); response.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, response.Status)
 		}
 	}

@@ -21,8 +21,8 @@ func document(api huma.API) {
 	rest.Describe(api, &huma.Operation{
 		OperationID: "realtime", Method: http.MethodGet, Path: "/realtime", Tags: []string{"realtime"}, Security: auth.Device,
 		Summary: "Connect a device for events, by WebSocket",
-		Description: "Messages are JSON texts {\"event\", \"id\", \"data\"}. Without the Authorization header, which browsers cannot set here, the " +
-			"first message is {\"event\": \"authenticate\", \"data\": {\"token\": …}}. control/gateway/PROTOCOL.md in the source is the whole protocol.",
+		Description: "Messages are JSON texts {\"event\", \"id\", \"data\"}. Without the Authorization header, which browsers cannot set " +
+			"here, the first message is {\"event\": \"authenticate\", \"data\": {\"token\": …}}. control/gateway/PROTOCOL.md has the rest.",
 		Responses: upgraded,
 	})
 	rest.Describe(api, &huma.Operation{

@@ -15,7 +15,7 @@ func document(api huma.API) {
 	signature := []*huma.Param{
 		{Name: "expires", In: "query", Required: true, Description: "Unix seconds", Schema: &huma.Schema{Type: huma.TypeInteger}},
 		{Name: "by", In: "query", Description: "The right by which the URL was given out", Schema: &huma.Schema{Type: huma.TypeString}},
-		{Name: "sig", In: "query", Required: true, Description: "Signs method, key and the rest of the query", Schema: &huma.Schema{Type: huma.TypeString}},
+		{Name: "sig", In: "query", Required: true, Description: "Signs method, key and query", Schema: &huma.Schema{Type: huma.TypeString}},
 	}
 	const note = "The whole URL comes from another answer, such as a download-url or an upload-url, and is its own credential: " +
 		"anybody who has it may use it until it expires, or until the right that it was given out by is revoked. The key may hold slashes."

@@ -151,7 +151,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		failing = err != nil
 		if err := s.wait(ctx, failing, tick.C, sweep.C); err != nil {
-			return nil //nolint:nilerr // the context has ended, which is how Run ends
+			return nil
 		}
 	}
 }

@@ -23,22 +23,7 @@ func (t test) list() {
 		"a/b/1": {},
 	} {
 		for limit := 1; limit <= len(want)+1; limit++ {
-			var got []string
-			for after := ""; ; {
-				page, err := s.List(t.Context(), folder, after, limit)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(page) == 0 || len(got) > 10 {
-					break
-				}
-				for _, e := range page {
-					if after = e.Name; !strings.HasSuffix(e.Name, "/") && (e.Size == 0 || e.ModTime.IsZero()) {
-						t.Errorf("%s in %q has no size or time", e.Name, folder)
-					}
-					got = append(got, e.Name)
-				}
-			}
+			got := t.pages(s, folder, limit)
 			if !slices.Equal(got, want) {
 				t.Errorf("%q by %d: got %v, want %v", folder, limit, got, want)
 			}
@@ -49,4 +34,26 @@ func (t test) list() {
 			t.Errorf("List(%q): %v", folder, err)
 		}
 	}
+}
+
+// pages lists a folder by pages of so many names, and a few names too many if
+// the pages do not end.
+func (t test) pages(s blob.Store, folder string, limit int) (names []string) {
+	for after := ""; len(names) < 10; {
+		page, err := s.List(t.Context(), folder, after, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			return names
+		}
+		for _, e := range page {
+			after = e.Name
+			if !strings.HasSuffix(e.Name, "/") && (e.Size == 0 || e.ModTime.IsZero()) {
+				t.Errorf("%s in %q has no size or time", e.Name, folder)
+			}
+			names = append(names, e.Name)
+		}
+	}
+	return names
 }
