@@ -170,6 +170,33 @@ async function talk(viewer, camera) {
   });
 }
 
+/**
+ * The connection says that it has lost the other side; nothing else tells a
+ * page that its network is another one. It restarts ICE and goes on.
+ * @param {Page} page
+ */
+async function changeNetwork(page) {
+  const session = () => page.evaluate(() => {
+    const peer = window.peers.findLast((p) => p.connectionState !== 'closed');
+    const ufrag = (sdp) => /a=ice-ufrag:(\S+)/.exec(sdp)[1];
+    return {
+      ours: ufrag(peer.currentLocalDescription.sdp), theirs: ufrag(peer.currentRemoteDescription.sdp),
+      ice: peer.iceConnectionState, peers: window.peers.length,
+    };
+  });
+  const before = await session();
+  await page.evaluate(() => {
+    const peer = window.peers.findLast((p) => p.connectionState !== 'closed');
+    Object.defineProperty(peer, 'connectionState', { get: () => 'disconnected', configurable: true });
+    peer.onconnectionstatechange();
+    delete peer.connectionState;
+  });
+  const after = await until('a new ICE session', session, (s) => s.ours !== before.ours && s.theirs !== before.theirs
+    && ['connected', 'completed'].includes(s.ice));
+  check(after.peers === before.peers, 'the page connected anew instead of restarting ICE');
+  await framesGrow(page, 'after the restart, the page sends or decodes', 2);
+}
+
 /** @param {Page} page */
 async function pictureIsThere(page) {
   const value = await contrast(at(page, 'viewer-video'));
@@ -197,6 +224,11 @@ async function withCamera() {
   });
   await step('chooses a smaller picture, and the best again', () => chooseQuality(viewer));
   await step('talks to the camera', () => talk(viewer, camera));
+  await step('the viewer changes networks and sees on', () => changeNetwork(viewer));
+  await step('the camera changes networks and is seen on', async () => {
+    await changeNetwork(camera);
+    await framesGrow(viewer, 'the viewer of the camera that moved decodes');
+  });
   const second = await tab(context, 'second');
   await step('a second viewer joins the running camera', async () => {
     const before = await camera.evaluate(() => window.peers.length);

@@ -5,7 +5,8 @@ import { ApiError, failure, send } from './api.js';
 import { wordsFor } from './words.js';
 
 const GATHER_MS = 400; // later candidates trickle
-const DISCONNECTED_MS = 4_000; // "disconnected" often heals by itself
+const DISCONNECTED_MS = 1_500; // "disconnected" often heals by itself
+const RESTART_MS = 10_000; // a new network is slow to come up
 
 /** @typedef {import('./streams.js').Credentials} Credentials */
 
@@ -21,6 +22,7 @@ export class Peer extends EventTarget {
   #closed = false;
   #everConnected = false;
   #patience = 0;
+  #restarting = false;
   /** @type {RTCIceCandidate[]} gathered after the offer went out */
   #late = [];
 
@@ -126,7 +128,7 @@ export class Peer extends EventTarget {
    * @param {RTCIceCandidate} candidate
    */
   #trickle(candidate) {
-    if (!this.#resource) {
+    if (!this.#resource || this.#restarting) {
       this.#late.push(candidate);
       return;
     }
@@ -145,9 +147,37 @@ export class Peer extends EventTarget {
     clearTimeout(this.#patience);
     const state = this.pc.connectionState;
     if (state === 'connected') this.#everConnected = true;
-    if (state === 'failed' || state === 'closed') this.#lost();
-    if (state === 'disconnected') this.#patience = setTimeout(() => this.#lost(), DISCONNECTED_MS);
+    if (state === 'closed' || (state === 'failed' && !this.#everConnected)) this.#lost();
+    else if (state === 'failed') this.#restart();
+    if (state === 'disconnected') this.#patience = setTimeout(() => this.#restart(), DISCONNECTED_MS);
     this.dispatchEvent(new Event('state'));
+  }
+
+  /**
+   * Looks for another way to the server (RFC 9725, section 4.3.3): the phone
+   * may be on another network. Session, keys and picture stay.
+   */
+  async #restart() {
+    if (this.#closed || this.#restarting) return;
+    this.#restarting = true;
+    clearTimeout(this.#patience);
+    this.#patience = setTimeout(() => this.#lost(), RESTART_MS);
+    try {
+      await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
+      await this.#gathered();
+      const headers = { 'content-type': 'application/trickle-ice-sdpfrag', 'if-match': '*' };
+      const response = await this.#http('PATCH', this.#resource, headers, iceOf(this.pc.localDescription?.sdp ?? ''));
+      if (response.status !== 200) throw await failure(response);
+      this.#etag = response.headers.get('etag') ?? '';
+      const fresh = await response.text();
+      if (this.#closed) return;
+      await this.pc.setRemoteDescription({ type: 'answer', sdp: withIce(this.pc.remoteDescription?.sdp ?? '', fresh) });
+      this.#restarting = false;
+      for (const candidate of this.#late.splice(0)) this.#trickle(candidate);
+    } catch {
+      this.#restarting = false;
+      this.#lost(); // who owns this connects anew
+    }
   }
 
   #lost() {
@@ -169,4 +199,31 @@ export class Peer extends EventTarget {
     const authorization = `Bearer ${this.#credentials.token}`;
     return send(url, { method, headers: { ...headers, authorization }, body, keepalive, credentials: 'omit' }, signal);
   }
+}
+
+const ICE_LINE = /^a=(?:ice-ufrag|ice-pwd|candidate|end-of-candidates)/;
+
+/**
+ * The ICE session of an offer as a fragment: that of its first section, which
+ * all share.
+ * @param {string} sdp
+ */
+function iceOf(sdp) {
+  const first = sdp.split(/^(?=m=)/m)[1] ?? '';
+  const lines = first.split('\r\n').filter((line, n) => n === 0 || line.startsWith('a=mid:') || ICE_LINE.test(line));
+  return `${lines.join('\r\n')}\r\n`;
+}
+
+/**
+ * An answer with the ICE session of a fragment in it.
+ * @param {string} answer
+ * @param {string} fragment
+ */
+function withIce(answer, fragment) {
+  const fresh = fragment.split('\r\n').filter((line) => ICE_LINE.test(line));
+  const [session, ...media] = answer.split(/^(?=m=)/m);
+  return session + media.map((section) => {
+    const kept = section.split('\r\n').filter((line) => line !== '' && !ICE_LINE.test(line));
+    return `${[...kept, ...fresh].join('\r\n')}\r\n`;
+  }).join('');
 }
