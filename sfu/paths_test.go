@@ -219,8 +219,10 @@ func TestDiscovery(t *testing.T) {
 	}{
 		{"one", []string{stunServer(t, here(4000))}, []string{"203.0.113.9:4000"}, "seen from outside"},
 		{
-			"a NAT that differs", []string{stunServer(t, here(4000)), stunServer(t, here(4001))},
-			[]string{"203.0.113.9:4000", "203.0.113.9:4001"}, "gives every peer another port",
+			"a NAT that differs",
+			[]string{stunServer(t, here(4000)), stunServer(t, here(4001))},
+			[]string{"203.0.113.9:4000", "203.0.113.9:4001"},
+			"gives every peer another port",
 		},
 		{"nobody", []string{"stun:" + deaf.LocalAddr().String()}, nil, "no STUN server"},
 	} {

@@ -136,7 +136,10 @@ func common(protocol string) []Check {
 		doc = "WHEP "
 	}
 	var all []Check
-	for _, group := range [][]Check{postChecks(), answerChecks(), methodChecks(), authChecks(), patchChecks(), deleteChecks(), mediaChecks()} {
+	for _, group := range [][]Check{
+		postChecks(), sessionChecks(), answerChecks(), transportChecks(), formatChecks(), methodChecks(), crossOriginChecks(), authChecks(),
+		patchChecks(), restartChecks(), deleteChecks(), mediaChecks(),
+	} {
 		for _, c := range group {
 			c.ID = protocol + "-" + c.ID
 			if c.Section[0] >= '0' && c.Section[0] <= '9' {

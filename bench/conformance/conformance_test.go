@@ -17,7 +17,7 @@ func wrongServer(t *testing.T) string {
 	t.Helper()
 	n := 0
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /whip", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /whip", func(w http.ResponseWriter, _ *http.Request) {
 		n++
 		w.Header().Set("Location", fmt.Sprintf("/session/%d", n))
 		w.Header().Set("ETag", "*")

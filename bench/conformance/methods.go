@@ -70,54 +70,72 @@ func methodChecks() []Check {
 		must("get-endpoint", "4.1", "GET of the endpoint: 2xx without content", asked(http.MethodGet, noContent)),
 		must("head-endpoint", "RFC 9110 9.3.2", "HEAD of the endpoint: 2xx", asked(http.MethodHead, noContent)),
 		must("get-session", "4.1", "GET of a session: 2xx without content", askedSession(http.MethodGet, noContent)),
-		must("put-endpoint", "RFC 9110 15.5.6", "PUT of the endpoint: 405 with Allow", asked(http.MethodPut, notAllowed)),
-		must("delete-endpoint", "RFC 9110 15.5.6", "DELETE of the endpoint: 405 with Allow", asked(http.MethodDelete, notAllowed)),
-		must("put-session", "RFC 9110 15.5.6", "PUT of a session: 405 with Allow", askedSession(http.MethodPut, notAllowed)),
-		must("post-session", "RFC 9110 15.5.6", "POST of a session: 405 with Allow", askedSession(http.MethodPost, notAllowed)),
-		must("options-endpoint", "4.2", "OPTIONS of the endpoint: 2xx", asked(http.MethodOptions, func(got response) error { return success("OPTIONS", got) })),
-		should("options-200", "4.2", "OPTIONS of the endpoint is answered 200", asked(http.MethodOptions, func(got response) error { return want("OPTIONS", got, 200) })),
-		should("options-accept-post", "4.2", "OPTIONS has Accept-Post: application/sdp", asked(http.MethodOptions, func(got response) error {
-			if !strings.Contains(strings.ToLower(got.header.Get("Accept-Post")), typeSDP) {
-				return fmt.Errorf("Accept-Post %q", got.header.Get("Accept-Post"))
-			}
-			return nil
-		})),
-		must("preflight-public", "4.7.1", "a preflight needs no token", preflight(func(got response) error { return success("preflight", got) })),
+		must("put-endpoint", "RFC 9110 15.5.6", "PUT of the endpoint: 405 with Allow",
+			asked(http.MethodPut, notAllowed)),
+		must("delete-endpoint", "RFC 9110 15.5.6", "DELETE of the endpoint: 405 with Allow",
+			asked(http.MethodDelete, notAllowed)),
+		must("put-session", "RFC 9110 15.5.6", "PUT of a session: 405 with Allow",
+			askedSession(http.MethodPut, notAllowed)),
+		must("post-session", "RFC 9110 15.5.6", "POST of a session: 405 with Allow",
+			askedSession(http.MethodPost, notAllowed)),
+		must("options-endpoint", "4.2", "OPTIONS of the endpoint: 2xx",
+			asked(http.MethodOptions, func(got response) error { return success("OPTIONS", got) })),
+		should("options-200", "4.2", "OPTIONS of the endpoint is answered 200",
+			asked(http.MethodOptions, func(got response) error { return want("OPTIONS", got, 200) })),
+		should("options-accept-post", "4.2", "OPTIONS has Accept-Post: application/sdp",
+			asked(http.MethodOptions, func(got response) error {
+				if !strings.Contains(strings.ToLower(got.header.Get("Accept-Post")), typeSDP) {
+					return fmt.Errorf("Accept-Post %q", got.header.Get("Accept-Post"))
+				}
+				return nil
+			})),
+	}
+}
+
+// crossOriginChecks are about pages of other origins.
+func crossOriginChecks() []Check {
+	return []Check{
+		must("preflight-public", "4.7.1", "a preflight needs no token",
+			preflight(func(got response) error { return success("preflight", got) })),
 		must("preflight-origin", "4.2", "a preflight lets other origins in", preflight(func(got response) error {
 			if v := got.header.Get("Access-Control-Allow-Origin"); v != "*" && v != origin {
 				return fmt.Errorf("Access-Control-Allow-Origin %q", v)
 			}
 			return nil
 		})),
-		must("preflight-headers", "4.2", "a preflight allows Authorization and Content-Type", preflight(func(got response) error {
-			allowed := strings.ToLower(got.header.Get("Access-Control-Allow-Headers"))
-			for _, name := range []string{"authorization", "content-type"} { // "*" does not stand for Authorization
-				if !strings.Contains(allowed, name) {
-					return fmt.Errorf("Access-Control-Allow-Headers %q", allowed)
+		must("preflight-headers", "4.2", "a preflight allows Authorization and Content-Type",
+			preflight(func(got response) error {
+				allowed := strings.ToLower(got.header.Get("Access-Control-Allow-Headers"))
+				for _, name := range []string{"authorization", "content-type"} { // "*" does not stand for Authorization
+					if !strings.Contains(allowed, name) {
+						return fmt.Errorf("Access-Control-Allow-Headers %q", allowed)
+					}
 				}
-			}
-			return nil
-		})),
-		must("preflight-session", "4.2", "a preflight of a session allows PATCH, DELETE and If-Match", preflightSession),
-		should("preflight-no-ice-servers", "4.6", "a preflight names no ICE servers", preflight(func(got response) error {
-			for _, link := range splitLinks(got.header) {
-				if strings.Contains(link, "ice-server") {
-					return fmt.Errorf("Link %.80q", link)
+				return nil
+			})),
+		must("preflight-session", "4.2", "a preflight of a session allows PATCH, DELETE and If-Match",
+			preflightSession),
+		should("preflight-no-ice-servers", "4.6", "a preflight names no ICE servers",
+			preflight(func(got response) error {
+				for _, link := range splitLinks(got.header) {
+					if strings.Contains(link, "ice-server") {
+						return fmt.Errorf("a Link header: %.80q", link)
+					}
 				}
-			}
-			return nil
-		})),
+				return nil
+			})),
 		must("cors-expose", "4.2", "pages of other origins can read Location, ETag and Link", exposed),
-		must("cors-errors", "4.2", "errors can be read from other origins, too", func(ctx context.Context, p *probe) error {
-			got, err := p.do(ctx, request{method: http.MethodPost, contentType: "text/plain", body: "x", header: http.Header{"Origin": {origin}}})
-			if err != nil {
-				return err
-			}
-			if v := got.header.Get("Access-Control-Allow-Origin"); v != "*" && v != origin {
-				return fmt.Errorf("%d with Access-Control-Allow-Origin %q", got.status, v)
-			}
-			return nil
-		}),
+		must("cors-errors", "4.2", "errors can be read from other origins, too",
+			func(ctx context.Context, p *probe) error {
+				got, err := p.do(ctx, request{method: http.MethodPost, contentType: "text/plain", body: "x", header: http.Header{"Origin": {origin}}})
+				if err != nil {
+					return err
+				}
+				if v := got.header.Get("Access-Control-Allow-Origin"); v != "*" && v != origin {
+					return fmt.Errorf("%d with Access-Control-Allow-Origin %q", got.status, v)
+				}
+				return nil
+			}),
 		should("problem", "4.1", "errors are problem documents (RFC 9457)", func(ctx context.Context, p *probe) error {
 			got, err := p.do(ctx, request{method: http.MethodPost, contentType: typeSDP, body: "no SDP"})
 			if err != nil {
@@ -200,26 +218,28 @@ func authChecks() []Check {
 	}
 	return []Check{
 		must("auth-none", "4.7.1", "without a token: 401 with WWW-Authenticate: Bearer", refused("-", "")),
-		must("auth-wrong", "RFC 6750 3.1", "with a wrong token: 401 with error=\"invalid_token\"", refused("wrong."+token(8), "invalid_token")),
-		must("auth-session", "4.7.1", "a session's DELETE and PATCH need the token", func(ctx context.Context, p *probe) error {
-			if p.token == "" {
-				return skip("the server was given no token")
-			}
-			s, err := p.open(ctx)
-			if err != nil {
-				return err
-			}
-			for _, method := range []string{http.MethodDelete, http.MethodPatch} {
-				got, err := p.do(ctx, request{method: method, url: s.url, token: "-", contentType: typeSDPFrag, body: s.offer.fragment()})
+		must("auth-wrong", "RFC 6750 3.1", "with a wrong token: 401 with error=\"invalid_token\"",
+			refused("wrong."+token(8), "invalid_token")),
+		must("auth-session", "4.7.1", "a session's DELETE and PATCH need the token",
+			func(ctx context.Context, p *probe) error {
+				if p.token == "" {
+					return skip("the server was given no token")
+				}
+				s, err := p.open(ctx)
 				if err != nil {
 					return err
 				}
-				if err := want(method+" without a token", got, 401, 403); err != nil {
-					return err
+				for _, method := range []string{http.MethodDelete, http.MethodPatch} {
+					got, err := p.do(ctx, request{method: method, url: s.url, token: "-", contentType: typeSDPFrag, body: s.offer.fragment()})
+					if err != nil {
+						return err
+					}
+					if err := want(method+" without a token", got, 401, 403); err != nil {
+						return err
+					}
 				}
-			}
-			got, err := p.do(ctx, request{method: http.MethodDelete, url: s.url})
-			return errors.Join(err, success("DELETE with the token afterwards", got))
-		}),
+				got, err := p.do(ctx, request{method: http.MethodDelete, url: s.url})
+				return errors.Join(err, success("DELETE with the token afterwards", got))
+			}),
 	}
 }

@@ -60,39 +60,55 @@ func offered(change func(o *offer), allowed ...int) func(context.Context, *probe
 
 func postChecks() []Check {
 	return []Check{
-		must("post-created", "4.2", "POST of an offer is answered 201", opened(func(*probe, session) error { return nil })),
+		must("post-created", "4.2", "POST of an offer is answered 201",
+			opened(func(*probe, session) error { return nil })),
 		must("post-answer-type", "4.2", "the answer is application/sdp", opened(func(_ *probe, s session) error {
 			if t, _, _ := strings.Cut(s.created.header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(t), typeSDP) {
 				return fmt.Errorf("Content-Type %q", s.created.header.Get("Content-Type"))
 			}
 			return nil
 		})),
-		must("post-location", "4.2", "Location is the URL of the session, not of the endpoint", opened(func(p *probe, s session) error {
-			if s.url == p.endpoint {
-				return errors.New("the session has the endpoint's URL")
-			}
-			return nil
-		})),
-		should("post-type-parameters", "RFC 9110 8.3.1", "a media type with a parameter is taken", posted(typeSDP+"; charset=utf-8", "", 201)),
-		should("post-type-case", "RFC 9110 8.3.1", "a media type in capitals is taken", posted("Application/SDP", "", 201)),
+		must("post-location", "4.2", "Location is the URL of the session, not of the endpoint",
+			opened(func(p *probe, s session) error {
+				if s.url == p.endpoint {
+					return errors.New("the session has the endpoint's URL")
+				}
+				return nil
+			})),
+		should("post-type-parameters", "RFC 9110 8.3.1", "a media type with a parameter is taken",
+			posted(typeSDP+"; charset=utf-8", "", 201)),
+		should("post-type-case", "RFC 9110 8.3.1", "a media type in capitals is taken",
+			posted("Application/SDP", "", 201)),
 		must("post-wrong-type", "4.2", "another media type is refused", posted("application/json", "", 400)),
-		should("post-wrong-type-415", "RFC 9110 15.5.16", "another media type is answered 415", posted("text/plain", "", 415)),
+		should("post-wrong-type-415", "RFC 9110 15.5.16", "another media type is answered 415",
+			posted("text/plain", "", 415)),
 		must("post-malformed", "4.2", "malformed SDP is refused", posted(typeSDP, "this is no SDP", 400)),
 		must("post-empty", "4.2", "an empty body is refused", posted(typeSDP, "empty", 400)),
-		must("post-truncated", "4.2", "SDP that ends in a line is refused", posted(typeSDP, "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=vid", 400)),
-		must("post-huge", "5", "a body of a megabyte is refused, not parsed", posted(typeSDP, "v=0\r\n"+strings.Repeat("a=x\r\n", 1<<20/5), 400)),
+		must("post-truncated", "4.2", "SDP that ends in a line is refused",
+			posted(typeSDP, "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=vid", 400)),
+		must("post-huge", "5", "a body of a megabyte is refused, not parsed",
+			posted(typeSDP, "v=0\r\n"+strings.Repeat("a=x\r\n", 1<<20/5), 400)),
 		must("post-many-sections", "5", "a thousand media sections are refused", posted(typeSDP, manySections(), 400)),
-		must("post-inactive", "4.2", "an inactive offer is refused", offered(func(o *offer) { o.direction = "inactive" }, 400)),
-		must("post-wrong-way", "4.2", "an offer of the other direction is refused", func(ctx context.Context, p *probe) error {
-			return offered(func(o *offer) { o.direction = map[string]string{"whip": "recvonly", "whep": "sendonly"}[p.protocol] }, 400)(ctx, p)
-		}),
-		should("post-sendrecv", "4.2", "a sendrecv offer is taken", offered(func(o *offer) { o.direction = "sendrecv" }, 201)),
-		must("post-two-videos", "4.4.2", "two tracks of a kind are taken or refused with 400 or 422", offered(func(o *offer) { o.videos = 2 }, 201, 400, 422, 406)),
-		must("post-no-codec", "RFC 3264 6", "an offer without a common codec is refused, not half taken", offered(unknownCodec, 400)),
-		must("post-setup-active", "RFC 8842 5.1", "a DTLS client is taken, or refused with 400 or 422", offered(func(o *offer) { o.setup = "active" }, 201, 400, 422)),
-		must("post-setup-passive", "RFC 8842 5.1", "an offer of a DTLS server is taken, or refused", offered(func(o *offer) { o.setup = "passive" }, 201, 400)),
-		must("post-short-ufrag", "RFC 8839 5.4", "ICE credentials that are too short are refused", offered(func(o *offer) { o.ufrag, o.pwd = "x", "y" }, 400)),
-		must("post-no-candidates", "4.3.2", "an offer without candidates is taken", offered(func(o *offer) { o.candidates = false }, 201)),
+		must("post-inactive", "4.2", "an inactive offer is refused",
+			offered(func(o *offer) { o.direction = "inactive" }, 400)),
+		must("post-wrong-way", "4.2", "an offer of the other direction is refused",
+			func(ctx context.Context, p *probe) error {
+				return offered(func(o *offer) { o.direction = map[string]string{"whip": "recvonly", "whep": "sendonly"}[p.protocol] }, 400)(ctx, p)
+			}),
+		should("post-sendrecv", "4.2", "a sendrecv offer is taken",
+			offered(func(o *offer) { o.direction = "sendrecv" }, 201)),
+		must("post-two-videos", "4.4.2", "two tracks of a kind are taken or refused with 400 or 422",
+			offered(func(o *offer) { o.videos = 2 }, 201, 400, 422, 406)),
+		must("post-no-codec", "RFC 3264 6", "an offer without a common codec is refused, not half taken",
+			offered(unknownCodec, 400)),
+		must("post-setup-active", "RFC 8842 5.1", "a DTLS client is taken, or refused with 400 or 422",
+			offered(func(o *offer) { o.setup = "active" }, 201, 400, 422)),
+		must("post-setup-passive", "RFC 8842 5.1", "an offer of a DTLS server is taken, or refused",
+			offered(func(o *offer) { o.setup = "passive" }, 201, 400)),
+		must("post-short-ufrag", "RFC 8839 5.4", "ICE credentials that are too short are refused",
+			offered(func(o *offer) { o.ufrag, o.pwd = "x", "y" }, 400)),
+		must("post-no-candidates", "4.3.2", "an offer without candidates is taken",
+			offered(func(o *offer) { o.candidates = false }, 201)),
 		must("post-no-redirect", "4.5", "POST is never answered 301 or 302", func(ctx context.Context, p *probe) error {
 			got, err := p.post(ctx, newOffer(p.protocol).String())
 			if err == nil && (got.status == 301 || got.status == 302) {
@@ -100,6 +116,12 @@ func postChecks() []Check {
 			}
 			return err
 		}),
+	}
+}
+
+// sessionChecks are about the session that a POST opens.
+func sessionChecks() []Check {
+	return []Check{
 		should("session-url-random", "5", "session URLs cannot be guessed", sessionURLs),
 		must("etag-present", "4.3.1", "201 has an ETag", opened(func(_ *probe, s session) error {
 			if s.etag == "" {
@@ -107,11 +129,13 @@ func postChecks() []Check {
 			}
 			return nil
 		})),
-		must("etag-strong", "4.3.1", "the entity-tag is strong and quoted", opened(func(_ *probe, s session) error { return strong(s.etag) })),
+		must("etag-strong", "4.3.1", "the entity-tag is strong and quoted",
+			opened(func(_ *probe, s session) error { return strong(s.etag) })),
 		must("etag-unique", "4.3.1", "each ICE session has an entity-tag of its own", uniqueETags),
-		must("ice-servers", "4.6", "Link headers name ICE servers as the text says", opened(func(_ *probe, s session) error {
-			return iceServers(s.created.header)
-		})),
+		must("ice-servers", "4.6", "Link headers name ICE servers as the text says",
+			opened(func(_ *probe, s session) error {
+				return iceServers(s.created.header)
+			})),
 	}
 }
 
@@ -174,14 +198,14 @@ func iceServers(h http.Header) error {
 	for _, link := range splitLinks(h) {
 		target, params, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
 		if !ok {
-			return fmt.Errorf("Link %q", link)
+			return fmt.Errorf("the Link header %q", link)
 		}
 		if !strings.Contains(params, "ice-server") {
 			continue
 		}
 		u, err := url.Parse(target)
 		if err != nil || strings.Contains(target, "%3A") || strings.Contains(target, "%3F") {
-			return fmt.Errorf("Link target %q (%w)", target, err)
+			return fmt.Errorf("the Link target %q (%w)", target, err)
 		}
 		switch u.Scheme {
 		case "stun", "stuns":
@@ -190,7 +214,7 @@ func iceServers(h http.Header) error {
 				return fmt.Errorf("%s has no credentials: %q", target, params)
 			}
 		default:
-			return fmt.Errorf("Link target %q is no STUN or TURN server", target)
+			return fmt.Errorf("the Link target %q is no STUN or TURN server", target)
 		}
 		if strings.Count(params, `"`)%2 != 0 {
 			return fmt.Errorf("quotes of %q", params)

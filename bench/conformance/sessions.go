@@ -35,22 +35,23 @@ func trickle(candidates ...string) func(session) string {
 func patchChecks() []Check {
 	host := trickle(hostCandidate)
 	return []Check{
-		must("trickle", "4.3.2", "PATCH with candidates: 204 without content and ETag", func(ctx context.Context, p *probe) error {
-			s, err := p.open(ctx)
-			if err != nil {
-				return err
-			}
-			got, err := p.patch(ctx, s, s.etag, s.offer.fragment(hostCandidate))
-			switch {
-			case err != nil:
-				return err
-			case got.header.Get("ETag") != "":
-				return fmt.Errorf("ETag %s", got.header.Get("ETag"))
-			case got.body != "":
-				return fmt.Errorf("content %.80q", got.body)
-			}
-			return want("PATCH", got, 204)
-		}),
+		must("trickle", "4.3.2", "PATCH with candidates: 204 without content and ETag",
+			func(ctx context.Context, p *probe) error {
+				s, err := p.open(ctx)
+				if err != nil {
+					return err
+				}
+				got, err := p.patch(ctx, s, s.etag, s.offer.fragment(hostCandidate))
+				switch {
+				case err != nil:
+					return err
+				case got.header.Get("ETag") != "":
+					return fmt.Errorf("ETag %s", got.header.Get("ETag"))
+				case got.body != "":
+					return fmt.Errorf("content %.80q", got.body)
+				}
+				return want("PATCH", got, 204)
+			}),
 		must("trickle-tcp", "4.3.2", "candidates of a transport that is not supported are dropped in silence",
 			patched(current, trickle("1 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active", "2 1 sctp 1 192.0.2.1 9 typ host"), 204)),
 		must("trickle-mdns", "4.3.2", "candidates whose name is not resolved are dropped in silence",
@@ -64,46 +65,63 @@ func patchChecks() []Check {
 		must("patch-stale", "4.3.1", "PATCH with another entity-tag: 412", patched(tag(`"no-such-tag"`), host, 412)),
 		must("patch-weak", "RFC 9110 13.1.1", "a weak entity-tag never matches: 412",
 			patched(func(s session) string { return "W/" + s.etag }, host, 412)),
-		must("patch-wrong-type", "4.3.1", "PATCH of another media type is refused", func(ctx context.Context, p *probe) error {
-			s, err := p.open(ctx)
-			if err != nil {
-				return err
-			}
-			got, err := p.do(ctx, request{
-				method: http.MethodPatch, url: s.url, contentType: "text/plain", body: s.offer.fragment(hostCandidate), header: http.Header{"If-Match": {s.etag}},
-			})
-			return errors.Join(err, want("PATCH", got, 400))
-		}),
+		must("patch-wrong-type", "4.3.1", "PATCH of another media type is refused",
+			func(ctx context.Context, p *probe) error {
+				s, err := p.open(ctx)
+				if err != nil {
+					return err
+				}
+				got, err := p.do(ctx, request{
+					method: http.MethodPatch, url: s.url, contentType: "text/plain", body: s.offer.fragment(hostCandidate),
+					header: http.Header{"If-Match": {s.etag}},
+				})
+				return errors.Join(err, want("PATCH", got, 400))
+			}),
 		must("patch-malformed", "4.3.1", "a malformed fragment is refused", patched(current, tag("no fragment"), 400)),
-		must("patch-bad-candidate", "4.3.1", "a malformed candidate is refused", patched(current, trickle("what is this"), 400, 204)),
+		must("patch-bad-candidate", "4.3.1", "a malformed candidate is refused",
+			patched(current, trickle("what is this"), 400, 204)),
 		must("patch-empty", "4.3.1", "an empty fragment is refused", patched(current, tag(""), 400)),
-		must("patch-huge", "5", "a fragment of a megabyte is refused", patched(current, tag(strings.Repeat("a=x\r\n", 1<<20/5)), 400)),
+		must("patch-huge", "5", "a fragment of a megabyte is refused",
+			patched(current, tag(strings.Repeat("a=x\r\n", 1<<20/5)), 400)),
+	}
+}
+
+// restartChecks are about ICE restarts.
+func restartChecks() []Check {
+	return []Check{
 		must("restart", "4.3.3", "PATCH with new ICE credentials: 200 with a fragment", restarted("*", nil)),
 		must("restart-quoted", "4.3.3", "If-Match: \"*\", as the example prints it, works", restarted(`"*"`, nil)),
-		must("restart-etag", "4.3.3", "a restart has a new, strong entity-tag", restarted("*", func(s session, got response, _ description) error {
-			if got.header.Get("ETag") == s.etag {
-				return errors.New("the ETag is the old one")
-			}
-			return strong(got.header.Get("ETag"))
-		})),
-		must("restart-type", "4.3.3", "a restart is answered with application/trickle-ice-sdpfrag", restarted("*", func(_ session, got response, _ description) error {
-			if t := got.header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(t), typeSDPFrag) {
-				return fmt.Errorf("Content-Type %q", t)
-			}
-			return nil
-		})),
-		must("restart-credentials", "4.3.3", "a restart has new ICE credentials", restarted("*", func(s session, _ response, d description) error {
-			if d.first("ice-ufrag") == s.answer.first("ice-ufrag") || d.first("ice-pwd") == s.answer.first("ice-pwd") {
-				return errors.New("they are the old ones")
-			}
-			return credentials(d)
-		})),
-		should("restart-candidates", "4.3.3", "a restart has the server's candidates", restarted("*", func(_ session, _ response, d description) error {
-			return candidates(d.all("candidate"))
-		})),
-		must("restart-options", "4.3.3", "a restart has the same ice-options, ice-lite and ice-pacing as the answer", restarted("*", sameOptions)),
-		must("restart-old-etag", "4.3.1", "after a restart, the entity-tag before is answered 412", afterRestart(func(_ string, s session) string { return s.etag }, 412)),
-		must("restart-new-etag", "4.3.1", "after a restart, the new entity-tag is taken", afterRestart(func(fresh string, _ session) string { return fresh }, 204)),
+		must("restart-etag", "4.3.3", "a restart has a new, strong entity-tag",
+			restarted("*", func(s session, got response, _ description) error {
+				if got.header.Get("ETag") == s.etag {
+					return errors.New("the ETag is the old one")
+				}
+				return strong(got.header.Get("ETag"))
+			})),
+		must("restart-type", "4.3.3", "a restart is answered with application/trickle-ice-sdpfrag",
+			restarted("*", func(_ session, got response, _ description) error {
+				if t := got.header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(t), typeSDPFrag) {
+					return fmt.Errorf("Content-Type %q", t)
+				}
+				return nil
+			})),
+		must("restart-credentials", "4.3.3", "a restart has new ICE credentials",
+			restarted("*", func(s session, _ response, d description) error {
+				if d.first("ice-ufrag") == s.answer.first("ice-ufrag") || d.first("ice-pwd") == s.answer.first("ice-pwd") {
+					return errors.New("they are the old ones")
+				}
+				return credentials(d)
+			})),
+		should("restart-candidates", "4.3.3", "a restart has the server's candidates",
+			restarted("*", func(_ session, _ response, d description) error {
+				return candidates(d.all("candidate"))
+			})),
+		must("restart-options", "4.3.3", "a restart has the same ice-options, ice-lite and ice-pacing as the answer",
+			restarted("*", sameOptions)),
+		must("restart-old-etag", "4.3.1", "after a restart, the entity-tag before is answered 412",
+			afterRestart(func(_ string, s session) string { return s.etag }, 412)),
+		must("restart-new-etag", "4.3.1", "after a restart, the new entity-tag is taken",
+			afterRestart(func(fresh string, _ session) string { return fresh }, 204)),
 		must("restart-twice", "4.3.1", "every restart has an entity-tag of its own", restartedTwice),
 		must("restart-failed", "4.3.3", "a restart that is refused leaves the session as it was", failedRestart),
 		must("patch-overlap", "4.3.1", "overlapping PATCHes leave the session in order", overlapping),
@@ -298,21 +316,22 @@ func deleteChecks() []Check {
 			}
 			return want("second DELETE", got, 404, 410)
 		}),
-		must("delete-guess", "5", "DELETE of a session that was made up: 4xx, and the others live on", func(ctx context.Context, p *probe) error {
-			s, err := p.open(ctx)
-			if err != nil {
-				return err
-			}
-			got, err := p.do(ctx, request{method: http.MethodDelete, url: s.url + "x"})
-			if err != nil {
-				return err
-			}
-			if err := want("DELETE of another URL", got, 400); err != nil {
-				return err
-			}
-			got, err = p.do(ctx, request{method: http.MethodDelete, url: s.url})
-			return errors.Join(err, success("DELETE of the session", got))
-		}),
+		must("delete-guess", "5", "DELETE of a session that was made up: 4xx, and the others live on",
+			func(ctx context.Context, p *probe) error {
+				s, err := p.open(ctx)
+				if err != nil {
+					return err
+				}
+				got, err := p.do(ctx, request{method: http.MethodDelete, url: s.url + "x"})
+				if err != nil {
+					return err
+				}
+				if err := want("DELETE of another URL", got, 400); err != nil {
+					return err
+				}
+				got, err = p.do(ctx, request{method: http.MethodDelete, url: s.url})
+				return errors.Join(err, success("DELETE of the session", got))
+			}),
 	}
 }
 

@@ -64,7 +64,8 @@ func idleChecks() []Check {
 		}
 	}
 	return []Check{
-		must("whep-idle", "WHEP 4.3.8", "POST while nobody publishes: 409", idle(func(got response) error { return want("POST", got, 409) })),
+		must("whep-idle", "WHEP 4.3.8", "POST while nobody publishes: 409",
+			idle(func(got response) error { return want("POST", got, 409) })),
 		must("whep-idle-retry-after", "WHEP 4.3.8", "409 says when to come back", idle(func(got response) error {
 			if n, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || n < 0 {
 				return fmt.Errorf("Retry-After %q", got.header.Get("Retry-After"))
@@ -76,14 +77,16 @@ func idleChecks() []Check {
 
 func whepChecks() []Check {
 	return []Check{
-		should("whep-head", "WHEP 4.2", "HEAD of the endpoint: 200 with Content-Type application/sdp", asked(http.MethodHead, func(got response) error {
-			if t := got.header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(t), typeSDP) {
-				return fmt.Errorf("Content-Type %q", t)
-			}
-			return want("HEAD", got, 200)
-		})),
+		should("whep-head", "WHEP 4.2", "HEAD of the endpoint: 200 with Content-Type application/sdp",
+			asked(http.MethodHead, func(got response) error {
+				if t := got.header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(t), typeSDP) {
+					return fmt.Errorf("Content-Type %q", t)
+				}
+				return want("HEAD", got, 200)
+			})),
 		must("whep-counter-offer", "WHEP 4.3.2", "what is answered 406 is an offer that can be answered", counterOffer),
-		must("whep-counter-offer-malformed", "WHEP 4.3.2", "a malformed answer to a counter-offer is refused", counterOfferMalformed),
+		must("whep-counter-offer-malformed", "WHEP 4.3.2", "a malformed answer to a counter-offer is refused",
+			counterOfferMalformed),
 		must("whep-events", "WHEP ext 4", "server-sent events: 201, a stream, DELETE, then 404", events),
 		must("whep-events-unknown", "WHEP ext 4", "an event that is not known: 400", eventsUnknown),
 		must("whep-layer", "WHEP ext 5", "layer selection: an empty choice is taken, nonsense refused", layer),

@@ -61,9 +61,9 @@ func (w whipSFU) SetQuality(session string, q media.Quality) error {
 	return mediaFault(w.SetPreference(session, p))
 }
 
-func (w whipSFU) State(mediaSession string) media.MediaState {
+func (w whipSFU) State(mediaSession string) media.Activity {
 	st, _ := w.Status(mediaSession)
-	state := media.MediaState{Publishing: st.Publishing, Layers: w.Layers(mediaSession)}
+	state := media.Activity{Publishing: st.Publishing, Layers: w.Layers(mediaSession)}
 	for _, n := range st.Viewers {
 		state.Viewers += n
 	}

@@ -40,8 +40,8 @@ var (
 	errTooManyEvents = fault.New(fault.TooMany, "too_many_event_streams", "The session has too many event streams. Delete one.")
 )
 
-// MediaState is what a media session is doing.
-type MediaState struct {
+// Activity is what a media session is doing.
+type Activity struct {
 	Publishing bool
 	Viewers    int
 	Layers     []Layer
@@ -58,7 +58,7 @@ type eventStream struct {
 	waiting map[string][]byte
 	order   []string // of waiting
 	wake    chan struct{}
-	told    MediaState
+	told    Activity
 	begun   bool
 	age     int // looks since layers were told
 	closed  bool
@@ -90,7 +90,7 @@ func (h *eventHub) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		states := map[string]MediaState{}
+		states := map[string]Activity{}
 		for _, e := range h.all() {
 			if !h.sfu.Has(e.session) {
 				h.close(e)
@@ -170,7 +170,7 @@ func (h *eventHub) close(e *eventStream) {
 }
 
 // tell queues what has changed since the last time.
-func (e *eventStream) tell(now MediaState) {
+func (e *eventStream) tell(now Activity) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	first := !e.begun

@@ -33,7 +33,7 @@ func (w *world) lines(t *testing.T, path string) (next func() string, status int
 }
 
 // setState changes what the SFU says of every media session.
-func (s *fakeSFU) setState(state MediaState) {
+func (s *fakeSFU) setState(state Activity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = state
@@ -47,10 +47,12 @@ func TestEvents(t *testing.T) {
 	go func() { ran <- w.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		<-ran
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
 	})
 	_, whep := w.issued(t)
-	w.sfu.setState(MediaState{Publishing: true, Viewers: 1, Layers: []Layer{{RID: "h", Active: true, Bitrate: 5, Width: 640, Height: 360}}})
+	w.sfu.setState(Activity{Publishing: true, Viewers: 1, Layers: []Layer{{RID: "h", Active: true, Bitrate: 5, Width: 640, Height: 360}}})
 	session := w.openSession(t, whep)
 	post := call{method: http.MethodPost, url: session + "/events", token: whep.Token, contentType: typeJSON}
 	for body, want := range map[string]int{`["no-such"]`: 400, `{`: 400, `["active"`: 400, `[1]`: 400} {
@@ -74,14 +76,16 @@ func TestEvents(t *testing.T) {
 			t.Fatalf("%d %q, want %q", status, line, want)
 		}
 	}
-	w.sfu.setState(MediaState{Viewers: 1, Layers: []Layer{{RID: "h", Width: 640, Height: 360}}})
+	w.sfu.setState(Activity{Viewers: 1, Layers: []Layer{{RID: "h", Width: 640, Height: 360}}})
 	if line := next(); line != "event: inactive" {
 		t.Errorf("%q, want inactive", line)
 	}
 	if got := w.do(t, call{method: http.MethodDelete, url: stream, token: whep.Token}); got.status != 200 {
 		t.Errorf("DELETE: %d", got.status)
 	}
-	for line := next(); line != "end"; line = next() {
+	ended := false
+	for !ended {
+		ended = next() == "end"
 	}
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		if got := w.do(t, call{method: method, url: stream, token: whep.Token}); got.status != 404 {
@@ -129,12 +133,12 @@ func TestEventsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &eventStream{names: eventNames(), waiting: map[string][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 		for i := range 100 {
-			e.tell(MediaState{Publishing: i%2 == 0, Viewers: i})
+			e.tell(Activity{Publishing: i%2 == 0, Viewers: i})
 		}
 		if got := string(e.take()); got != "event: inactive\ndata: {}\n\nevent: viewercount\ndata: {\"viewercount\":99}\n\n" {
 			t.Errorf("%q", got)
 		}
-		e.tell(MediaState{Viewers: 99})
+		e.tell(Activity{Viewers: 99})
 		if got := e.take(); len(got) != 0 {
 			t.Errorf("nothing changed: %q", got)
 		}
@@ -145,7 +149,7 @@ func TestLayerSelection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	_, whep := w.issued(t)
-	w.sfu.setState(MediaState{Layers: []Layer{{Width: 320, Height: 180}, {Width: 640, Height: 360}, {Width: 1280, Height: 720}}})
+	w.sfu.setState(Activity{Layers: []Layer{{Width: 320, Height: 180}, {Width: 640, Height: 360}, {Width: 1280, Height: 720}}})
 	session := w.openSession(t, whep)
 	w.sfu.take()
 	id := w.sessionID(t, session)

@@ -47,7 +47,7 @@ type fakeSFU struct {
 	counters *error
 	calls    []string
 	open     map[string]bool
-	state    MediaState
+	state    Activity
 	next     int
 	// during runs while an offer is being answered.
 	during func()
@@ -99,7 +99,7 @@ func (s *fakeSFU) Has(id string) bool {
 	return s.open[id]
 }
 
-func (s *fakeSFU) State(string) MediaState {
+func (s *fakeSFU) State(string) Activity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state

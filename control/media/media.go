@@ -72,9 +72,9 @@ type SFU interface {
 	Accept(ctx context.Context, sessionID string, answer []byte) error
 	Update(ctx context.Context, sessionID string, u Update) (Updated, error)
 	// Has reports whether a session goes on; State is what a media session
-	// does, the zero MediaState for one that does not exist.
+	// does, the zero Activity for one that does not exist.
 	Has(sessionID string) bool
-	State(mediaSessionID string) MediaState
+	State(mediaSessionID string) Activity
 	Close(sessionID, reason string) error
 	// SetQuality says what a viewer's session wants from now on.
 	SetQuality(sessionID string, q Quality) error

@@ -206,8 +206,10 @@ func TestAdvertised(t *testing.T) {
 		{"host", Config{}, []string{"192.0.2.1", "fd00::1", "198.51.100.1"}, 2},
 		{"loopback", Config{Loopback: true}, []string{"192.0.2.1", "fd00::1", "198.51.100.1", "127.0.0.1", "::1"}, 2},
 		{
-			"public", Config{PublicIPs: []netip.Addr{netip.MustParseAddr("203.0.113.9")}},
-			[]string{"192.0.2.1", "fd00::1", "198.51.100.1", "203.0.113.9"}, 2,
+			"public",
+			Config{PublicIPs: []netip.Addr{netip.MustParseAddr("203.0.113.9")}},
+			[]string{"192.0.2.1", "fd00::1", "198.51.100.1", "203.0.113.9"},
+			2,
 		},
 		{"mapped", Config{Mapped: func() []netip.AddrPort {
 			return []netip.AddrPort{netip.MustParseAddrPort("203.0.113.9:8"), netip.MustParseAddrPort("[2001:db8::9]:7")}
