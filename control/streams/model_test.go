@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"reflect"
@@ -106,6 +107,24 @@ func (m *model) end(t *rapid.T) {
 		t.Fatal(err)
 	default:
 		m.finish(s, false)
+	}
+}
+
+// signal is passed on between the two devices of an open stream, and changes
+// nothing.
+func (m *model) signal(t *rapid.T) {
+	s := m.pick(t)
+	p := rapid.SampledFrom([]auth.Principal{m.w.camera, m.w.client, m.w.second}).Draw(t, "who")
+	_, err := m.w.gateway.signal(t.Context(), p, json.RawMessage(`{"streamSessionId":"`+s.id+`"}`))
+	var want error
+	switch {
+	case p.Role == store.RoleClient && p.DeviceID != s.by.DeviceID:
+		want = store.ErrNotFound
+	case s.status != store.StreamRequested && s.status != store.StreamStreaming:
+		want = ErrEnded
+	}
+	if !errors.Is(err, want) {
+		t.Fatalf("a signal in a %s one: got %v, want %v", s.status, err, want)
 	}
 }
 
@@ -270,7 +289,7 @@ func TestServiceAgainstModel(t *testing.T) {
 		w := newWorldOn(t, rt, db)
 		m := &model{w: w}
 		rt.Repeat(map[string]func(*rapid.T){
-			"request": m.request, "accept": m.accept, "end": m.end, "goLive": m.goLive,
+			"request": m.request, "accept": m.accept, "end": m.end, "signal": m.signal, "goLive": m.goLive,
 			"stopLive": m.stopLive, "sfu": m.sfu, "pass": m.pass, "": m.check,
 		})
 		for _, p := range []auth.Principal{w.camera, w.client, w.second} {
