@@ -13,7 +13,15 @@ import (
 	"github.com/securecam/securecam/control/bus"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// A clustered server that is shut down while its cluster still elects a
+		// leader leaves the file of that election open, and the clock that all
+		// such files share.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
+	)
+}
 
 // open returns two buses that reach each other. With the embedded server that
 // is the same bus twice.

@@ -111,7 +111,7 @@ func TestSlowReaderIsDroppedAlone(t *testing.T) {
 
 func TestSlowReaderThatWakesHearsWhy(t *testing.T) {
 	t.Parallel()
-	n := start(t, gateway.Config{CloseGrace: wait}, nil)
+	n := start(t, gateway.Config{CloseGrace: 2 * wait}, nil)
 	slow := n.connect(t, "1")
 	big := strings.Repeat("x", 60_000)
 	for mustSend(t, n, "1", "big", big) {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	)
 }
 
-const wait = 10 * time.Second
+const wait = 30 * time.Second
 
 // tokens is an Authenticator: the token of device X is "token-X" until revoked.
 type tokens struct {
