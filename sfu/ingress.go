@@ -36,6 +36,9 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 		return err
 	}
 	out := &egress{conn: s.socket.conn, sender: sender, slow: sess.link.Write}
+	s.mu.Lock()
+	sess.profile = profileName(seal.Profile(keys.Profile))
+	s.mu.Unlock()
 	out.way.begin(time.Now(), sess.link.RTT())
 	sess.costly = seal.Profile(keys.Profile) == seal.AES128CMSHA1
 	sess.ingress.mu.Lock()
@@ -55,6 +58,18 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 	sess.link.OnRemoteAddr(func(netip.AddrPort) { peer.follow() })
 	peer.follow()
 	return nil
+}
+
+// profileName is what RFC 5764 and RFC 7714 call an SRTP protection profile.
+func profileName(p seal.Profile) string {
+	switch p {
+	case seal.GCM128:
+		return "AEAD_AES_128_GCM"
+	case seal.GCM256:
+		return "AEAD_AES_256_GCM"
+	default:
+		return "AES128_CM_HMAC_SHA1_80"
+	}
 }
 
 // peer is a connected session on the socket.
@@ -160,6 +175,7 @@ func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bo
 			}
 		case feedback.ReceptionReport:
 			sess.egress.way.heard(e.Report, time.Now())
+			sess.noteReport(e.Report)
 			sess.hearOfWay(e, now)
 		case feedback.TransportCC, feedback.REMB:
 			sess.hearOfWay(e, now)
@@ -201,6 +217,15 @@ func (sess *session) hearOfWay(e *feedback.Event, now int64) {
 		}
 	}
 	c.mail.put(e, now)
+}
+
+// noteReport keeps what a viewer says of a stream.
+func (sess *session) noteReport(b feedback.Block) {
+	for _, t := range sess.tracks {
+		if t.st.ssrc == b.SSRC {
+			t.reported.store(b)
+		}
+	}
 }
 
 // downOf returns the down track with this SSRC.

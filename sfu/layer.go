@@ -30,6 +30,8 @@ type layer struct {
 	group  group         // the last keyframe and what followed
 	done   chan struct{} // closed when another stream took its room
 
+	reported reported // to the camera
+
 	descriptorAt uint8 // header extension with the dependency descriptor, 0 if the camera sends none
 	structure    atomic.Pointer[codec.Structure]
 

@@ -17,6 +17,7 @@ type media struct {
 	taps          map[*tap]struct{}
 	home          *shard // where its next viewer goes
 	counters      counters
+	past          []SessionStatus // that ended, the last ones
 	intercom      *intercom
 	board         *switchboard
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/securecam/securecam/sfu/datachannel"
 	"github.com/securecam/securecam/sfu/seal"
@@ -33,10 +34,13 @@ type session struct {
 	loops    sync.WaitGroup      // goroutines of the session
 
 	// Guarded by SFU.mu.
-	number    uint64 // a later session has a greater one
-	media     *media
-	connected bool
-	closed    bool
+	number      uint64 // a later session has a greater one
+	since       time.Time
+	connectedAt time.Time
+	profile     string // of SRTP
+	media       *media
+	connected   bool
+	closed      bool
 
 	ingress ingress
 	flood   flood    // guarded by ingress.mu
@@ -60,8 +64,10 @@ type session struct {
 	costly   bool        // its packets cost several times what AES-GCM does
 	tracks   []*viewerTrack
 	seat     *seat
-	shard    atomic.Pointer[shard] // set once the down tracks are there
-	lane     *shard                // nil on a shared shard; guarded by SFU.mu
+	offered  CandidateCounts
+	fate     atomic.Pointer[transport.Status] // how the transport ended by itself
+	shard    atomic.Pointer[shard]            // set once the down tracks are there
+	lane     *shard                           // nil on a shared shard; guarded by SFU.mu
 }
 
 func newSession(r role, mediaSession string, o *offer) *session {
@@ -70,6 +76,7 @@ func newSession(r role, mediaSession string, o *offer) *session {
 		seat: newSeat(),
 	}
 	sess.ice.begin(o.ufrag, o.attribute(o.sections[0].media, "ice-pwd"))
+	sess.offered = o.countCandidates()
 	return sess
 }
 
@@ -113,12 +120,20 @@ func (s *SFU) run(sess *session) {
 		err = s.secure(sess, keys)
 	}
 	if err != nil {
+		sess.noteFate()
 		s.lost(sess, orReason(sess.link.Reason(), transport.ReasonConnectFailed))
 		return
 	}
 	s.connected(sess)
 	<-sess.link.Done()
+	sess.noteFate()
 	s.lost(sess, sess.link.Reason())
+}
+
+// noteFate keeps what the transport had come to, for who asks why the session ended.
+func (sess *session) noteFate() {
+	st := sess.link.Status()
+	sess.fate.Store(&st)
 }
 
 func orReason(reason, otherwise string) string {
@@ -132,7 +147,7 @@ func orReason(reason, otherwise string) string {
 func (s *SFU) open(sess *session, m *media) {
 	sess.media = m
 	s.opened++
-	sess.number = s.opened
+	sess.number, sess.since = s.opened, now()
 	s.sessions[sess.id] = sess
 	sess.loops.Go(func() { s.run(sess) })
 }
@@ -144,7 +159,7 @@ func (s *SFU) connected(sess *session) {
 	if sess.closed || sess.connected || sess.media == nil {
 		return
 	}
-	sess.connected = true
+	sess.connected, sess.connectedAt = true, now()
 	if sess.role == publish {
 		s.adopt(sess.media, sess)
 	} else {
@@ -172,6 +187,7 @@ func (s *SFU) closeSession(sess *session, reason string) {
 	sess.closed = true
 	delete(s.sessions, sess.id)
 	close(sess.done)
+	sess.media.remember(sess, reason)
 	if sess.role == publish {
 		s.endPublisher(sess, reason)
 	} else {

@@ -376,6 +376,7 @@ func (sess *session) sendReceiverReport(now int64) {
 	sess.ingress.mu.Lock()
 	for _, l := range sess.uplink.layers {
 		if b, ok := l.reception.block(now); ok {
+			l.reported.store(b)
 			blocks = append(blocks, b)
 		}
 	}

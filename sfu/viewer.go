@@ -27,6 +27,8 @@ type viewerTrack struct {
 
 	down *downTrack
 	fan  *fan // guarded by SFU.mu
+
+	reported reported // by the viewer
 }
 
 func newViewerTrack(t *upTrack, sp spec, cname string) *viewerTrack {

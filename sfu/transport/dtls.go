@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,10 +23,19 @@ func (t *Transport) options() []dtls.Option {
 	return []dtls.Option{
 		dtls.WithCertificates(t.cfg.Certificate),
 		dtls.WithSRTPProtectionProfiles(t.cfg.Profiles...),
-		dtls.WithVerifyPeerCertificate(t.check),
+		dtls.WithVerifyPeerCertificate(t.verify),
 		dtls.WithFlightInterval(flightInterval),
 		dtls.WithLoggerFactory(quiet{}),
 	}
+}
+
+// verify holds the peer's certificate against its fingerprints.
+func (t *Transport) verify(raw [][]byte, chains [][]*x509.Certificate) error {
+	err := t.check(raw, chains)
+	if err != nil {
+		t.mismatch.Store(true)
+	}
+	return err
 }
 
 // handshake runs DTLS as server. It sends no HelloVerifyRequest (RFC 6347, section 4.2.1), whose purpose ICE has

@@ -40,6 +40,7 @@ type Transport struct {
 	done      chan struct{}
 	reason    string // set before done is closed
 	connected atomic.Bool
+	mismatch  atomic.Bool        // the peer's certificate was another one
 	abort     context.CancelFunc // ends Connect
 	ctx       context.Context    //nolint:containedctx // the transport's own life, not a caller's
 	loops     sync.WaitGroup

@@ -1,0 +1,226 @@
+package sfu
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/securecam/securecam/sfu/feedback"
+	"github.com/securecam/securecam/sfu/transport"
+)
+
+const (
+	// pastSessions is how many sessions that ended a media session remembers.
+	pastSessions = 16
+	// snapshotWait is how long a shard may take to tell of its down tracks.
+	snapshotWait = 500 * time.Millisecond
+)
+
+// SessionStatus is one WHIP or WHEP session at one moment, or how it ended.
+type SessionStatus struct {
+	Role        string // "publish" or "play"
+	Viewer      string // of "play": its stream session
+	Since       time.Time
+	ConnectedAt time.Time // zero before
+	EndedAt     time.Time // zero while it goes on
+	Reason      string    // why it ended
+	Offered     CandidateCounts
+	Transport   transport.Status
+	Profile     string // of SRTP
+	Tracks      []TrackStatus
+}
+
+// CandidateCounts are the candidates of an offer. Hidden ones have a name of mDNS instead of an address.
+type CandidateCounts struct{ Host, Reflexive, Relay, TCP, Hidden int }
+
+// TrackStatus is one track of a session. Loss is the share lost in the last interval of reports, 0 to 1.
+type TrackStatus struct {
+	Kind, MimeType, Fmtp string
+	Rejected             bool // by us: the camera sends no such track
+	RID                  string
+	Packets              uint64 // sent to a viewer
+	Loss                 float64
+	Jitter               time.Duration
+	Paused               bool // nothing fits the viewer's link or wish
+	Waiting              bool // for a keyframe
+	SilentFor            time.Duration
+}
+
+// reported is the last that a receiver said of a stream.
+type reported struct{ fraction, jitter atomic.Uint32 }
+
+func (r *reported) store(b feedback.Block) {
+	r.fraction.Store(uint32(b.FractionLost))
+	r.jitter.Store(b.Jitter)
+}
+
+func (r *reported) loss() float64 { return float64(r.fraction.Load()) / 256 }
+
+func (r *reported) delay(clockRate uint32) time.Duration {
+	return time.Duration(r.jitter.Load()) * time.Second / time.Duration(max(clockRate, 1))
+}
+
+// Sessions returns the sessions of a media session, and the last ones that have ended, in no order. It waits for ICE
+// agents and shards, none of them for long.
+func (s *SFU) Sessions(mediaSession string) []SessionStatus {
+	s.mu.Lock()
+	m, ok := s.media[mediaSession]
+	if !ok {
+		s.mu.Unlock()
+		return nil
+	}
+	out := append([]SessionStatus(nil), m.past...)
+	var running []*session
+	for _, p := range []*session{m.publisher, m.pending} {
+		if p != nil {
+			running = append(running, p)
+		}
+	}
+	for v := range m.viewers {
+		running = append(running, v)
+	}
+	states := make([]SessionStatus, len(running))
+	for i, sess := range running {
+		states[i] = sess.brief()
+	}
+	s.mu.Unlock()
+	for i, sess := range running {
+		states[i].Transport = sess.link.Status()
+		states[i].Tracks = sess.describe(s.clock())
+		out = append(out, states[i])
+	}
+	return out
+}
+
+// brief is what a session knows of itself. Caller holds SFU.mu.
+func (sess *session) brief() SessionStatus {
+	st := SessionStatus{
+		Role: "publish", Viewer: sess.viewer, Since: sess.since, ConnectedAt: sess.connectedAt, Offered: sess.offered, Profile: sess.profile,
+	}
+	if sess.role == play {
+		st.Role = "play"
+	}
+	return st
+}
+
+// remember keeps how a session ended. Caller holds SFU.mu.
+func (m *media) remember(sess *session, reason string) {
+	st := sess.brief()
+	st.EndedAt, st.Reason = now(), reason
+	if fate := sess.fate.Load(); fate != nil {
+		st.Transport = *fate
+	}
+	if len(m.past) == pastSessions {
+		m.past = append(m.past[:0], m.past[1:]...)
+	}
+	m.past = append(m.past, st)
+}
+
+// describe tells of the session's tracks.
+func (sess *session) describe(now int64) []TrackStatus {
+	if sess.role == publish {
+		return sess.describeUp(now)
+	}
+	var out []TrackStatus
+	for _, sec := range sess.sections {
+		if sec.Rejected && !sec.Data {
+			out = append(out, TrackStatus{Kind: sec.Kind, Rejected: true})
+		}
+	}
+	sh := sess.shard.Load()
+	for _, t := range sess.tracks {
+		st := TrackStatus{
+			Kind: t.spec.kind.String(), MimeType: t.spec.mimeType, Fmtp: t.spec.fmtp,
+			Loss: t.reported.loss(), Jitter: t.reported.delay(t.spec.clockRate), Waiting: sh == nil,
+		}
+		if sh != nil {
+			sh.look(func() { t.down.describe(&st, now) })
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// look has f done by the shard and waits for it, but not for a shard that waits itself: f must then not have changed
+// anything yet, which is why it is called once or never.
+func (s *shard) look(f func()) {
+	done, gone := make(chan struct{}), atomic.Bool{}
+	s.post(func() {
+		if gone.CompareAndSwap(false, true) {
+			f()
+		}
+		close(done)
+	})
+	timer := time.NewTimer(snapshotWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		if !gone.CompareAndSwap(false, true) {
+			<-done // it has begun, and does not take long
+		}
+	}
+}
+
+// describe tells of a down track. Runs on the shard.
+func (d *downTrack) describe(st *TrackStatus, now int64) {
+	st.Packets = uint64(d.packets)
+	st.Waiting = d.layer == nil && d.target != nil || d.packets == 0
+	st.Paused = d.target == nil && d.layer == nil && len(*d.track.layers.Load()) > 0
+	if l := d.layer; l != nil {
+		st.RID = l.rid
+	}
+	if d.lastArrival > 0 {
+		st.SilentFor = time.Duration(now - d.lastArrival)
+	}
+}
+
+// describeUp tells of the streams of a camera.
+func (sess *session) describeUp(now int64) []TrackStatus {
+	sess.ingress.mu.Lock()
+	defer sess.ingress.mu.Unlock()
+	var out []TrackStatus
+	seen := [kinds]bool{}
+	for _, l := range sess.uplink.layers {
+		sp := l.track.spec
+		seen[sp.kind] = true
+		out = append(out, TrackStatus{
+			Kind: sp.kind.String(), MimeType: sp.mimeType, Fmtp: sp.fmtp, RID: l.rid, Packets: l.reception.received,
+			Loss: l.reported.loss(), Jitter: l.reported.delay(sp.clockRate),
+			Waiting: sp.kind == video && !l.keyframe, SilentFor: time.Duration(now - l.packet.Arrival),
+		})
+	}
+	for _, sp := range sess.specs { // agreed on, and nothing came yet
+		if !seen[sp.kind] {
+			out = append(out, TrackStatus{Kind: sp.kind.String(), MimeType: sp.mimeType, Fmtp: sp.fmtp, Waiting: true})
+		}
+	}
+	return out
+}
+
+// countCandidates counts an offer's candidates.
+func (o *offer) countCandidates() CandidateCounts {
+	var c CandidateCounts
+	if len(o.sections) == 0 {
+		return c
+	}
+	for _, a := range o.sections[0].media.Attributes {
+		f := strings.Fields(a.Value)
+		if a.Key != "candidate" || len(f) < 8 {
+			continue
+		}
+		switch {
+		case strings.HasSuffix(f[4], ".local"):
+			c.Hidden++
+		case strings.EqualFold(f[2], "tcp"):
+			c.TCP++
+		case f[7] == "host":
+			c.Host++
+		case f[7] == "relay":
+			c.Relay++
+		default:
+			c.Reflexive++
+		}
+	}
+	return c
+}

@@ -1,0 +1,121 @@
+package sfu
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"github.com/securecam/securecam/sfu/transport"
+)
+
+// ended waits for the first session that has ended.
+func ended(t *testing.T, s *SFU, id string) SessionStatus {
+	t.Helper()
+	var st SessionStatus
+	eventually(t, "a session ended", func() bool {
+		for _, one := range s.Sessions(id) {
+			if !one.EndedAt.IsZero() {
+				st = one
+				return true
+			}
+		}
+		return false
+	})
+	return st
+}
+
+func TestSessionsTellOfMedia(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	cam := publishCamera(t, s, "m", format(webrtc.MimeTypeVP8, 96, ""), opus)
+	w := watch(t, s, "m", "anna", video)
+	cam.run()
+	w.await(video, 30)
+	var up, down SessionStatus
+	for _, st := range s.Sessions("m") {
+		if st.Role == "publish" {
+			up = st
+		} else {
+			down = st
+		}
+	}
+	if !up.Transport.Connected || up.ConnectedAt.IsZero() || up.Profile != "AEAD_AES_128_GCM" || len(up.Tracks) != 2 {
+		t.Errorf("camera: %+v", up)
+	}
+	selected := 0
+	for _, p := range down.Transport.Pairs {
+		if p.Selected && p.State == "succeeded" && p.Protocol == "udp" {
+			selected++
+		}
+	}
+	if down.Viewer != "anna" || selected != 1 || len(down.Tracks) != 1 || down.Tracks[0].MimeType != webrtc.MimeTypeVP8 ||
+		down.Tracks[0].Packets == 0 || down.Tracks[0].Waiting || down.Tracks[0].Paused {
+		t.Errorf("viewer: %+v", down)
+	}
+	if s.Sessions("nobody") != nil {
+		t.Error("there are sessions of no media session")
+	}
+}
+
+// TestSessionsWaitForKeyframe tells a camera that sends none from one that sends nothing.
+func TestSessionsWaitForKeyframe(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	cam := publishCamera(t, s, "m", format(webrtc.MimeTypeVP8, 96, ""))
+	watch(t, s, "m", "anna", video)
+	state := func(role string) (st TrackStatus) {
+		for _, sess := range s.Sessions("m") {
+			if sess.Role == role && len(sess.Tracks) == 1 {
+				st = sess.Tracks[0]
+			}
+		}
+		return st
+	}
+	if st := state("publish"); !st.Waiting || st.Packets != 0 {
+		t.Errorf("a silent camera: %+v", st)
+	}
+	eventually(t, "packets without a keyframe come", func() bool {
+		cam.frame(false)
+		return state("publish").Packets > 3
+	})
+	if st := state("publish"); !st.Waiting {
+		t.Errorf("a camera without keyframes: %+v", st)
+	}
+	eventually(t, "the viewer waits", func() bool { return state("play").Waiting })
+}
+
+func TestSessionsTellWhyNot(t *testing.T) {
+	t.Parallel()
+	fingerprint := regexp.MustCompile(`(?m)^(a=fingerprint:sha-256 )..`)
+	password := regexp.MustCompile(`(?m)^a=ice-pwd:.*\r$`)
+	for name, c := range map[string]struct {
+		change func(sdp string) string
+		want   string
+	}{
+		"another certificate": {func(sdp string) string { return fingerprint.ReplaceAllString(sdp, "${1}00") }, transport.FailureFingerprint},
+		"another password": {func(sdp string) string {
+			return password.ReplaceAllString(sdp, "a=ice-pwd:"+strings.Repeat("x", 32)+"\r")
+		}, transport.FailureNoPath},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSFU(t, func(c *Config) { c.ConnectTimeout = time.Second })
+			publishCamera(t, s, "m", opus)
+			pc := offerPlay(t, []kind{audio}, opus)
+			a, err := s.Play(t.Context(), "m", "anna", []byte(c.change(string(makeOffer(t, pc)))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(a.SDP)}); err != nil {
+				t.Fatal(err)
+			}
+			st := ended(t, s, "m")
+			if st.Transport.Failure != c.want || st.Offered.Host == 0 || st.Reason == "" {
+				t.Errorf("%+v, want %s", st, c.want)
+			}
+		})
+	}
+}
