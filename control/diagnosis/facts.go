@@ -1,0 +1,117 @@
+package diagnosis
+
+import (
+	"time"
+
+	"github.com/securecam/securecam/store"
+)
+
+// Facts are what is known of a stream at one moment.
+type Facts struct {
+	Stream       store.Stream
+	CameraOnline bool
+	Media        *MediaFacts // nil if this node has no such media session
+	Report       *Report     // the viewer's last one, nil if there is none
+	ReportedAt   time.Time
+	Now          time.Time
+}
+
+// MediaFacts are a media session as its node sees it. They are also how
+// clients see it.
+type MediaFacts struct {
+	Publishing       bool      `json:"publishing"`
+	LostAt           time.Time `json:"lostAt,omitzero" doc:"When the camera's connection was lost"`
+	Keyframes        uint64    `json:"keyframes"`
+	KeyframeRequests uint64    `json:"keyframeRequests"`
+	Retransmitted    uint64    `json:"retransmitted"`
+	LayerSwitches    uint64    `json:"layerSwitches"`
+	Layers           []Layer   `json:"layers" nullable:"false"`
+	Sessions         []Session `json:"sessions" nullable:"false" doc:"Connections, also the last ones that ended"`
+}
+
+// Layer is one encoding that the camera sends.
+type Layer struct {
+	Track   string  `json:"track" enum:"audio,video"`
+	RID     string  `json:"rid,omitempty"`
+	Active  bool    `json:"active"`
+	Width   int     `json:"width,omitempty"`
+	Height  int     `json:"height,omitempty"`
+	Bitrate int     `json:"bitrate" doc:"Bit/s"`
+	FPS     float64 `json:"framesPerSecond"`
+}
+
+// Session is one WHIP or WHEP session.
+type Session struct {
+	Role        string     `json:"role" enum:"publish,play"`
+	StreamID    string     `json:"streamId,omitempty" doc:"Of a viewer"`
+	Since       time.Time  `json:"since"`
+	ConnectedAt time.Time  `json:"connectedAt,omitzero"`
+	EndedAt     time.Time  `json:"endedAt,omitzero"`
+	Reason      string     `json:"reason,omitempty" doc:"Why it ended"`
+	Detail      string     `json:"detail,omitempty" doc:"What was wrong with an offer that was refused"`
+	Failure     string     `json:"failure,omitempty" enum:"no_path,handshake,fingerprint" doc:"Why it did not connect"`
+	Offered     Candidates `json:"offered"`
+	Pairs       []Pair     `json:"pairs" nullable:"false" doc:"Candidate pairs that were tried"`
+	RTTMillis   float64    `json:"rttMs,omitempty"`
+	SRTP        string     `json:"srtp,omitempty"`
+	Tracks      []Track    `json:"tracks" nullable:"false"`
+}
+
+// Candidates are how many of each kind an offer had.
+type Candidates struct {
+	Host      int `json:"host"`
+	Reflexive int `json:"reflexive"`
+	Relay     int `json:"relay"`
+	TCP       int `json:"tcp"`
+	Hidden    int `json:"hidden" doc:"With a name of mDNS instead of an address"`
+}
+
+// Pair is a pair of ICE candidates.
+type Pair struct {
+	Local    string `json:"local"`
+	Remote   string `json:"remote"`
+	Protocol string `json:"protocol"`
+	Address  string `json:"address" doc:"Of the peer"`
+	State    string `json:"state"`
+	Selected bool   `json:"selected"`
+}
+
+// Track is one track of a session.
+type Track struct {
+	Kind         string  `json:"kind"`
+	MimeType     string  `json:"mimeType,omitempty"`
+	Fmtp         string  `json:"fmtp,omitempty"`
+	Rejected     bool    `json:"rejected,omitempty" doc:"The camera sends no such track"`
+	RID          string  `json:"rid,omitempty"`
+	Packets      uint64  `json:"packets"`
+	Loss         float64 `json:"loss" doc:"Share lost lately, 0 to 1"`
+	JitterMillis float64 `json:"jitterMs"`
+	Paused       bool    `json:"paused,omitempty" doc:"Nothing fits the viewer's link or wish"`
+	Waiting      bool    `json:"waitingForKeyframe,omitempty"`
+	SilentMillis float64 `json:"silentMs,omitempty"`
+}
+
+// of returns the sessions of one role, running or over; a viewer's of one stream.
+func (m *MediaFacts) of(role, streamID string) (running, over []Session) {
+	for _, s := range m.Sessions {
+		switch {
+		case s.Role != role || s.StreamID != streamID:
+		case s.EndedAt.IsZero():
+			running = append(running, s)
+		default:
+			over = append(over, s)
+		}
+	}
+	return running, over
+}
+
+// last returns the session that ended last.
+func last(over []Session) (Session, bool) {
+	var newest Session
+	for _, s := range over {
+		if !s.EndedAt.Before(newest.EndedAt) {
+			newest = s
+		}
+	}
+	return newest, len(over) > 0
+}

@@ -1,0 +1,263 @@
+package diagnosis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/securecam/securecam/store"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities.
+const (
+	SeverityError   Severity = "error"   // there is no picture
+	SeverityWarning Severity = "warning" // the picture is worse than it need be
+	SeverityInfo    Severity = "info"
+)
+
+// Finding is one thing that is worth saying of a stream.
+type Finding struct {
+	Code     string   `json:"code"`
+	Severity Severity `json:"severity" enum:"error,warning,info"`
+	Message  string   `json:"message"`
+	Advice   string   `json:"advice,omitempty" doc:"What to change"`
+}
+
+const (
+	// silence is how long nothing may come before it is worth saying.
+	silence = 3 * time.Second
+	// lossy is the share of lost packets that repairs do not hide any more.
+	lossy = 0.05
+	// far is a round trip that makes repairs come late.
+	far = 400 * time.Millisecond
+	// undecoded is how many packets make a picture, if a decoder takes them.
+	undecoded = 200
+)
+
+// Diagnose says what is wrong with a stream, the likeliest cause of a missing
+// picture first. There is always at least one finding.
+func Diagnose(f Facts) []Finding {
+	if over := notStreaming(f); len(over) > 0 {
+		return over
+	}
+	findings := append(cameraSide(f), viewerSide(f)...)
+	findings = append(findings, reportSide(f)...)
+	if len(findings) == 0 {
+		findings = append(findings, Finding{Code: "all_well", Severity: SeverityInfo, Message: "Media flows from the camera to the viewer."})
+	}
+	slices.SortStableFunc(findings, func(a, b Finding) int { return rank(a.Severity) - rank(b.Severity) })
+	return findings
+}
+
+func rank(s Severity) int { return strings.Index("error warning info", string(s)) }
+
+func failure(code, message, advice string) []Finding {
+	return []Finding{{Code: code, Severity: SeverityError, Message: message, Advice: advice}}
+}
+
+// notStreaming is what there is to say of a stream that has not begun, or is over.
+func notStreaming(f Facts) []Finding {
+	switch st := f.Stream; {
+	case st.Status == store.StreamRequested && !f.CameraOnline:
+		return failure("camera_offline", "The camera is not connected to the server.",
+			"See that it has power and network, and that its app or page is open.")
+	case st.Status == store.StreamRequested:
+		return failure("camera_not_accepted", "The camera is connected, but has not accepted the stream yet.",
+			"It accepts by itself if its app or page is in the foreground.")
+	case st.Status != store.StreamStreaming:
+		return []Finding{{
+			Code: "stream_ended", Severity: SeverityError,
+			Message: fmt.Sprintf("The stream is over: %s (%s).", st.Status, orUnknown(st.Reason)), Advice: "Request a new one.",
+		}}
+	case f.Media == nil:
+		return failure("media_not_here", "This server does not carry the stream's media.",
+			"With several servers, ask the one that the WHEP URL leads to; otherwise the camera has not begun to publish.")
+	}
+	return nil
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "no reason is known"
+	}
+	return s
+}
+
+// cameraSide is what there is to say of the camera's connection and what it sends.
+func cameraSide(f Facts) []Finding {
+	running, over := f.Media.of("publish", "")
+	if !f.Media.Publishing {
+		for _, s := range running {
+			return failure("camera_connecting", "The camera is just connecting.", tried(s))
+		}
+		if s, ok := last(over); ok && s.Failure != "" {
+			return []Finding{whyNotConnected(s, "camera")}
+		}
+		message := "The camera does not publish."
+		if !f.Media.LostAt.IsZero() && len(over) > 0 {
+			message = fmt.Sprintf("The camera's connection was lost %d s ago.", int(f.Now.Sub(f.Media.LostAt).Seconds()))
+		}
+		return failure("camera_not_publishing", message, "It comes back by itself if its app and its network are there.")
+	}
+	var findings []Finding
+	for _, s := range running {
+		for _, t := range s.Tracks {
+			findings = append(findings, cameraTrack(f, s, t)...)
+		}
+	}
+	return findings
+}
+
+func cameraTrack(f Facts, s Session, t Track) []Finding {
+	age := f.Now.Sub(s.ConnectedAt)
+	switch {
+	case t.Kind == "video" && t.Packets == 0 && age > silence:
+		return failure("camera_silent", "The camera is connected, but sends no video.",
+			"Another program may hold its lens, or a firewall drops its media: see that UDP leaves the camera's network.")
+	case t.Kind == "video" && t.Waiting && t.Packets > 0 && age > silence:
+		return failure("no_keyframe", fmt.Sprintf(
+			"The camera sends video, but no keyframe to begin with; it was asked for one %d times.", f.Media.KeyframeRequests),
+			"Set its keyframe interval to two seconds or less, or use an encoder that answers requests (PLI).")
+	case t.Kind == "video" && t.SilentMillis > float64(silence.Milliseconds()) && !f.Media.otherActive(t):
+		return failure("camera_silent", fmt.Sprintf("The camera has sent no video for %.0f s.", t.SilentMillis/1e3),
+			"Its app may be in the background, or its network gone.")
+	case t.Loss > lossy:
+		return []Finding{{
+			Code: "camera_loss", Severity: SeverityWarning,
+			Message: fmt.Sprintf("%.0f%% of the camera's %s packets do not arrive.", t.Loss*100, t.Kind),
+			Advice:  "Move the camera closer to its access point, use 5 GHz or a cable, or lower its bitrate.",
+		}}
+	}
+	return nil
+}
+
+// otherActive reports whether another layer of the same kind sends.
+func (m *MediaFacts) otherActive(t Track) bool {
+	return slices.ContainsFunc(m.Layers, func(l Layer) bool { return l.Track == t.Kind && l.Active && l.RID != t.RID })
+}
+
+// viewerSide is what there is to say of the viewer's connection.
+func viewerSide(f Facts) []Finding {
+	running, over := f.Media.of("play", f.Stream.ID)
+	if len(running) == 0 {
+		s, ok := last(over)
+		switch {
+		case !ok:
+			return failure("viewer_not_connected", "The viewer has not asked for the picture yet.", "It does by WHEP, at the URL of its credentials.")
+		case s.Detail != "":
+			return failure("codec_mismatch", "The viewer cannot play what the camera sends: "+s.Detail+".",
+				"Set the camera to VP8 or to H.264 constrained baseline, which every browser plays.")
+		case s.Failure != "":
+			return []Finding{whyNotConnected(s, "viewer")}
+		}
+		return failure("viewer_gone", "The viewer's connection has ended: "+orUnknown(s.Reason)+".", "Connect again.")
+	}
+	var findings []Finding
+	for _, s := range running {
+		if s.ConnectedAt.IsZero() {
+			findings = append(findings, failure("viewer_connecting", "The viewer is just connecting.", tried(s))...)
+			continue
+		}
+		if s.RTTMillis > float64(far.Milliseconds()) {
+			findings = append(findings, Finding{
+				Code: "viewer_far", Severity: SeverityWarning, Message: fmt.Sprintf("A packet takes %.0f ms to the viewer and back.", s.RTTMillis),
+				Advice: "A queue on the way is full: lower the quality, or pause other traffic.",
+			})
+		}
+		for _, t := range s.Tracks {
+			findings = append(findings, viewerTrack(f, s, t)...)
+		}
+	}
+	return findings
+}
+
+func viewerTrack(f Facts, s Session, t Track) []Finding {
+	switch {
+	case t.Rejected:
+		return []Finding{{Code: "no_" + t.Kind, Severity: SeverityInfo, Message: "The camera sends no " + t.Kind + "."}}
+	case t.Paused:
+		return failure("paused", "The video is paused: nothing that the camera sends fits the viewer's link or wish.",
+			"Let the camera send a smaller layer (simulcast), or allow the viewer more.")
+	case t.Kind == "video" && t.Waiting && f.Media.Publishing && f.Now.Sub(s.ConnectedAt) > silence:
+		return failure("waiting_for_keyframe", "The viewer is connected and waits for the camera's next keyframe.",
+			"Set the camera's keyframe interval to two seconds or less.")
+	case t.Loss > lossy:
+		return []Finding{{
+			Code: "viewer_loss", Severity: SeverityWarning,
+			Message: fmt.Sprintf("%.0f%% of the %s packets do not reach the viewer.", t.Loss*100, t.Kind),
+			Advice:  "Its network is weak or full: move closer to the access point, or choose a lower quality.",
+		}}
+	}
+	return nil
+}
+
+// reportSide is what the viewer's own numbers add.
+func reportSide(f Facts) []Finding {
+	r := f.Report
+	if r == nil || f.Now.Sub(f.ReportedAt) > reportAge {
+		return nil
+	}
+	switch {
+	case r.Blocked:
+		return failure("playback_blocked", "The viewer's browser does not let the page play.", "Tap the picture once.")
+	case r.Hidden:
+		return []Finding{{Code: "viewer_hidden", Severity: SeverityInfo, Message: "The viewer's page is in the background, where browsers do not decode."}}
+	case r.FramesDecoded == 0 && r.PacketsReceived > undecoded:
+		return failure("decoder_stuck", "Packets reach the viewer, but its decoder makes no picture of them.",
+			"The camera's format may be one that it cannot decode (H.264 with B-frames or of a high profile): set VP8, or constrained baseline without B-frames.")
+	case r.FreezesDuration > 1 && r.FreezeCount > 2:
+		return []Finding{{
+			Code: "freezes", Severity: SeverityWarning,
+			Message: fmt.Sprintf("The picture froze %d times, for %.1f s together.", r.FreezeCount, r.FreezesDuration),
+			Advice:  "Choose a lower quality if that goes on.",
+		}}
+	}
+	return nil
+}
+
+// whyNotConnected explains a session that did not come about.
+func whyNotConnected(s Session, who string) Finding {
+	switch s.Failure {
+	case "fingerprint":
+		return Finding{
+			Code: who + "_fingerprint", Severity: SeverityError,
+			Message: "The " + who + "'s certificate is not the one that its offer names.",
+			Advice:  "Somebody changes the signalling on the way, or the app reuses an old offer: make a new one for each connection.",
+		}
+	case "handshake":
+		return Finding{
+			Code: who + "_handshake", Severity: SeverityError,
+			Message: "The " + who + " was reached, but the DTLS handshake failed.",
+			Advice:  "A firewall that lets only small packets pass does this; try TURN over TCP.",
+		}
+	default:
+		return Finding{
+			Code: who + "_no_path", Severity: SeverityError, Message: "No way between server and " + who + " worked. " + tried(s),
+			Advice: "Open the media port (MEDIA_UDP_PORT, UDP) in the server's firewall, set PUBLIC_IPS to the server's public address, or use TURN.",
+		}
+	}
+}
+
+// tried tells of the ways that were tried.
+func tried(s Session) string {
+	if len(s.Pairs) == 0 {
+		o := s.Offered
+		return fmt.Sprintf("Nothing could be tried: %d addresses were offered, %d of them hidden names, and no packet came.",
+			o.Host+o.Reflexive+o.Relay+o.TCP+o.Hidden, o.Hidden)
+	}
+	var ways []string
+	for _, p := range s.Pairs {
+		ways = append(ways, fmt.Sprintf("%s %s (%s): %s", p.Remote, p.Protocol, p.Address, p.State))
+	}
+	slices.Sort(ways)
+	ways = slices.Compact(ways)
+	const most = 4
+	if len(ways) > most {
+		ways = append(ways[:most], fmt.Sprintf("%d more", len(ways)-most))
+	}
+	return "Tried: " + strings.Join(ways, ", ") + "."
+}
