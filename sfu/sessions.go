@@ -24,6 +24,7 @@ type SessionStatus struct {
 	ConnectedAt time.Time // zero before
 	EndedAt     time.Time // zero while it goes on
 	Reason      string    // why it ended
+	Detail      string    // what was wrong with an offer that was refused
 	Offered     CandidateCounts
 	Transport   transport.Status
 	Profile     string // of SRTP
@@ -114,6 +115,15 @@ func (m *media) remember(sess *session, reason string) {
 		m.past = append(m.past[:0], m.past[1:]...)
 	}
 	m.past = append(m.past, st)
+}
+
+// noteRefused remembers a viewer whose offer nothing could be played to.
+func (s *SFU) noteRefused(m *media, sess *session, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess.since = now()
+	m.remember(sess, "refused")
+	m.past[len(m.past)-1].Detail = strings.TrimPrefix(why.Error(), ErrUnsupported.Error()+": ")
 }
 
 // describe tells of the session's tracks.

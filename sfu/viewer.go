@@ -57,6 +57,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 		s.carry(sess)
 	}
 	if err := sess.choose(o, tracks, m.intercom); err != nil {
+		s.noteRefused(m, sess, err)
 		return Answer{}, err
 	}
 	for _, t := range sess.tracks {

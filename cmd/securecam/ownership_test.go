@@ -90,6 +90,7 @@ var validBodies = map[string]string{
 	"POST /recordings/{}/finalize":      `{}`,
 	"POST /streams/{}/end":              `{}`,
 	"PATCH /webhooks/{}":                `{"name":"mine"}`,
+	"POST /streams/{}/statistics":       `{"framesDecoded":1,"framesDropped":0,"freezeCount":0,"totalFreezesDuration":0,"packetsReceived":1,"packetsLost":0}`, //nolint:lll // one body
 }
 
 // foreignBodies name another user's things in the body, as "?key". What they

@@ -10,6 +10,7 @@ import (
 	"github.com/securecam/securecam/control/audit"
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/commands"
+	"github.com/securecam/securecam/control/diagnosis"
 	"github.com/securecam/securecam/control/docs"
 	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/control/metrics"
@@ -32,6 +33,7 @@ type counted struct {
 	recorder *recorder.Totals
 
 	revocations *revoke.Service
+	diagnosis   *diagnosis.Service
 	files       *objects.Service // nil when others serve them
 	meter       *metrics.Meter
 }
@@ -49,6 +51,10 @@ func (a *app) openOps(
 		parts.files = objects.New(signedFiles{s.signed}, accounts).Accept(signedFiles{s.signed})
 		features, holders = append(features, parts.files), append(holders, parts.files.Revoked)
 	}
+	parts.diagnosis = diagnosis.New(diagnosis.Config{
+		Store: s.db, Media: diagnosedSFU{p.sfu}, Online: onlineWithin(seconds(c.DeviceOnlineStaleSeconds)), Logger: a.log,
+	})
+	features = append(features, parts.diagnosis)
 	parts.revocations = revoke.New(revoke.Config{Store: s.db, Bus: s.bus, Holders: holders, Logger: a.log})
 	if err := parts.revocations.Load(ctx); err != nil {
 		return nil, fmt.Errorf("read revocations: %w", err)
@@ -78,6 +84,7 @@ func metricSources(s state, p plane, c counted) []metrics.Source {
 		{Name: "revocations", Snapshot: func() any { return c.revocations.Stats() }},
 		{Name: "bus", Snapshot: func() any { return s.bus.Stats() }},
 		{Name: "store", Snapshot: func() any { return s.db.Stats() }},
+		{Name: "playback", Snapshot: func() any { return c.diagnosis.Stats() }},
 		{Name: "sfu", Snapshot: func() any { return p.sfu.Stats() }},
 		{Name: "recorder", Snapshot: func() any { return c.recorder.Stats() }},
 	}

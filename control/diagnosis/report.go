@@ -59,7 +59,9 @@ type Histogram struct {
 }
 
 // Histogram has control/metrics show it as one.
-func (h Histogram) Histogram() (bounds []float64, counts []uint64, sum float64) { return h.bounds, h.counts, h.sum }
+func (h Histogram) Histogram() (bounds []float64, counts []uint64, sum float64) {
+	return h.bounds, h.counts, h.sum
+}
 
 func newHistogram(bounds ...float64) Histogram {
 	return Histogram{bounds: bounds, counts: make([]uint64, len(bounds)+1)}

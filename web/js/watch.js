@@ -2,6 +2,7 @@
 
 import { ApiError } from './api.js';
 import { backoff, pause } from './backoff.js';
+import { Health } from './health.js';
 import { Meter } from './stats.js';
 import * as streams from './streams.js';
 import { play } from './whep.js';
@@ -226,6 +227,7 @@ export class Watch extends EventTarget {
     let lost = false;
     peer.addEventListener('lost', () => { lost = true; });
     const meter = new Meter(peer.pc);
+    const health = new Health(this.#tab, this.#id, peer.pc);
     let frames = 0;
     let bytes = 0;
     let grew = performance.now();
@@ -235,6 +237,7 @@ export class Watch extends EventTarget {
       signal.throwIfAborted();
       if (!reading || lost) break;
       this.#report(reading);
+      health.note(reading);
       const still = performance.now() - grew;
       if (reading.frames > frames) {
         grew = performance.now();
@@ -249,7 +252,7 @@ export class Watch extends EventTarget {
       } else if (still > STUCK_MS) {
         return undefined;
       } else if (still > STILL_MS) {
-        this.#hint(whyNoPicture(peer.pc, reading, reading.bytes > bytes));
+        this.#hint(health.why() || whyNoPicture(peer.pc, reading, reading.bytes > bytes));
       }
       frames = reading.frames;
       bytes = reading.bytes;

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"time"
+
+	"github.com/securecam/securecam/control/diagnosis"
+	"github.com/securecam/securecam/sfu"
+	"github.com/securecam/securecam/store"
+)
+
+// onlineWithin says whether a device is connected, or was so lately that it counts.
+func onlineWithin(stale time.Duration) func(store.Device) bool {
+	return func(d store.Device) bool { return d.Status == store.DeviceOnline && time.Since(d.LastSeenAt) <= stale }
+}
+
+// diagnosedSFU is the SFU as whoever asks why there is no picture sees it.
+type diagnosedSFU struct{ *sfu.SFU }
+
+func (d diagnosedSFU) Facts(mediaSession string) (diagnosis.MediaFacts, bool) {
+	st, ok := d.Status(mediaSession)
+	if !ok {
+		return diagnosis.MediaFacts{}, false
+	}
+	f := diagnosis.MediaFacts{
+		Publishing: st.Publishing, LostAt: st.LostAt, Keyframes: st.Keyframes, KeyframeRequests: st.KeyframeRequests,
+		Retransmitted: st.Retransmitted, LayerSwitches: st.Switches,
+		Layers: []diagnosis.Layer{}, Sessions: []diagnosis.Session{}, // never null in JSON
+	}
+	for _, l := range st.Layers {
+		f.Layers = append(f.Layers, diagnosis.Layer{
+			Track: l.Track, RID: l.RID, Active: l.Active, Width: l.Width, Height: l.Height, Bitrate: l.Bitrate, FPS: l.FPS,
+		})
+	}
+	for _, s := range d.Sessions(mediaSession) {
+		f.Sessions = append(f.Sessions, diagnosedSession(s))
+	}
+	return f, true
+}
+
+func diagnosedSession(s sfu.SessionStatus) diagnosis.Session {
+	out := diagnosis.Session{
+		Role: s.Role, StreamID: s.Viewer, Since: s.Since, ConnectedAt: s.ConnectedAt, EndedAt: s.EndedAt, Reason: s.Reason,
+		Detail: s.Detail, Failure: s.Transport.Failure, Offered: diagnosis.Candidates(s.Offered), RTTMillis: millis(s.Transport.RTT),
+		SRTP: s.Profile, Pairs: []diagnosis.Pair{}, Tracks: []diagnosis.Track{},
+	}
+	for _, p := range s.Transport.Pairs {
+		out.Pairs = append(out.Pairs, diagnosis.Pair{
+			Local: p.Local, Remote: p.Remote, Protocol: p.Protocol, Address: p.RemoteAddress, State: p.State, Selected: p.Selected,
+		})
+	}
+	for _, t := range s.Tracks {
+		out.Tracks = append(out.Tracks, diagnosis.Track{
+			Kind: t.Kind, MimeType: t.MimeType, Fmtp: t.Fmtp, Rejected: t.Rejected, RID: t.RID, Packets: t.Packets,
+			Loss: t.Loss, JitterMillis: millis(t.Jitter), Paused: t.Paused, Waiting: t.Waiting, SilentMillis: millis(t.SilentFor),
+		})
+	}
+	return out
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,65 @@
+package diagnosis
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestReportsAddUp(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	at := moment
+	next := func() time.Time { at = at.Add(2 * time.Second); return at }
+	r.keep("s", Report{FramesDecoded: 10, FreezeCount: 1, FreezesDuration: 0.5, FirstFrame: 120, PacketsReceived: 90, PacketsLost: 10, RTTMillis: 30}, next())
+	r.keep("s", Report{FramesDecoded: 40, FreezeCount: 2, FreezesDuration: 0.75, FirstFrame: 120, PacketsReceived: 190, PacketsLost: 10}, next())
+	if r.keep("s", Report{FramesDecoded: 41}, at.Add(time.Millisecond)) {
+		t.Error("a report came too soon")
+	}
+	r.keep("s", Report{FramesDecoded: 5, FirstFrame: 90, PacketsReceived: 50}, next()) // connected anew
+	s := r.stats()
+	if s.Reports != 3 || s.FramesDecoded != 45 || s.Freezes != 2 || s.FreezeSeconds != 0.75 {
+		t.Errorf("%+v", s)
+	}
+	if _, counts, sum := s.FirstFrame.Histogram(); counts[1] != 1 || counts[2] != 1 || sum != 0.21 {
+		t.Errorf("first frames: %v, %v", counts, sum)
+	}
+	if _, counts, _ := s.Loss.Histogram(); counts[6] != 1 || counts[0] != 2 {
+		t.Errorf("loss: %v", counts)
+	}
+}
+
+// TestReportsAreBounded: whatever comes, no number falls, and not more is kept than may be.
+func TestReportsAreBounded(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		r := newReports()
+		at := moment
+		var before Stats
+		for range rapid.IntRange(1, 30).Draw(t, "reports") {
+			at = at.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
+			r.keep(fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "stream")), Report{
+				FramesDecoded: rapid.Uint64().Draw(t, "decoded"), FramesDropped: rapid.Uint64Range(0, 1<<40).Draw(t, "dropped"),
+				FreezeCount: rapid.Uint64Range(0, 1<<40).Draw(t, "freezes"), FreezesDuration: rapid.Float64Range(0, 1e9).Draw(t, "frozen"),
+				PacketsReceived: rapid.Uint64Range(0, 1<<40).Draw(t, "packets"), PacketsLost: rapid.Int64().Draw(t, "lost"),
+			}, at)
+			s := r.stats()
+			if s.Reports < before.Reports || s.Freezes < before.Freezes || s.FreezeSeconds < before.FreezeSeconds {
+				t.Fatalf("%+v after %+v", s, before)
+			}
+			before = s
+		}
+	})
+	r := newReports()
+	for i := range maxReports + 50 {
+		r.keep(fmt.Sprint(i), Report{}, moment.Add(time.Duration(i)))
+	}
+	if len(r.of) != maxReports {
+		t.Errorf("%d are kept", len(r.of))
+	}
+	if _, at := r.last(fmt.Sprint(maxReports + 49)); at.IsZero() {
+		t.Error("the newest is gone")
+	}
+}

@@ -1,0 +1,113 @@
+package diagnosis
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/securecam/securecam/store"
+)
+
+var moment = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// well are the facts of a stream that plays.
+func well() Facts {
+	began := moment.Add(-time.Minute)
+	return Facts{
+		Now: moment, CameraOnline: true,
+		Stream: store.Stream{ID: "s", Status: store.StreamStreaming, MediaSessionID: "m"},
+		Media: &MediaFacts{
+			Publishing: true, Layers: []Layer{{Track: "video", Active: true}},
+			Sessions: []Session{
+				{Role: "publish", Since: began, ConnectedAt: began, Tracks: []Track{{Kind: "video", Packets: 9}, {Kind: "audio", Packets: 9}}},
+				{Role: "play", StreamID: "s", Since: began, ConnectedAt: began, Tracks: []Track{{Kind: "video", Packets: 9}}},
+				{Role: "play", StreamID: "other", Since: began, EndedAt: moment, Failure: "no_path"},
+			},
+		},
+		Report: &Report{FramesDecoded: 100, PacketsReceived: 1000}, ReportedAt: moment,
+	}
+}
+
+func TestDiagnose(t *testing.T) {
+	t.Parallel()
+	camera := func(f *Facts) *Session { return &f.Media.Sessions[0] }
+	viewer := func(f *Facts) *Session { return &f.Media.Sessions[1] }
+	over := func(s *Session, failure, reason string) { s.EndedAt, s.Failure, s.Reason = moment, failure, reason }
+	for code, change := range map[string]func(*Facts){
+		"all_well":            func(*Facts) {},
+		"camera_offline":      func(f *Facts) { f.Stream.Status, f.CameraOnline = store.StreamRequested, false },
+		"camera_not_accepted": func(f *Facts) { f.Stream.Status = store.StreamRequested },
+		"stream_ended":        func(f *Facts) { f.Stream.Status, f.Stream.Reason = store.StreamFailed, "camera_unavailable" },
+		"media_not_here":      func(f *Facts) { f.Media = nil },
+		"camera_connecting":   func(f *Facts) { f.Media.Publishing, camera(f).ConnectedAt = false, time.Time{} },
+		"camera_no_path":      func(f *Facts) { f.Media.Publishing = false; over(camera(f), "no_path", "") },
+		"camera_handshake":    func(f *Facts) { f.Media.Publishing = false; over(camera(f), "handshake", "") },
+		"camera_fingerprint":  func(f *Facts) { f.Media.Publishing = false; over(camera(f), "fingerprint", "") },
+		"camera_not_publishing": func(f *Facts) {
+			f.Media.Publishing, f.Media.LostAt = false, moment.Add(-5*time.Second)
+			over(camera(f), "", "connection_lost")
+		},
+		"camera_silent":        func(f *Facts) { camera(f).Tracks[0].Packets = 0 },
+		"no_keyframe":          func(f *Facts) { camera(f).Tracks[0].Waiting, f.Media.KeyframeRequests = true, 7 },
+		"camera_loss":          func(f *Facts) { camera(f).Tracks[0].Loss = 0.2 },
+		"viewer_not_connected": func(f *Facts) { f.Media.Sessions = f.Media.Sessions[:1] },
+		"viewer_no_path":       func(f *Facts) { over(viewer(f), "no_path", "connect_timeout") },
+		"viewer_handshake":     func(f *Facts) { over(viewer(f), "handshake", "") },
+		"viewer_fingerprint":   func(f *Facts) { over(viewer(f), "fingerprint", "") },
+		"codec_mismatch":       func(f *Facts) { over(viewer(f), "", "refused"); viewer(f).Detail = "the camera sends video/AV1" },
+		"viewer_gone":          func(f *Facts) { over(viewer(f), "", "peer_closed") },
+		"viewer_connecting":    func(f *Facts) { viewer(f).ConnectedAt = time.Time{} },
+		"viewer_far":           func(f *Facts) { viewer(f).RTTMillis = 900 },
+		"no_audio":             func(f *Facts) { viewer(f).Tracks = append(viewer(f).Tracks, Track{Kind: "audio", Rejected: true}) },
+		"paused":               func(f *Facts) { viewer(f).Tracks[0].Paused = true },
+		"waiting_for_keyframe": func(f *Facts) { viewer(f).Tracks[0].Waiting = true },
+		"viewer_loss":          func(f *Facts) { viewer(f).Tracks[0].Loss = 0.1 },
+		"playback_blocked":     func(f *Facts) { f.Report.Blocked = true },
+		"viewer_hidden":        func(f *Facts) { f.Report.Hidden = true },
+		"decoder_stuck":        func(f *Facts) { f.Report.FramesDecoded = 0 },
+		"freezes":              func(f *Facts) { f.Report.FreezeCount, f.Report.FreezesDuration = 5, 3 },
+	} {
+		f := well()
+		change(&f)
+		got := Diagnose(f)
+		if len(got) == 0 || got[0].Code != code {
+			t.Errorf("%s: found %+v", code, got)
+			continue
+		}
+		if g := got[0]; g.Message == "" || g.Severity == SeverityError && g.Advice == "" {
+			t.Errorf("%s says too little: %+v", code, g)
+		}
+	}
+}
+
+// TestDiagnoseOrder names what explains a missing picture before what merely worsens one.
+func TestDiagnoseOrder(t *testing.T) {
+	t.Parallel()
+	f := well()
+	f.Media.Sessions[0].Tracks[0].Loss = 0.5
+	f.Media.Sessions[1].Tracks[0].Paused = true
+	f.Report.Hidden = true
+	var codes []string
+	for _, found := range Diagnose(f) {
+		codes = append(codes, found.Code)
+	}
+	if got := strings.Join(codes, " "); got != "paused camera_loss viewer_hidden" {
+		t.Errorf("found %s", got)
+	}
+}
+
+// TestTriedTellsWays: who opens a firewall wants to know which ways failed.
+func TestTriedTellsWays(t *testing.T) {
+	t.Parallel()
+	f := well()
+	s := &f.Media.Sessions[1]
+	s.EndedAt, s.Failure = moment, "no_path"
+	s.Pairs = []Pair{{Remote: "host", Protocol: "udp", Address: "192.0.2.7", State: "failed"}}
+	if m := Diagnose(f)[0].Message; !strings.Contains(m, "host udp (192.0.2.7): failed") {
+		t.Error(m)
+	}
+	s.Pairs, s.Offered = nil, Candidates{Hidden: 2}
+	if m := Diagnose(f)[0].Message; !strings.Contains(m, "2 of them hidden") {
+		t.Error(m)
+	}
+}
