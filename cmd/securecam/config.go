@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -150,12 +153,24 @@ func parse(args []string, stdout, stderr io.Writer) (*cli, string, error) {
 		return nil, "", nil
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, "", named(parser, err)
 	}
 	if err := c.Validate(); err != nil {
 		return nil, "", err
 	}
 	return &c, parsed.Command(), nil
+}
+
+// named adds the environment's name to an error that names only the flag.
+func named(parser *kong.Kong, err error) error {
+	for _, flags := range parser.Model.AllFlags(false) {
+		for _, flag := range flags {
+			if len(flag.Envs) > 0 && strings.Contains(err.Error(), "--"+flag.Name+" ") {
+				return fmt.Errorf("%s: %w", flag.Envs[0], err)
+			}
+		}
+	}
+	return err
 }
 
 // forgetEmpty takes the settings that are empty out of the environment: empty
@@ -326,14 +341,8 @@ func (c *Config) validateAddresses() error {
 			return fmt.Errorf("STUN_URLS has %q: use stun:host[:port], divided by commas", u)
 		}
 	}
-	for _, o := range append([]string{c.BetterAuthBaseURL, c.MinIOPublicURL, c.NodeURL}, c.BetterAuthTrustedOrigins...) {
-		if o == "" {
-			continue
-		}
-		if u, err := url.Parse(o); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return fmt.Errorf("%q is no URL: BETTER_AUTH_BASE_URL, BETTER_AUTH_TRUSTED_ORIGINS, MINIO_PUBLIC_URL and "+
-				"NODE_URL take http(s)://host[:port]", o)
-		}
+	if err := c.validateURLs(); err != nil {
+		return err
 	}
 	if strings.Contains(c.MinIOEndpoint, "/") {
 		return fmt.Errorf("MINIO_ENDPOINT is %q: use a host name alone, with MINIO_PORT and MINIO_USE_SSL beside it", c.MinIOEndpoint)
@@ -343,6 +352,35 @@ func (c *Config) validateAddresses() error {
 		strings.HasPrefix(c.DatabaseURL, "postgres://"), strings.HasPrefix(c.DatabaseURL, "postgresql://"):
 	default:
 		return errors.New("DATABASE_URL takes postgres://user:password@host:port/name or sqlite:PATH")
+	}
+	return nil
+}
+
+// bucketName is what S3 takes for one.
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+// validateURLs looks at every setting that is an address to be reached.
+func (c *Config) validateURLs() error {
+	web := map[string][]string{
+		"BETTER_AUTH_BASE_URL": {c.BetterAuthBaseURL}, "MINIO_PUBLIC_URL": {c.MinIOPublicURL}, "NODE_URL": {c.NodeURL},
+		"BETTER_AUTH_TRUSTED_ORIGINS": c.BetterAuthTrustedOrigins,
+	}
+	for _, name := range slices.Sorted(maps.Keys(web)) {
+		for _, o := range web[name] {
+			u, err := url.Parse(o)
+			if o != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+				return fmt.Errorf("%s has %q: use http(s)://host[:port]", name, o)
+			}
+		}
+	}
+	for _, o := range c.TURNURLs {
+		scheme, host, _ := strings.Cut(o, ":")
+		if !slices.Contains([]string{"stun", "stuns", "turn", "turns"}, scheme) || host == "" || strings.HasPrefix(host, "/") {
+			return fmt.Errorf("TURN_URLS has %q: use stun:, turn: or turns: with host[:port][?transport=udp], divided by commas", o)
+		}
+	}
+	if c.MinIOEndpoint != "" && !bucketName.MatchString(c.MinIOBucket) {
+		return fmt.Errorf("MINIO_BUCKET is %q: use 3 to 63 small letters, digits, dots and dashes", c.MinIOBucket)
 	}
 	return nil
 }

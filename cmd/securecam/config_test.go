@@ -172,3 +172,35 @@ func TestClusterSettings(t *testing.T) {
 		})
 	}
 }
+
+// TestWrongSettingsAreNamed holds that an operator reads which variable is
+// wrong, and what it takes.
+func TestWrongSettingsAreNamed(t *testing.T) {
+	_, names := exampleSettings(t)
+	for setting, told := range map[string]string{
+		"PORT=abc":                                  "valid",
+		"PORT=70000":                                "0 to 65535",
+		"LOG_LEVEL=loud":                            `"info"`,
+		"AUTO_MIGRATE=maybe":                        "true",
+		"TURN_RELAY_PORT_MIN=99999":                 "16 bit",
+		"TURN_URLS=http://x":                        "turn:",
+		"BETTER_AUTH_BASE_URL=cam":                  "http(s)://host[:port]",
+		"BETTER_AUTH_TRUSTED_ORIGINS=https://a,b":   "http(s)://host[:port]",
+		"BETTER_AUTH_SECRET=short":                  "32 characters",
+		"MINIO_PUBLIC_URL=q":                        "http(s)://host[:port]",
+		"DATABASE_URL=mysql://x":                    "postgres://",
+		"ADMIN_USERNAME=root":                       "ADMIN_PASSWORD",
+		"DEVICE_ONLINE_STALE_SECONDS=1":             "5 to 86400",
+		"MINIO_PRESIGNED_EXPIRY_SECONDS=9999999999": "60 to 604800",
+	} {
+		for _, name := range names {
+			t.Setenv(name, "")
+		}
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+		_, _, err := parse([]string{"serve"}, t.Output(), t.Output())
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), told) {
+			t.Errorf("%s: got %v, want it named with %q", setting, err, told)
+		}
+	}
+}

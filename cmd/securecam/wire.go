@@ -131,7 +131,7 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 		URL: c.NATSURL, StoreDir: filepath.Join(c.DataDir, "bus"), Cluster: c.cluster(keys), Logger: a.log,
 	})
 	if err != nil {
-		return state{}, fmt.Errorf("open the NATS bus: %w", err)
+		return state{}, fmt.Errorf("open the NATS bus (NATS_URL, CLUSTER_ROUTES): %w", err)
 	}
 	a.onStop("bus", stopPart, s.bus.Close)
 	if _, err := s.bus.Announce(keys.nodeID, strings.TrimRight(c.NodeURL, "/")); err != nil { // it ends with the bus
