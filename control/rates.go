@@ -1,7 +1,6 @@
 package control
 
 import (
-	"net/netip"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -61,7 +60,7 @@ func (r *rates) handle(c *fiber.Ctx) error {
 	if strings.HasPrefix(c.Path(), "/ops/") { // whoever watches the server must see it under an attack
 		return c.Next()
 	}
-	address := source(rest.RequestOf(c.UserContext()).IP)
+	address := rest.RequestOf(c.UserContext()).Network()
 	for _, group := range []string{globalRate, r.groupOf(c)} {
 		allowed := r.limits[group]
 		if allowed <= 0 {
@@ -92,19 +91,4 @@ func (r *rates) groupOf(c *fiber.Ctx) string {
 		}
 	}
 	return ""
-}
-
-// source is what counts as one address: of IPv6, whoever has one has 2^64 of
-// the same network.
-func source(ip string) string {
-	const network = 64
-	addr, err := netip.ParseAddr(ip)
-	if err != nil || addr.Is4() {
-		return ip
-	}
-	prefix, err := addr.Prefix(network)
-	if err != nil {
-		return ip
-	}
-	return prefix.String()
 }

@@ -17,7 +17,7 @@ const (
 	// browser that remembers the password would send that all the same.
 	header = "X-Securecam-Admin"
 
-	maxFailures   = 10 // of one address in failureWindow
+	maxFailures   = 10 // of one client in failureWindow
 	failureWindow = 5 * time.Minute
 	maxAddresses  = 10000
 )
@@ -54,22 +54,23 @@ func newGuard(username, password string, now func() time.Time) *guard {
 
 // visit is what of a request matters here.
 type visit struct {
-	method, authorization, ip string
-	origin                    string // of the page, empty if it is not told
-	own                       string // the origin that the request came under
-	marked                    bool   // has the header
+	method, authorization string
+	from                  string // whose wrong passwords are counted together
+	origin                string // of the page, empty if it is not told
+	own                   string // the origin that the request came under
+	marked                bool   // has the header
 }
 
 // check returns nil for the administrator.
 func (g *guard) check(v visit) error {
-	if g.locked(v.ip) {
+	if g.locked(v.from) {
 		return errTooMany
 	}
 	if v.authorization == "" {
 		return errNoPassword // a browser asks before it knows
 	}
 	if !g.knows(v.authorization) {
-		g.fail(v.ip)
+		g.fail(v.from)
 		return errNoPassword
 	}
 	switch v.method {
@@ -94,14 +95,14 @@ func (g *guard) knows(authorization string) bool {
 	return subtle.ConstantTimeCompare(got[0][:], g.want[0][:])&subtle.ConstantTimeCompare(got[1][:], g.want[1][:]) == 1
 }
 
-func (g *guard) locked(ip string) bool {
+func (g *guard) locked(from string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	f := g.failed[ip]
+	f := g.failed[from]
 	return f.count >= maxFailures && g.now().Sub(f.since) < failureWindow
 }
 
-func (g *guard) fail(ip string) {
+func (g *guard) fail(from string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
@@ -113,7 +114,7 @@ func (g *guard) fail(ip string) {
 			}
 		}
 	}
-	f, known := g.failed[ip]
+	f, known := g.failed[from]
 	if !known && len(g.failed) >= maxAddresses {
 		return // somebody has very many addresses; those that are known stay locked
 	}
@@ -121,5 +122,5 @@ func (g *guard) fail(ip string) {
 		f = failures{since: now}
 	}
 	f.count++
-	g.failed[ip] = f
+	g.failed[from] = f
 }

@@ -40,7 +40,7 @@ func TestGuard(t *testing.T) {
 		{visit{method: "POST", own: own, origin: own, marked: true}, errNoPassword},
 	} {
 		v := test.visit
-		v.ip = fmt.Sprint(i)
+		v.from = fmt.Sprint(i)
 		if err := g.check(v); !errors.Is(err, test.want) {
 			t.Errorf("%+v: got %v, want %v", v, err, test.want)
 		}
@@ -52,7 +52,7 @@ func TestGuardCountsWrongPasswords(t *testing.T) {
 	now := time.Unix(1764000000, 0)
 	g := newGuard("root", "correct horse battery", func() time.Time { return now })
 	visitOf := func(ip, password string) error {
-		return g.check(visit{method: http.MethodGet, authorization: basic("root", password), ip: ip})
+		return g.check(visit{method: http.MethodGet, authorization: basic("root", password), from: ip})
 	}
 	for range maxFailures {
 		if err := visitOf("a", "wrong"); !errors.Is(err, errNoPassword) {
@@ -68,7 +68,7 @@ func TestGuardCountsWrongPasswords(t *testing.T) {
 		t.Errorf("another address: %v", err)
 	}
 	for range 3 * maxFailures { // what has no password yet is no attempt
-		if err := g.check(visit{method: http.MethodGet, ip: "c"}); !errors.Is(err, errNoPassword) {
+		if err := g.check(visit{method: http.MethodGet, from: "c"}); !errors.Is(err, errNoPassword) {
 			t.Fatal(err)
 		}
 	}

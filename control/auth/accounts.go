@@ -122,8 +122,8 @@ func (s *Service) checkPassword(ctx context.Context, email, password string) (us
 // address that asks has failed too often. Only what check refuses counts:
 // successes and outages do not.
 func (s *Service) attempt(ctx context.Context, account string, check func() error) error {
-	ip := rest.RequestOf(ctx).IP
-	if err := s.attempts.Take(ctx, AttemptByAddress, ip); err != nil {
+	from := rest.RequestOf(ctx).Network()
+	if err := s.attempts.Take(ctx, AttemptByAddress, from); err != nil {
 		return err
 	}
 	if err := s.attempts.Take(ctx, AttemptByAccount, account); err != nil {
@@ -132,7 +132,7 @@ func (s *Service) attempt(ctx context.Context, account string, check func() erro
 	err := check()
 	var refused *fault.Error
 	if !errors.As(err, &refused) || errors.Is(err, errBusy) {
-		s.attempts.GiveBack(ctx, AttemptByAddress, ip)
+		s.attempts.GiveBack(ctx, AttemptByAddress, from)
 		s.attempts.GiveBack(ctx, AttemptByAccount, account)
 	}
 	return err

@@ -63,7 +63,7 @@ func (s *Service) tell(to string, l letter) {
 // countLetter bounds the letters that an address gets and that somebody asks
 // for.
 func (s *Service) countLetter(ctx context.Context, email string) error {
-	if err := s.attempts.Take(ctx, AttemptLetterFrom, rest.RequestOf(ctx).IP); err != nil {
+	if err := s.attempts.Take(ctx, AttemptLetterFrom, rest.RequestOf(ctx).Network()); err != nil {
 		return err
 	}
 	return s.attempts.Take(ctx, AttemptLetter, email)

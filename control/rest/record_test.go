@@ -89,6 +89,18 @@ func TestRequestIDIsReplacedUnlessSane(t *testing.T) {
 	}
 }
 
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	for ip, want := range map[string]string{
+		"203.0.113.9": "203.0.113.9", "::ffff:203.0.113.9": "203.0.113.9", "": "", "x": "x",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
+	} {
+		if got := (rest.Request{IP: ip}).Network(); got != want {
+			t.Errorf("%s: got %s, want %s", ip, got, want)
+		}
+	}
+}
+
 // TestForwarded asks over app.Test, whose connections come from 0.0.0.0.
 func TestForwarded(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"github.com/securecam/securecam/control/fault"
@@ -17,6 +18,20 @@ type Request struct {
 	IP     string // the client's address, as far as the trusted proxies tell it
 	Origin string // scheme://host[:port] that the client used, without a path
 	Prefix string // path that a trusted proxy has cut off, "/cam", or empty
+}
+
+// Network is what counts as one client where something is counted by address:
+// who has an IPv6 address has the 2^64 of its network.
+func (r Request) Network() string {
+	const network = 64
+	addr, err := netip.ParseAddr(r.IP)
+	if err != nil {
+		return r.IP
+	}
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(addr.WithZone(""), network).Masked().String()
 }
 
 type requestKey struct{}
