@@ -207,7 +207,7 @@ func (s *Service) finishAuthentication(ctx context.Context, in *finishAuthentica
 	}
 	row, token, cookie := s.newSession(ctx, user.ID, proof{userAgent: in.UserAgent, remember: true})
 	if err := s.store.CreateSession(ctx, row, actor(ctx, user.ID)); err != nil {
-		return nil, err
+		return nil, refuseSession(err)
 	}
 	setCookie(ctx, cookie)
 	out := &finishAuthenticationOutput{}

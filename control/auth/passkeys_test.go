@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/descope/virtualwebauthn"
+
+	"github.com/securecam/securecam/store"
 )
 
 // rp is the server as a browser at http://example.com sees it.
@@ -108,6 +110,19 @@ func TestPasskeys(t *testing.T) {
 		}
 		owner.want(owner.post("/passkey/delete-passkey", map[string]string{"id": id}), 200, "")
 		b.want(e.browser().signInBy(k), 401, "PASSKEY_NOT_FOUND")
+	})
+}
+
+func TestPasskeyOfDisabledUser(t *testing.T) {
+	each(t, func(e *env) {
+		owner := e.browser().signUp("ada@example.org")
+		k, _ := owner.addPasskey(virtualwebauthn.AuthenticatorOptions{})
+		id, _ := owner.user()["id"].(string)
+		if err := e.db.SetUserDisabled(t.Context(), id, true, store.Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		b := e.browser()
+		b.want(b.signInBy(k), 403, "account_disabled")
 	})
 }
 

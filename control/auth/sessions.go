@@ -69,18 +69,24 @@ func (s *Service) openSession(ctx context.Context, userID string, p proof) (stri
 	} else {
 		err = s.store.CreateSessionByPassword(ctx, row, p.passwordHash, by)
 	}
-	switch {
-	case errors.Is(err, store.ErrConflict):
-		return "", ErrWrongPassword.With(err)
-	case errors.Is(err, store.ErrNotFound):
-		return "", ErrUnauthenticated.With(err)
-	case errors.Is(err, store.ErrDisabled):
-		return "", ErrDisabled.With(err)
-	case err != nil:
-		return "", err
+	if err != nil {
+		return "", refuseSession(err)
 	}
 	setCookie(ctx, cookie)
 	return token, nil
+}
+
+// refuseSession says why a user gets no session.
+func refuseSession(err error) error {
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return ErrWrongPassword.With(err)
+	case errors.Is(err, store.ErrNotFound):
+		return ErrUnauthenticated.With(err)
+	case errors.Is(err, store.ErrDisabled):
+		return ErrDisabled.With(err)
+	}
+	return err
 }
 
 // swapSession returns what replaces the session c by one of the same kind with
