@@ -122,6 +122,11 @@ func (db *DB) SetEmail(ctx context.Context, id, from, to string, verified bool, 
 		if n == 0 {
 			return conflictIf(ctx, tx, `SELECT id FROM users WHERE id = $1 AND deleted_at IS NULL`, id)
 		}
+		if from != to { // letters to the old address open nothing any more
+			if _, err := change(ctx, tx, `DELETE FROM verifications WHERE user_id = $1`, id); err != nil {
+				return err
+			}
+		}
 		return audit(ctx, tx, by, id, "user", "set_email", id, details{"verified": verified, "changed": from != to})
 	})
 }

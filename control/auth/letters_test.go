@@ -109,6 +109,18 @@ func TestResetTokensEnd(t *testing.T) {
 			map[string]any{"currentPassword": testPassword, "newPassword": newPassword}), 200, "")
 		b.want(use(token), 400, "INVALID_TOKEN")
 		e.letters.take()
+		// So does a change of the address: who reads the old one's letters may be
+		// why.
+		token = ask()
+		signedIn.want(signedIn.post("/change-email", `{"newEmail":"new@example.org"}`), 200, "")
+		_, confirm := e.letter("new@example.org")
+		e.open(confirm)
+		b.want(use(token), 400, "INVALID_TOKEN")
+		signedIn.want(signedIn.post("/change-email", `{"newEmail":"ada@example.org"}`), 200, "")
+		_, agree := e.letter("new@example.org")
+		e.open(agree)
+		_, confirm = e.letter("ada@example.org")
+		e.open(confirm)
 		token = ask()
 		signedIn.want(signedIn.post("/delete-user", `{"password":"`+newPassword+`"}`), 200, "")
 		b.want(use(token), 400, "INVALID_TOKEN")
