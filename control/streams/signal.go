@@ -23,6 +23,12 @@ func signalLimit() gateway.Limit {
 	return gateway.Limit{Bytes: maxSignal, PerSecond: 20, Burst: 100}
 }
 
+// maxRelayed bounds a signal as it goes on, which is longer when it has to be
+// escaped.
+const maxRelayed = 48 << 10
+
+var errLongSignal = fault.New(fault.TooLarge, "signal_too_large", "The signal is too large.")
+
 var errBadSignal = fault.New(fault.Unprocessable, "invalid_signal",
 	`A signal is an object with "streamSessionId", a text, and whatever else the other device understands.`)
 
@@ -63,6 +69,13 @@ func (s *Service) handleSignal(ctx context.Context, p auth.Principal, data json.
 	}
 	if signal["fromDeviceId"], err = json.Marshal(p.DeviceID); err != nil {
 		return nil, err
+	}
+	raw, err := json.Marshal(signal)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxRelayed {
+		return nil, errLongSignal
 	}
 	delivered, err := s.gateway.Relay(ctx, other, eventSignal, signal)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/securecam/securecam/control/auth"
@@ -67,6 +68,8 @@ func TestSignalsOfOthers(t *testing.T) {
 		"wrong type":    {w.client, `{"streamSessionId":7}`, errBadSignal},
 		"wrong address": {w.client, `{"streamSessionId":"` + st.ID + `","toDeviceId":[]}`, errBadSignal},
 		"no data":       {w.client, ``, errBadSignal},
+		"escaped": {w.client, `{"streamSessionId":"` + st.ID + `","sdp":"` + strings.Repeat("<", maxSignal-100) + `"}`,
+			errLongSignal},
 	} {
 		if _, err := w.say(t, tt.who, tt.data); !errors.Is(err, tt.want) {
 			t.Errorf("%s: got %v, want %v", name, err, tt.want)
