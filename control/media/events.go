@@ -63,6 +63,7 @@ type eventStream struct {
 	age     int // looks since layers were told
 	closed  bool
 	done    chan struct{}
+	reader  chan struct{} // closed when another one reads; nil while nobody has
 }
 
 // eventHub keeps the event streams of all sessions.
@@ -167,6 +168,19 @@ func (h *eventHub) close(e *eventStream) {
 		e.closed = true
 		close(e.done)
 	}
+}
+
+// read makes the caller the stream's only reader, and returns what is closed
+// when another one takes its place: an EventSource that lost its connection
+// comes back before the server notices, and nobody is to have many.
+func (e *eventStream) read() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.reader != nil {
+		close(e.reader)
+	}
+	e.reader = make(chan struct{})
+	return e.reader
 }
 
 // tell queues what has changed since the last time.

@@ -76,6 +76,13 @@ func TestEvents(t *testing.T) {
 			t.Fatalf("%d %q, want %q", status, line, want)
 		}
 	}
+	// An EventSource that comes back takes the place of its connection before,
+	// and so nobody has many.
+	before := next
+	next, _ = w.lines(t, stream)
+	if line := before(); line != "end" {
+		t.Errorf("%q to a reader that was replaced", line)
+	}
 	w.sfu.setState(Activity{Viewers: 1, Layers: []Layer{{RID: "h", Width: 640, Height: 360}}})
 	if line := next(); line != "event: inactive" {
 		t.Errorf("%q, want inactive", line)

@@ -115,14 +115,14 @@ func (s *Service) readEvents(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentType, "text/event-stream")
 	c.Set(fiber.HeaderCacheControl, noStore)
 	c.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	ctx, stopping := c.UserContext(), c.Context().Done()
-	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) { e.write(ctx, stopping, w) })
+	ctx, stopping, replaced := c.UserContext(), c.Context().Done(), e.read()
+	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) { e.write(ctx, stopping, replaced, w) })
 	return nil
 }
 
 // write sends what waits and what comes, until the stream, the client or the
-// server ends.
-func (e *eventStream) write(ctx context.Context, stopping <-chan struct{}, w *bufio.Writer) {
+// server ends, or another client reads.
+func (e *eventStream) write(ctx context.Context, stopping, replaced <-chan struct{}, w *bufio.Writer) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	next := append([]byte(":\n\n"), e.take()...) // so that the client hears of the stream at once
@@ -136,6 +136,8 @@ func (e *eventStream) write(ctx context.Context, stopping <-chan struct{}, w *bu
 		case <-beat.C:
 			next = []byte(":\n\n")
 		case <-e.done:
+			return
+		case <-replaced:
 			return
 		case <-ctx.Done():
 			return
