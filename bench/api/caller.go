@@ -66,7 +66,7 @@ func (c caller) call(ctx context.Context, method, path string, in, out any) erro
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	got, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 	if err != nil {
 		return err

@@ -72,7 +72,8 @@ func TestMediaOfAnotherNode(t *testing.T) {
 	} {
 		w.cfg.Nodes = tt.nodes
 		got := w.do(t, call{method: http.MethodPost, url: "/whep/" + whep.MediaSessionID, token: whep.Token, contentType: typeSDP, body: "v=0"})
-		if code := problemOf(t, name, got); got.status != http.StatusServiceUnavailable || code != tt.code || got.header.Get("Retry-After") == "" {
+		code, again := problemOf(t, name, got), got.header.Get("Retry-After")
+		if got.status != http.StatusServiceUnavailable || code != tt.code || again == "" {
 			t.Errorf("%s: %d %s", name, got.status, code)
 		}
 	}

@@ -29,7 +29,7 @@ var (
 	ErrEnded             = fault.New(fault.Conflict, "stream_ended", "The stream has already ended.")
 	ErrNotCamera         = fault.New(fault.Unprocessable, "not_a_camera", "That device is not a camera.")
 	ErrNoActiveLink      = fault.New(fault.Forbidden, "no_active_link", "The two devices have no active link.")
-	ErrNotInP2P          = fault.New(fault.Conflict, "not_in_p2p", "Devices send media to each other here: a camera is live when somebody watches.")
+	ErrNotInP2P          = fault.New(fault.Conflict, "not_in_p2p", "Devices send media to each other here: a camera is live while watched.")
 	ErrMediaSessionEnded = fault.New(fault.Conflict, "media_session_ended", "The media session has already ended.")
 )
 
