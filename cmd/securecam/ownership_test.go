@@ -113,7 +113,7 @@ var ownOnly = []string{
 func TestOwnership(t *testing.T) {
 	t.Parallel()
 	database := postgresSettings(t)
-	app := startApp(t, database...)
+	app := startApp(t, append(database, "--rate-limits=off")...)
 	db, err := store.Open(t.Context(), store.Config{URL: strings.TrimPrefix(database[0], "--database-url=")})
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ func codeOf(answer []byte) string {
 func TestWrongRoles(t *testing.T) {
 	t.Parallel()
 	database := postgresSettings(t)
-	app := startApp(t, database...)
+	app := startApp(t, append(database, "--rate-limits=off")...)
 	db, err := store.Open(t.Context(), store.Config{URL: strings.TrimPrefix(database[0], "--database-url=")})
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func TestWrongRoles(t *testing.T) {
 // TestBadBodies sends every operation that takes JSON what it does not take.
 func TestBadBodies(t *testing.T) {
 	t.Parallel()
-	app := startApp(t)
+	app := startApp(t, "--rate-limits=off")
 	doc, _ := readOpenAPI(t, app.url)
 	user := signUp(t, app.url, "bad@example.org")
 	camera, _ := user.register("camera")

@@ -105,6 +105,9 @@ func document(api huma.API) {
 			rest.Describe(api, op)
 		}
 	}
+	for _, op := range extensionOperations() {
+		rest.Describe(api, op)
+	}
 	documentQuality(doc)
 }
 
@@ -166,6 +169,35 @@ func operationsOf(d direction) []*huma.Operation {
 		"200": {Description: "Ended"},
 	})
 	return []*huma.Operation{post, patch, remove}
+}
+
+// extensionOperations are those of WHEP's core extensions.
+func extensionOperations() []*huma.Operation {
+	const session = "/whep/{mediaSessionId}/{sessionId}"
+	op := func(method, path, id, summary string, responses map[string]*huma.Response) *huma.Operation {
+		return &huma.Operation{
+			Method: method, Path: session + path, OperationID: "whep-" + id, Summary: "WHEP extension: " + summary,
+			Tags: []string{"media"}, Security: []map[string][]string{{schemeMedia: {}}}, Responses: responses,
+		}
+	}
+	open := op(http.MethodPost, "/events", "events-open", "open a stream of events", map[string]*huma.Response{
+		"201": {Description: "Location is the stream"},
+	})
+	open.RequestBody = &huma.RequestBody{Description: "An array of the events' names; all without it", Content: text(typeJSON)}
+	read := op(http.MethodGet, "/events/{stream}", "events-read", "read events as they come", map[string]*huma.Response{
+		"200": {Description: "Server-sent events", Content: text("text/event-stream")},
+	})
+	read.Security = nil // EventSource sends no token: the URL, which is signed, is the credential
+	layer := op(http.MethodPost, "/layer", "layer", "choose a layer", map[string]*huma.Response{
+		"200": {Description: "Chosen"},
+	})
+	layer.RequestBody = &huma.RequestBody{Description: "mediaId, rid, maxWidth, maxHeight; {} leaves it to the server", Content: text(typeJSON)}
+	return []*huma.Operation{
+		open, read, layer,
+		op(http.MethodDelete, "/events/{stream}", "events-close", "close a stream of events", map[string]*huma.Response{
+			"200": {Description: "Closed"},
+		}),
+	}
 }
 
 func text(mediaType string) map[string]*huma.MediaType {
