@@ -20,6 +20,9 @@ const (
 	decideEvery = 5
 	// mailRoom is what feedback of one viewer may wait, in bytes. A browser's of 100 ms has some hundred.
 	mailRoom = 4096
+	// mailPackets is how many packets it may be about, in a few octets that are work for the shard: of a browser at 40
+	// Mbit/s those are of two seconds.
+	mailPackets = 8192
 	// probePackets is how many packets back a probe goes for something to send again.
 	probePackets = 64
 	// maxProbe bounds what one probe sends at once, in packets.
@@ -57,6 +60,7 @@ func (c *congestion) number() uint16 {
 type mailbox struct {
 	mu        sync.Mutex // guards what follows; taken last
 	n         int
+	packets   int            // that what waits is about
 	buf       [mailRoom]byte // entries: kind, size, time, what it says
 	discarded uint64         // entries that did not fit
 }
@@ -67,10 +71,10 @@ const letterHead = 1 + 2 + 8
 // put adds what e says, if it is about the way. It never blocks for long, and drops what does not fit.
 func (m *mailbox) put(e *feedback.Event, now int64) {
 	var short [8]byte
-	said := short[:]
+	said, packets := short[:], 0
 	switch e.Kind { //nolint:exhaustive // the others say nothing of the way
 	case feedback.TransportCC:
-		said = e.Raw
+		said, packets = e.Raw, feedback.Statuses(e.Raw)
 	case feedback.REMB:
 		binary.BigEndian.PutUint64(said, e.Bitrate)
 	case feedback.ReceptionReport:
@@ -81,7 +85,7 @@ func (m *mailbox) put(e *feedback.Event, now int64) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.n+letterHead+len(said) > len(m.buf) {
+	if m.n+letterHead+len(said) > len(m.buf) || m.packets+packets > mailPackets {
 		m.discarded++
 		return
 	}
@@ -91,6 +95,7 @@ func (m *mailbox) put(e *feedback.Event, now int64) {
 	binary.BigEndian.PutUint64(b[3:], uint64(now))
 	copy(b[letterHead:], said)
 	m.n += letterHead + len(said)
+	m.packets += packets
 }
 
 // take moves everything to buf and returns it.
@@ -98,7 +103,7 @@ func (m *mailbox) take(buf *[mailRoom]byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := copy(buf[:], m.buf[:m.n])
-	m.n = 0
+	m.n, m.packets = 0, 0
 	return buf[:n]
 }
 

@@ -54,6 +54,15 @@ func ReadArrivals(raw []byte) (a Arrivals, ok bool) {
 	return a, true
 }
 
+// Statuses returns how many packets the Raw of a TransportCC event says that it is about.
+func Statuses(raw []byte) int {
+	const at = headerSize + feedbackSize + 2
+	if len(raw) < at+2 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(raw[at:]))
+}
+
 // split finds out where the chunks end and the deltas begin, and whether all are there.
 func (a *Arrivals) split() bool {
 	look := *a
