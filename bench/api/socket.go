@@ -33,10 +33,10 @@ func (d device) connect(ctx context.Context, base string) (socket, error) {
 	dialer := websocket.Dialer{HandshakeTimeout: arrival, ReadBufferSize: 1024, WriteBufferSize: 512}
 	ws, res, err := dialer.DialContext(ctx, strings.Replace(base, "http", "ws", 1)+"/realtime",
 		http.Header{"Authorization": {"Bearer " + d.token}})
+	if res != nil {
+		_ = res.Body.Close() // what is upgraded has none any more
+	}
 	if err != nil {
-		if res != nil {
-			return socket{}, fmt.Errorf("api: gateway answered %s: %w", res.Status, err)
-		}
 		return socket{}, fmt.Errorf("api: gateway: %w", err)
 	}
 	s := socket{ws}

@@ -77,9 +77,9 @@ func (*socketIO) parse(frame []byte) (incoming, error) {
 	case socketio.Event:
 		e, err := eventOf(p)
 		return incoming{envelope: e}, err
-	default:
-		return incoming{}, errEnvelope
+	case socketio.Connect: // it is connected
 	}
+	return incoming{}, errEnvelope
 }
 
 // eventOf takes an event's first argument for its data.
