@@ -80,14 +80,15 @@ func TestRates(t *testing.T) {
 		}
 	}
 	for i := range 9 {
-		if res := call("GET", "/sim"); res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("RateLimit"), `"global";r=`+strconv.Itoa(8-i)+";") {
+		res, want := call("GET", "/sim"), `"global";r=`+strconv.Itoa(8-i)+";"
+		if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("RateLimit"), want) {
 			t.Errorf("read %d: got %d and %q", i, res.StatusCode, res.Header.Get("RateLimit"))
 		}
 	}
-	if res := call("GET", "/sim"); res.StatusCode != 429 {
+	if res := call("GET", "/sim"); res.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("one too many: got %d", res.StatusCode)
 	}
-	if res := call("GET", "/ops/live"); res.StatusCode != 404 { // there is no such feature here
+	if res := call("GET", "/ops/live"); res.StatusCode != http.StatusNotFound { // there is no such feature here
 		t.Errorf("whoever watches the server gets %d", res.StatusCode)
 	}
 	if !strings.Contains(s.log.String(), "status=429") {

@@ -62,6 +62,10 @@ func (db *DB) CreateCommand(ctx context.Context, c Command, by Actor) error {
 		if _, err := activeLink(ctx, tx, c.TargetDeviceID, c.SourceDeviceID); err != nil {
 			return err
 		}
+		const pending = `SELECT COUNT(*) FROM device_commands WHERE target_device_id = $1 AND status IN ('queued', 'sent')`
+		if err := checkRoom(ctx, tx, db.limits.PendingCommands, pending, c.TargetDeviceID); err != nil {
+			return err
+		}
 		return insertCommand(ctx, tx, c, by)
 	})
 }

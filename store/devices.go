@@ -71,10 +71,15 @@ func scanDevice(r row) (d Device, err error) {
 }
 
 // RegisterDevice adds a device, links it with every device of the user that
-// has the opposite role, and returns those links.
+// has the opposite role, and returns those links. It returns ErrFull when the
+// user has as many devices as one may have.
 func (db *DB) RegisterDevice(ctx context.Context, d Device, by Actor) (links []Link, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) error {
 		if err := lockUser(ctx, tx, d.UserID); err != nil {
+			return err
+		}
+		const devices = `SELECT COUNT(*) FROM devices WHERE user_id = $1 AND deleted_at IS NULL`
+		if err := checkRoom(ctx, tx, db.limits.Devices, devices, d.UserID); err != nil {
 			return err
 		}
 		err := insert(ctx, tx, "devices", deviceColumns, d.ID, d.UserID, d.Name, d.Role, d.Status, d.Platform,

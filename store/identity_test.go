@@ -103,3 +103,41 @@ func TestDeletedUserLeavesNothingButHistory(t *testing.T) {
 		want(t, "erasures behind the last", len(list), 0)
 	})
 }
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		db.SetLimits(store.Limits{Devices: 3, PendingCommands: 2, Sessions: 2})
+		w, other := newWorld(t, db), newWorld(t, db) // two devices each
+		third := storetest.Camera(t, db, w.user.ID)
+		fourth := third
+		fourth.ID, fourth.TokenKeyID = storetest.ID(), storetest.ID()
+		_, err := db.RegisterDevice(ctx, fourth, w.by)
+		wantErr(t, err, store.ErrFull)
+		storetest.Camera(t, db, other.user.ID)
+		wantErr(t, db.DeleteDevice(ctx, w.user.ID, third.ID, w.by), nil)
+		_, err = db.RegisterDevice(ctx, fourth, w.by)
+		wantErr(t, err, nil)
+
+		for _, err := range []error{nil, nil, store.ErrFull} {
+			wantErr(t, db.CreateCommand(ctx, w.command(), w.by), err)
+		}
+		wantErr(t, db.CreateCommand(ctx, other.command(), other.by), nil)
+
+		session := func(n int) store.Session {
+			at := storetest.Now().Add(time.Duration(n) * time.Second)
+			id := storetest.ID()
+			return store.Session{ID: id, UserID: w.user.ID, TokenSHA256: []byte(id), CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
+		}
+		oldest, middle, newest := session(1), session(2), session(3)
+		for _, s := range []store.Session{oldest, middle, newest} {
+			wantErr(t, db.CreateSession(ctx, s, w.by), nil)
+		}
+		left, err := db.Sessions(ctx, w.user.ID, storetest.Now(), 10)
+		wantErr(t, err, nil)
+		if len(left) != 2 || left[0].ID != newest.ID || left[1].ID != middle.ID {
+			t.Errorf("got sessions %+v", left)
+		}
+	})
+}

@@ -39,11 +39,14 @@ func scanSession(r row) (s Session, err error) {
 // CreateSession adds a session. It returns ErrDisabled for a user who may not
 // sign in, and ErrNotFound for one who was deleted meanwhile.
 func (db *DB) CreateSession(ctx context.Context, s Session, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
 		if err := lockUser(ctx, tx, s.UserID); err != nil {
 			return err
 		}
 		if err := insertSession(ctx, tx, s); err != nil {
+			return err
+		}
+		if err := db.makeRoom(ctx, tx, s); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, s.UserID, "session", "create", s.ID, nil)
@@ -53,7 +56,7 @@ func (db *DB) CreateSession(ctx context.Context, s Session, by Actor) error {
 // CreateSessionByPassword is CreateSession for somebody who knew the password
 // of that hash. It returns ErrConflict when that is not the password any more.
 func (db *DB) CreateSessionByPassword(ctx context.Context, s Session, passwordHash string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
 		if err := lockUser(ctx, tx, s.UserID); err != nil {
 			return err
 		}
@@ -67,8 +70,30 @@ func (db *DB) CreateSessionByPassword(ctx context.Context, s Session, passwordHa
 		if err := insertSession(ctx, tx, s); err != nil {
 			return err
 		}
+		if err := db.makeRoom(ctx, tx, s); err != nil {
+			return err
+		}
 		return audit(ctx, tx, by, s.UserID, "session", "create", s.ID, nil)
 	})
+}
+
+// makeRoom ends the user's oldest sessions where a new one is one too many.
+func (db *DB) makeRoom(ctx context.Context, tx *sql.Tx, newest Session) error {
+	if db.limits.Sessions <= 0 {
+		return nil
+	}
+	const over = `DELETE FROM sessions WHERE user_id = $1 AND id <> $2 AND id NOT IN (SELECT id FROM sessions
+		WHERE user_id = $1 AND id <> $2 ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id`
+	ids, err := all(ctx, tx, scanText, over, newest.UserID, newest.ID, db.limits.Sessions-1)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := revokeSession(ctx, tx, newest.UserID, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // insertSession adds a session unless its user, whom the transaction has locked,

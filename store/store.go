@@ -30,6 +30,8 @@ type DB struct {
 	log     *slog.Logger
 
 	onRevocation func() // nil, or what OnRevocation was given
+
+	limits Limits
 }
 
 // Open connects to the database and answers an error when that is not

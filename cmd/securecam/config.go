@@ -256,7 +256,7 @@ func (c *Config) Validate() error {
 	if err := c.validateCluster(); err != nil {
 		return err
 	}
-	if err := c.IdentitySettings.validate(c.BetterAuthBaseURL); err != nil {
+	if err := c.validateIdentity(c.BetterAuthBaseURL); err != nil {
 		return err
 	}
 	if err := c.validateAdmin(); err != nil {

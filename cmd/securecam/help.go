@@ -1,6 +1,10 @@
 package main
 
-import "github.com/alecthomas/kong"
+import (
+	"maps"
+
+	"github.com/alecthomas/kong"
+)
 
 // explain sets the help of every setting.
 func explain(parser *kong.Kong) {
@@ -16,7 +20,7 @@ func explain(parser *kong.Kong) {
 
 // settings says what every setting means, by its name in the environment.
 func settings() map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"LISTEN_HOST":                    "Address to listen on; empty means all.",
 		"PORT":                           "TCP port of the web app and the API.",
 		"DATA_DIR":                       "Folder for the database, objects, spool and secrets.",
@@ -36,18 +40,8 @@ func settings() map[string]string {
 		"BETTER_AUTH_TRUSTED_ORIGINS":    "Other origins whose pages may use the API.",
 		"SIGN_UP":                        "Anybody who reaches the server may make an account; when off, only \"securecam user create\" does.",
 		"DEVICE_ONLINE_STALE_SECONDS":    "A device not heard of for so long is shown offline.",
-		"SMTP_URL":                       "Mail server, smtp://user:password@host:587 or smtps://...:465; empty means that letters are in the log.",
-		"MAIL_FROM":                      "Address that letters come from.",
-		"REQUIRE_EMAIL_VERIFICATION":     "Let only those sign in who have opened the letter to their address.",
 		"ADMIN_USERNAME":                 "Name of the administrator; with the password it switches /admin on.",
 		"ADMIN_PASSWORD":                 "Password of the administrator, 12 characters or more.",
-		"RATE_LIMITS":                    "Requests of an address in a window by group, such as global=6000,auth=120; 0 is none, off switches all off.",
-		"RATE_LIMIT_WINDOW_SECONDS":      "Length of that window.",
-		"LOGIN_ATTEMPTS":                 "Wrong passwords of an account in a login window; 0 is any number.",
-		"LOGIN_ATTEMPTS_PER_ADDRESS":     "Wrong passwords from an address in a login window; 0 is any number.",
-		"LETTERS_PER_ACCOUNT":            "Letters to an address in a login window; 0 is any number.",
-		"LETTERS_PER_ADDRESS":            "Letters asked for from an address in a login window; 0 is any number.",
-		"LOGIN_WINDOW_SECONDS":           "Length of that window.",
 		"MINIO_ENDPOINT":                 "Host of an S3-compatible store; empty means a folder in DATA_DIR.",
 		"MINIO_PORT":                     "Its port.",
 		"MINIO_USE_SSL":                  "Speak HTTPS to it.",
@@ -86,4 +80,6 @@ func settings() map[string]string {
 		"TURN_USERNAME":                  "Their user name.",
 		"TURN_CREDENTIAL":                "Their password.",
 	}
+	maps.Copy(all, identityHelp())
+	return all
 }

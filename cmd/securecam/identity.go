@@ -18,6 +18,7 @@ import (
 	"github.com/securecam/securecam/control/erasure"
 	"github.com/securecam/securecam/control/limit"
 	"github.com/securecam/securecam/control/mail"
+	"github.com/securecam/securecam/store"
 )
 
 // IdentitySettings are those of accounts beside Better Auth's own.
@@ -33,9 +34,32 @@ type IdentitySettings struct {
 	LettersPerAccount       int      `group:"Auth" env:"LETTERS_PER_ACCOUNT" default:"5"`
 	LettersPerAddress       int      `group:"Auth" env:"LETTERS_PER_ADDRESS" default:"30"`
 	LoginWindowSeconds      int      `group:"Auth" env:"LOGIN_WINDOW_SECONDS" default:"900"`
+
+	MaxDevicesPerUser  int `group:"Auth" env:"MAX_DEVICES_PER_USER" default:"2000"`
+	MaxSessionsPerUser int `group:"Auth" env:"MAX_SESSIONS_PER_USER" default:"200"`
+	MaxPendingCommands int `group:"Auth" env:"MAX_PENDING_COMMANDS" default:"200"`
 }
 
-func (s *IdentitySettings) validate(baseURL string) error {
+// identityHelp says what those settings mean.
+func identityHelp() map[string]string {
+	return map[string]string{
+		"SMTP_URL":                   "Mail server, smtp://user:password@host:587 or smtps://...:465; empty: letters are in the log.",
+		"MAIL_FROM":                  "Address that letters come from.",
+		"REQUIRE_EMAIL_VERIFICATION": "Let only those sign in who have opened the letter to their address.",
+		"RATE_LIMITS":                "Requests of an address in a window by group: global=6000,auth=120; 0 is none, off is for all.",
+		"RATE_LIMIT_WINDOW_SECONDS":  "Length of that window.",
+		"LOGIN_ATTEMPTS":             "Wrong passwords of an account in a login window; 0 is any number.",
+		"LOGIN_ATTEMPTS_PER_ADDRESS": "Wrong passwords from an address in a login window; 0 is any number.",
+		"LETTERS_PER_ACCOUNT":        "Letters to an address in a login window; 0 is any number.",
+		"LETTERS_PER_ADDRESS":        "Letters asked for from an address in a login window; 0 is any number.",
+		"LOGIN_WINDOW_SECONDS":       "Length of that window.",
+		"MAX_DEVICES_PER_USER":       "Cameras and clients of one user; 0 is any number.",
+		"MAX_SESSIONS_PER_USER":      "Browsers in which one user is signed in, the oldest makes room; 0 is any number, 200 the most to list.",
+		"MAX_PENDING_COMMANDS":       "Commands that one camera has not answered yet; 0 is any number.",
+	}
+}
+
+func (s *IdentitySettings) validateIdentity(baseURL string) error {
 	for _, n := range []struct {
 		name          string
 		min, max, got int
@@ -46,6 +70,9 @@ func (s *IdentitySettings) validate(baseURL string) error {
 		{"LOGIN_ATTEMPTS_PER_ADDRESS", 0, 1000000, s.LoginAttemptsPerAddress},
 		{"LETTERS_PER_ACCOUNT", 0, 1000000, s.LettersPerAccount},
 		{"LETTERS_PER_ADDRESS", 0, 1000000, s.LettersPerAddress},
+		{"MAX_DEVICES_PER_USER", 0, 1000000, s.MaxDevicesPerUser},
+		{"MAX_SESSIONS_PER_USER", 0, 200, s.MaxSessionsPerUser},
+		{"MAX_PENDING_COMMANDS", 0, 1000000, s.MaxPendingCommands},
 	} {
 		if n.got < n.min || n.got > n.max {
 			return fmt.Errorf("%s is %d: use %d to %d", n.name, n.got, n.min, n.max)
@@ -106,6 +133,9 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 	if err != nil {
 		return identity{}, err
 	}
+	s.db.SetLimits(store.Limits{
+		Devices: c.MaxDevicesPerUser, Sessions: c.MaxSessionsPerUser, PendingCommands: c.MaxPendingCommands,
+	})
 	i := identity{
 		erasure:  erasure.New(erasure.Config{Store: s.db, Objects: s.objects, Logger: log}),
 		requests: newLimiter(s.bus, "requests", seconds(c.RateLimitWindowSeconds), log),

@@ -282,7 +282,8 @@ func (a *app) openControl(
 	}
 	server, err := control.New(control.Config{
 		Auth: accounts, Features: features, Static: web.FS, Version: version(), TrustedOrigins: c.BetterAuthTrustedOrigins,
-		TrustedProxies: proxies, ObjectOrigin: strings.TrimRight(c.MinIOPublicURL, "/"), SignUpClosed: !c.SignUp, Limiter: people.requests, Rates: people.rates, Logger: a.log,
+		TrustedProxies: proxies, ObjectOrigin: strings.TrimRight(c.MinIOPublicURL, "/"), SignUpClosed: !c.SignUp,
+		Limiter: people.requests, Rates: people.rates, Logger: a.log,
 		Observe: parts.meter.Observe,
 	})
 	if err != nil {

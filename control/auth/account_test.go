@@ -158,7 +158,8 @@ func TestDeleteUser(t *testing.T) {
 		if err := e.service.DeleteUser(t.Context(), userID, store.Actor{}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("deleting twice: got %v", err)
 		}
-		if err := e.db.CreateSession(t.Context(), store.Session{ID: storetest.ID(), UserID: userID}, store.Actor{}); !errors.Is(err, store.ErrNotFound) {
+		late := store.Session{ID: storetest.ID(), UserID: userID}
+		if err := e.db.CreateSession(t.Context(), late, store.Actor{}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("a session of a deleted user: got %v", err)
 		}
 	})

@@ -74,7 +74,7 @@ func (s *Service) changePassword(ctx context.Context, in *changePasswordInput) (
 	if err := checkLength(in.Body.NewPassword); err != nil {
 		return nil, err
 	}
-	if _, err := s.confirmPassword(ctx, c.user, in.Body.CurrentPassword, errInvalidPassword); err != nil {
+	if err := s.confirmPassword(ctx, c.user, in.Body.CurrentPassword); err != nil {
 		return nil, err
 	}
 	hash, err := s.passwords.hash(ctx, in.Body.NewPassword)
@@ -121,7 +121,7 @@ func (s *Service) deleteUser(ctx context.Context, in *deleteUserInput) (*deleteU
 	}
 	switch {
 	case in.Body != nil && in.Body.Password != "":
-		if _, err := s.confirmPassword(ctx, c.user, in.Body.Password, errInvalidPassword); err != nil {
+		if err := s.confirmPassword(ctx, c.user, in.Body.Password); err != nil {
 			return nil, err
 		}
 	case !s.isFresh(c):

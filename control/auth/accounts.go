@@ -138,24 +138,23 @@ func (s *Service) attempt(ctx context.Context, account string, check func() erro
 	return err
 }
 
-// confirmPassword returns the hash of the signed-in user's password if password
-// is that, else the fault wrong.
-func (s *Service) confirmPassword(ctx context.Context, user store.User, password string, wrong *fault.Error) (hash string, err error) {
+// confirmPassword returns errInvalidPassword unless password is the signed-in
+// user's.
+func (s *Service) confirmPassword(ctx context.Context, user store.User, password string) error {
 	if utf8.RuneCountInString(password) > maxPassword {
-		return "", wrong
+		return errInvalidPassword
 	}
-	err = s.attempt(ctx, user.Email, func() error {
-		var err error
-		if hash, err = s.store.PasswordHash(ctx, user.ID); err != nil {
+	return s.attempt(ctx, user.Email, func() error {
+		hash, err := s.store.PasswordHash(ctx, user.ID)
+		if err != nil {
 			return err
 		}
 		matches, err := s.passwords.matches(ctx, password, hash)
 		if err == nil && !matches {
-			return wrong
+			return errInvalidPassword
 		}
 		return err
 	})
-	return hash, err
 }
 
 // normalizeEmail returns an address in lower case; false if it is not one that

@@ -255,7 +255,8 @@ func TestLettersLeadHome(t *testing.T) {
 		"http://example.com.evil.example/", `http://example.com\@evil.example`, "evil", "http://evil.example?x=http://example.com",
 	} {
 		own := e.browser()
-		own.want(own.post("/request-password-reset", map[string]string{"email": "ada@example.org", "redirectTo": target}), 403, "INVALID_REDIRECT_URL")
+		body := map[string]string{"email": "ada@example.org", "redirectTo": target}
+		own.want(own.post("/request-password-reset", body), 403, "INVALID_REDIRECT_URL")
 	}
 	for _, target := range []string{"/sim", "/", "http://example.com/x", "http://EXAMPLE.com", "https://app.example?x#y", ""} {
 		own := e.browser()

@@ -177,9 +177,12 @@ func TestPasskeyAttacks(t *testing.T) {
 
 		// Registrations: known key, another origin, another user's, not fresh.
 		known := &key{k.authenticator, k.credential}
-		owner.want(owner.post("/passkey/verify-registration", map[string]any{"response": owner.attest(known, rp())}), 409, "PREVIOUSLY_REGISTERED")
+		register := func(k *key, party virtualwebauthn.RelyingParty) answer {
+			return owner.post("/passkey/verify-registration", map[string]any{"response": owner.attest(k, party)})
+		}
+		owner.want(register(known, rp()), 409, "PREVIOUSLY_REGISTERED")
 		other := &key{virtualwebauthn.NewAuthenticator(), virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)}
-		owner.want(owner.post("/passkey/verify-registration", map[string]any{"response": owner.attest(other, phished)}), 400, "FAILED_TO_VERIFY_REGISTRATION")
+		owner.want(register(other, phished), 400, "FAILED_TO_VERIFY_REGISTRATION")
 		eve := e.browser().signUp("eve@example.org")
 		answerOfOwner := owner.attest(other, rp())
 		eve.cookies["better-auth.better-auth-passkey"] = owner.cookies["better-auth.better-auth-passkey"]

@@ -11,7 +11,8 @@ func (s *Service) mountSessions(r routes) {
 	rest.Register(r.api, r.op("listSessions", http.MethodGet, "/list-sessions", "List the user's sessions, newest first", Session),
 		s.listSessions)
 	rest.Register(r.api, r.op("revokeSession", http.MethodPost, "/revoke-session", "Sign out one session", Session), s.revokeOne)
-	rest.Register(r.api, r.op("revokeSessions", http.MethodPost, "/revoke-sessions", "Sign out everywhere: ends all sessions, and the tokens of all devices", Session), s.revokeAll)
+	rest.Register(r.api, r.op("revokeSessions", http.MethodPost, "/revoke-sessions",
+		"Sign out everywhere: ends all sessions, and the tokens of all devices", Session), s.revokeAll)
 	rest.Register(r.api, r.op("revokeOtherSessions", http.MethodPost, "/revoke-other-sessions", "Sign out everywhere else", Session),
 		s.revokeOthers)
 }

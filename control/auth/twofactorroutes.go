@@ -47,7 +47,7 @@ func (s *Service) enableTwoFactor(ctx context.Context, in *enableInput) (*enable
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.confirmPassword(ctx, c.user, in.Body.Password, errInvalidPassword); err != nil {
+	if err := s.confirmPassword(ctx, c.user, in.Body.Password); err != nil {
 		return nil, err
 	}
 	if in.Body.Method == "otp" {
@@ -82,7 +82,7 @@ func (s *Service) disableTwoFactor(ctx context.Context, in *passwordInput) (*sta
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.confirmPassword(ctx, c.user, in.Body.Password, errInvalidPassword); err != nil {
+	if err := s.confirmPassword(ctx, c.user, in.Body.Password); err != nil {
 		return nil, err
 	}
 	swap, _, cookie := s.swapSession(ctx, c)
@@ -105,7 +105,7 @@ func (s *Service) getTOTPURI(ctx context.Context, in *passwordInput) (*totpURIOu
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.confirmPassword(ctx, c.user, in.Body.Password, errInvalidPassword); err != nil {
+	if err := s.confirmPassword(ctx, c.user, in.Body.Password); err != nil {
 		return nil, err
 	}
 	f, err := s.store.TwoFactor(ctx, c.user.ID)
@@ -225,7 +225,7 @@ func (s *Service) generateBackupCodes(ctx context.Context, in *passwordInput) (*
 	if !c.user.TwoFactor {
 		return nil, errTwoFactorOff
 	}
-	if _, err := s.confirmPassword(ctx, c.user, in.Body.Password, errInvalidPassword); err != nil {
+	if err := s.confirmPassword(ctx, c.user, in.Body.Password); err != nil {
 		return nil, err
 	}
 	codes := newBackupCodes()

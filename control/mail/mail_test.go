@@ -132,7 +132,8 @@ func TestSend(t *testing.T) {
 	}
 	letter := <-server.letters
 	for _, want := range []string{
-		"To: <ada@example.org>", `From: "SecureCam" <cam@example.org>`, "Subject: =?UTF-8?q?B=C3=BCcher?=", "Auto-Submitted: auto-generated", "https://cam.example/x?a",
+		"To: <ada@example.org>", `From: "SecureCam" <cam@example.org>`, "Subject: =?UTF-8?q?B=C3=BCcher?=",
+		"Auto-Submitted: auto-generated", "https://cam.example/x?a",
 	} {
 		if !strings.Contains(letter, want) {
 			t.Errorf("%q is not in\n%s", want, letter)

@@ -109,6 +109,8 @@ func documentOf(err error) *Document {
 		return newDocument(http.StatusConflict, "conflict", "That is not possible in the current state.", err)
 	case errors.Is(err, store.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return newDocument(http.StatusInsufficientStorage, "storage_full", "The server has no space left.", err)
+	case errors.Is(err, store.ErrFull):
+		return newDocument(http.StatusConflict, "limit_reached", "There are as many of these as one may have. Remove one first.", err)
 	case errors.Is(err, store.ErrUnavailable):
 		return newDocument(http.StatusServiceUnavailable, "unavailable", "The server cannot do that now. Try again.", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
