@@ -136,6 +136,7 @@ func (s *Service) resetPassword(ctx context.Context, token, password string) err
 			return err
 		}
 	}
+	s.attempts.Forget(ctx, AttemptByAccount, user.Email)
 	s.tell(user.Email, passwordChanged())
 	return nil
 }

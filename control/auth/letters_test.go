@@ -1,12 +1,18 @@
 package auth_test
 
 import (
+	"context"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/store/storetest"
 )
 
 const forgotten = "If this email exists in our system, check your email for the reset link"
@@ -261,5 +267,77 @@ func TestLettersLeadHome(t *testing.T) {
 	for _, target := range []string{"/sim", "/", "http://example.com/x", "http://EXAMPLE.com", "https://app.example?x#y", ""} {
 		own := e.browser()
 		own.want(own.post("/request-password-reset", map[string]string{"email": "ada@example.org", "redirectTo": target}), 200, "")
+	}
+}
+
+// attempts allows three of each kind and is told what to forget.
+type attempts struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (a *attempts) Take(_ context.Context, kind, key string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.counts[kind+key]++; a.counts[kind+key] > 3 {
+		return fault.New(fault.TooMany, "rate_limited", "Too many.")
+	}
+	return nil
+}
+
+func (a *attempts) GiveBack(_ context.Context, kind, key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counts[kind+key]--
+}
+
+func (a *attempts) Forget(_ context.Context, kind, key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.counts, kind+key)
+}
+
+func TestAttemptsAreLimited(t *testing.T) {
+	t.Parallel()
+	counted := &attempts{counts: map[string]int{}}
+	e := newEnvOn(t, storetest.SQLite(t), func(c *auth.Config) { c.Attempts = counted })
+	e.signUp("ada@example.org")
+	from := func(n int) *browser { return e.browser("X-Forwarded-For", fmt.Sprintf("192.0.2.%d", n)) }
+	// What succeeds does not count.
+	for range 5 {
+		b := from(1)
+		b.want(b.signIn("ada@example.org", testPassword), 200, "")
+	}
+	// Of an account, from wherever; unknown ones as well.
+	for _, email := range []string{"ada@example.org", "nobody@example.org"} {
+		for i := range 4 {
+			b, code := from(10+i), "INVALID_EMAIL_OR_PASSWORD"
+			if i == 3 {
+				code = "rate_limited"
+			}
+			if a := b.signIn(email, "wrong horse"); a.code() != code {
+				t.Errorf("%s, try %d: got %s", email, i, a.body)
+			}
+		}
+	}
+	// Of an address, whoever it says it is.
+	for i := range 4 {
+		b := from(50)
+		if a := b.signIn(fmt.Sprintf("user%d@example.org", i), "wrong horse"); (a.status == 429) != (i == 3) {
+			t.Errorf("try %d of an address: got %s", i, a.body)
+		}
+	}
+	b := from(60)
+	b.want(b.signIn("ada@example.org", testPassword), 429, "rate_limited")
+	// A letter is the way out.
+	b.want(b.post("/request-password-reset", `{"email":"ada@example.org"}`), 200, "")
+	_, path := e.letter("ada@example.org")
+	b.want(b.post("/reset-password", map[string]string{"newPassword": newPassword, "token": e.open(path).Query().Get("token")}), 200, "")
+	b.want(b.signIn("ada@example.org", newPassword), 200, "")
+	// Letters are limited, too.
+	for i := range 3 {
+		if a := from(70+i).post("/request-password-reset", `{"email":"ada@example.org"}`); (a.status == 429) != (i == 2) {
+			t.Errorf("letter %d: got %s", i, a.body)
+		}
 	}
 }

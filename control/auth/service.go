@@ -100,6 +100,8 @@ type Attempts interface {
 	Take(ctx context.Context, kind, key string) error
 	// GiveBack takes an attempt back that did no harm.
 	GiveBack(ctx context.Context, kind, key string)
+	// Forget takes all of key's attempts back.
+	Forget(ctx context.Context, kind, key string)
 }
 
 // Config is what a Service needs. Store and Secret have no default.
@@ -213,6 +215,7 @@ type uncounted struct{}
 
 func (uncounted) Take(context.Context, string, string) error { return nil }
 func (uncounted) GiveBack(context.Context, string, string)   {}
+func (uncounted) Forget(context.Context, string, string)     {}
 
 // TrustsOrigin says whether pages of a foreign origin may write with a user's
 // cookie.

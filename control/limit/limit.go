@@ -106,6 +106,15 @@ func (l *Limiter) GiveBack(ctx context.Context, rule, key string) {
 	l.add(context.WithoutCancel(ctx), rule+"\x00"+key, period, -1)
 }
 
+// Forget takes back what was counted of key in this window.
+func (l *Limiter) Forget(ctx context.Context, rule, key string) {
+	period := l.now().UnixNano() / int64(l.window)
+	ctx, key = context.WithoutCancel(ctx), rule+"\x00"+key
+	if sum := l.add(ctx, key, period, 0); sum > 0 {
+		l.add(ctx, key, period, int(-sum))
+	}
+}
+
 // Window returns the length of the windows.
 func (l *Limiter) Window() time.Duration { return l.window }
 
@@ -166,6 +175,13 @@ func (a Attempts) Take(ctx context.Context, kind, key string) error {
 func (a Attempts) GiveBack(ctx context.Context, kind, key string) {
 	if a.Limits[kind] > 0 {
 		a.Limiter.GiveBack(ctx, kind, key)
+	}
+}
+
+// Forget takes back all attempts of a kind by key.
+func (a Attempts) Forget(ctx context.Context, kind, key string) {
+	if a.Limits[kind] > 0 {
+		a.Limiter.Forget(ctx, kind, key)
 	}
 }
 

@@ -152,6 +152,11 @@ func TestAttempts(t *testing.T) {
 	if !errors.As(err, &refused) || !errors.Is(err, limit.ErrTooMany) || refused.RetryAfter != 45*time.Second {
 		t.Errorf("got %v", err)
 	}
+	a.Forget(t.Context(), "sign_in", "ada")
+	if err := a.Take(t.Context(), "sign_in", "ada"); err != nil {
+		t.Errorf("what was forgotten counts: %v", err)
+	}
+	a.Forget(t.Context(), "unlimited", "ada")
 	for range 3 {
 		if err := a.Take(t.Context(), "unlimited", "ada"); err != nil {
 			t.Error(err)
