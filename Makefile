@@ -12,7 +12,7 @@ build: ## build bin/securecam, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/securecam
 
 test: ## install what the tests need, start the servers, run every test with the race detector
-	$(GO) run ./cmd/testenv run $(GO) test -race -timeout 15m ./...
+	$(GO) run ./cmd/testenv run $(GO) test -race -timeout 40m ./...
 
 check: lint test ## what a change must pass
 
