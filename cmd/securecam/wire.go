@@ -17,12 +17,8 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/control"
-	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/bus"
-	"github.com/securecam/securecam/control/commands"
-	"github.com/securecam/securecam/control/devices"
 	"github.com/securecam/securecam/control/gateway"
-	"github.com/securecam/securecam/control/links"
 	"github.com/securecam/securecam/control/media"
 	"github.com/securecam/securecam/control/recordings"
 	"github.com/securecam/securecam/control/streams"
@@ -220,10 +216,6 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, er
 func (a *app) openControl(
 	ctx context.Context, c *Config, keys secrets, s state, p plane, events *mediaEvents,
 ) (*control.Server, error) {
-	baseURL, err := c.baseURL()
-	if err != nil {
-		return nil, err
-	}
 	proxies, err := c.trustedProxies()
 	if err != nil {
 		return nil, err
@@ -233,49 +225,22 @@ func (a *app) openControl(
 		return nil, err
 	}
 	accounts := people.accounts
-	mediaTokens, err := auth.NewSigner(keys.auth, "media token")
-	if err != nil {
-		return nil, err
-	}
 	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log})
 	told, err := a.openAlerts(c, keys, s, gate)
 	if err != nil {
 		return nil, err
 	}
-	commandService := commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log})
-	var provider streams.Provider = streamMedia{p.sfu}
-	if c.mediaProvider() == streams.ProviderP2P {
-		provider = streams.PeerToPeer{Presence: gate}
+	watched, err := a.openCameras(c, keys, s, p, gate, accounts, told.notifier)
+	if err != nil {
+		return nil, err
 	}
-	streamService := streams.New(streams.Config{
-		Store: s.db, Gateway: gate, Commands: commandService, Media: provider, Bus: s.bus, NodeID: keys.nodeID, Logger: a.log,
-		Notifier:         told.notifier,
-		AcceptTimeout:    seconds(c.StreamRequestTimeoutSeconds),
-		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),
-		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
-	})
-	deviceService := devices.New(devices.Config{
-		Store: s.db, Tokens: accounts, OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: a.log,
-	})
-	linkService := links.New(links.Config{Store: s.db, Logger: a.log})
-	mediaService := media.New(media.Config{
-		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: streamService, ICE: c.iceServers(keys, p.turn),
-		Logger: a.log, BaseURL: baseURL, TokenTTL: seconds(c.MediaTokenTTLSeconds),
-		NodeID: keys.nodeID, NodeURL: c.nodeURL(), Nodes: s.bus,
-	})
-	totals := new(recorder.Totals)
-	recordingService := recordings.New(recordings.Config{
-		Store: s.db, Objects: recordedObjects{s.objects}, Recorder: tapRecorder{p.sfu, recordingObjects{s.objects}, totals, a.log},
-		NodeID: keys.nodeID, Bucket: c.bucket(), URLTTL: seconds(c.MinIOPresignedExpirySeconds), Logger: a.log,
-		UploadStale: seconds(c.RecordingStaleSeconds), UploadInterval: milliseconds(c.RecordingWorkerIntervalMS),
-	})
-	events.streams, events.recordings = streamService, recordingService
+	events.streams, events.recordings = watched.streams, watched.recordings
 
-	features := []control.Feature{
-		accounts, gate, deviceService, linkService, commandService,
-		streamService, mediaService, recordingService, told.events, told.videos, told.push, told.webhooks,
+	features := append([]control.Feature{accounts, gate}, watched.features()...)
+	features = append(features, told.events, told.videos, told.push, told.webhooks)
+	parts := counted{
+		gateway: gate, commands: watched.commands, recorder: watched.recorded, streams: watched.streams, notify: told.notifier,
 	}
-	parts := counted{gateway: gate, commands: commandService, recorder: totals, streams: streamService, notify: told.notifier}
 	features, err = a.openOps(ctx, c, s, p, accounts, &parts, features)
 	if err != nil {
 		return nil, err
@@ -283,8 +248,7 @@ func (a *app) openControl(
 	server, err := control.New(control.Config{
 		Auth: accounts, Features: features, Static: web.FS, Version: version(), TrustedOrigins: c.BetterAuthTrustedOrigins,
 		TrustedProxies: proxies, ObjectOrigin: strings.TrimRight(c.MinIOPublicURL, "/"), SignUpClosed: !c.SignUp,
-		Limiter: people.requests, Rates: people.rates, Logger: a.log,
-		Observe: parts.meter.Observe,
+		Limiter: people.requests, Rates: people.rates, Observe: parts.meter.Observe, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err
@@ -292,16 +256,13 @@ func (a *app) openControl(
 
 	people.run(a)
 	a.run("revocations", parts.revocations.Run)
-	a.run("streams", streamService.Run)
-	a.run("commands", commandService.Run)
-	a.run("media events", mediaService.Run)
-	a.run("recording uploads", recordingService.RunUploads)
+	watched.run(a)
 	told.run(a)
 	a.run("losses", func(ctx context.Context) error {
 		return reportLosses(ctx, a.log, append(losses(p, s, gate), people.losses()...))
 	})
-	a.stopControl(server, gate, recordingService)
-	if err := recordingService.Recover(ctx); err != nil {
+	a.stopControl(server, gate, watched.recordings)
+	if err := watched.recordings.Recover(ctx); err != nil {
 		return nil, fmt.Errorf("recover recordings: %w", err)
 	}
 	return server, nil
@@ -357,27 +318,6 @@ func (c *Config) cluster(keys secrets) *bus.Cluster {
 	}
 }
 
-// nodeURL returns the URL that reaches this very node, or nil. Validate has
-// parsed it.
-func (c *Config) nodeURL() *url.URL {
-	if c.NodeURL == "" {
-		return nil
-	}
-	u, err := url.Parse(strings.TrimRight(c.NodeURL, "/"))
-	if err != nil {
-		return nil
-	}
-	return u
-}
-
-// baseURL returns the configured public URL, or nil.
-func (c *Config) baseURL() (*url.URL, error) {
-	if c.BetterAuthBaseURL == "" {
-		return nil, nil //nolint:nilnil // requests tell
-	}
-	return url.Parse(c.BetterAuthBaseURL)
-}
-
 // mediaTCPAddr returns where media is taken over TCP, empty for nowhere.
 func (c *Config) mediaTCPAddr() string {
 	if c.MediaTCPPort < 0 {
@@ -393,23 +333,4 @@ func (c *Config) burstWindow() time.Duration {
 		return -1
 	}
 	return time.Duration(c.BurstWindowMS) * time.Millisecond
-}
-
-// bucket returns the bucket that objects go to, "" when they lie on disk.
-func (c *Config) bucket() string {
-	if c.MinIOEndpoint == "" {
-		return ""
-	}
-	return c.MinIOBucket
-}
-
-func (c *Config) iceServers(keys secrets, t *turn.Server) iceServers {
-	i := iceServers{secret: keys.derive("TURN credentials"), ttl: seconds(c.MediaTokenTTLSeconds)}
-	if t != nil {
-		i.port = t.Addr().Port
-	}
-	if len(c.TURNURLs) > 0 {
-		i.external = &media.ICEServer{URLs: c.TURNURLs, Username: c.TURNUsername, Credential: c.TURNCredential}
-	}
-	return i
 }
