@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/securecam/securecam/control/gateway/socketio"
+	"github.com/securecam/securecam/control/rest"
 )
 
 // socketIO is Socket.IO 5 on Engine.IO 4, for clients that are written on it:
@@ -35,7 +36,7 @@ func (*socketIO) silent() bool { return false }
 func (*socketIO) binary() bool { return true }
 
 func (s *socketIO) first(frame []byte) (hello, error) {
-	if !utf8.Valid(frame) || hasNUL(frame) {
+	if !utf8.Valid(frame) || rest.HasNUL(frame) {
 		return hello{}, errEnvelope
 	}
 	p, err := socketio.Parse(frame)
@@ -59,7 +60,7 @@ func (s *socketIO) first(frame []byte) (hello, error) {
 }
 
 func (*socketIO) parse(frame []byte) (incoming, error) {
-	if !utf8.Valid(frame) || hasNUL(frame) {
+	if !utf8.Valid(frame) || rest.HasNUL(frame) {
 		return incoming{}, errEnvelope
 	}
 	p, err := socketio.Parse(frame)

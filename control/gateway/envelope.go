@@ -71,7 +71,7 @@ type problem struct {
 // hears which message was meant.
 func parseEnvelope(frame []byte) (envelope, error) {
 	var e envelope
-	if len(frame) > maxMessage || !utf8.Valid(frame) || hasNUL(frame) {
+	if len(frame) > maxMessage || !utf8.Valid(frame) || rest.HasNUL(frame) {
 		return e, errEnvelope
 	}
 	if err := e.parse(frame); err != nil {
@@ -154,13 +154,6 @@ func validEvent(s string) bool {
 		}
 	}
 	return true
-}
-
-// hasNUL finds an escaped U+0000, which PostgreSQL cannot store, in what may be
-// JSON. An escaped backslash before "u0000" is none.
-func hasNUL(frame []byte) bool {
-	nul := []byte(`\u0000`)
-	return bytes.Contains(frame, nul) && bytes.Contains(bytes.ReplaceAll(frame, []byte(`\\`), nil), nul)
 }
 
 // Decode reads an event's data into v and refuses what v does not have. Its

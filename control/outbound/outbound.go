@@ -18,19 +18,21 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
 
 const (
-	defaultTimeout  = 10 * time.Second
-	dialTimeout     = 5 * time.Second
-	maxResponse     = 16 << 10 // bytes of a response that are read
-	maxHeader       = 16 << 10
-	maxURL          = 2048
-	idleConns       = 64
-	idleConnsOfHost = 4
-	idleTimeout     = 30 * time.Second
+	defaultTimeout    = 10 * time.Second
+	dialTimeout       = 5 * time.Second
+	maxResponse       = 16 << 10 // bytes of a response that are read
+	maxHeader         = 16 << 10
+	maxURL            = 2048
+	longestRetryAfter = 3600 // seconds that a receiver may ask for
+	idleConns         = 64
+	idleConnsOfHost   = 4
+	idleTimeout       = 30 * time.Second
 )
 
 var (
@@ -98,6 +100,16 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte // at most 16 KiB
+}
+
+// RetryAfter reads how long the receiver asks to be left alone, in seconds as
+// RFC 9110, section 10.2.3, has it: an hour at most, 0 for none.
+func (r Response) RetryAfter() time.Duration {
+	n, err := strconv.Atoi(r.Header.Get("Retry-After"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return time.Duration(min(n, longestRetryAfter)) * time.Second
 }
 
 // Do sends a request and reads the answer. It returns an error that wraps

@@ -33,10 +33,8 @@ const (
 	// messageLife is how long a push service keeps a message for a browser that
 	// is not running: older ones are no news.
 	messageLife = 4 * time.Hour
-	// longestRetryAfter bounds what a push service may ask for.
-	longestRetryAfter = time.Hour
-	settlePause       = 200 * time.Millisecond
-	stopTimeout       = 1500 * time.Millisecond // for the last word when the worker stops
+	settlePause = 200 * time.Millisecond
+	stopTimeout = 1500 * time.Millisecond // for the last word when the worker stops
 )
 
 // worker is the service as its jobs see it.
@@ -153,19 +151,10 @@ func (w worker) judge(ctx context.Context, sub store.PushSubscription, answer ou
 		return result{reason: errGone}, nil
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
 		status >= http.StatusInternalServerError:
-		return result{reason: reason, after: retryAfter(answer.Header)}, nil
+		return result{reason: reason, after: answer.RetryAfter()}, nil
 	default:
 		return result{reason: reason, final: true}, nil
 	}
-}
-
-// retryAfter reads the seconds of RFC 9110, section 10.2.3; 0 for none.
-func retryAfter(h http.Header) time.Duration {
-	n, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || n < 0 {
-		return 0
-	}
-	return min(time.Duration(n)*time.Second, longestRetryAfter)
 }
 
 // settle writes down how an attempt ended. It does so also when the worker

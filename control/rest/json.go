@@ -11,14 +11,15 @@ var errNUL = errors.New("strings must not contain U+0000")
 // unmarshal is json.Unmarshal for what clients send. PostgreSQL cannot store
 // U+0000, so no string of a body may have it.
 func unmarshal(data []byte, v any) error {
-	if hasNUL(data) {
+	if HasNUL(data) {
 		return errNUL
 	}
 	return json.Unmarshal(data, v)
 }
 
-// hasNUL finds the escape of U+0000. (The bare byte is not JSON.)
-func hasNUL(data []byte) bool {
+// HasNUL finds the escape of U+0000, which PostgreSQL cannot store. (The bare
+// byte is not JSON.)
+func HasNUL(data []byte) bool {
 	const escaped = `\u0000`
 	for from := 0; ; {
 		i := bytes.Index(data[from:], []byte(escaped))

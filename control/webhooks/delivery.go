@@ -33,9 +33,8 @@ const (
 )
 
 const (
-	longestRetryAfter = time.Hour
-	settlePause       = 200 * time.Millisecond
-	stopTimeout       = 1500 * time.Millisecond // for the last word when the worker stops
+	settlePause = 200 * time.Millisecond
+	stopTimeout = 1500 * time.Millisecond // for the last word when the worker stops
 )
 
 // worker is the service as its jobs see it.
@@ -105,17 +104,8 @@ func (w worker) send(ctx context.Context, d store.Delivery) (result, error) {
 		return result{reason: errGone, final: true, status: answer.Status, took: took}, err
 	default:
 		// A receiver that is being set up answers all kinds of things.
-		return result{reason: errRefused, after: retryAfter(answer.Header), status: answer.Status, took: took}, nil
+		return result{reason: errRefused, after: answer.RetryAfter(), status: answer.Status, took: took}, nil
 	}
-}
-
-// retryAfter reads the seconds of RFC 9110, section 10.2.3; 0 for none.
-func retryAfter(h http.Header) time.Duration {
-	n, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || n < 0 {
-		return 0
-	}
-	return min(time.Duration(n)*time.Second, longestRetryAfter)
 }
 
 // compose returns the request that a delivery is.

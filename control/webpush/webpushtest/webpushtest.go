@@ -100,12 +100,6 @@ func (b *Browser) Await(n int) []Message {
 	return await(b, func() ([]Message, bool) { return append([]Message{}, b.received...), len(b.received) >= n })
 }
 
-// AwaitRequests returns once n requests came, whatever they were answered.
-func (b *Browser) AwaitRequests(n int) {
-	b.t.Helper()
-	await(b, func() (int, bool) { return b.requests, b.requests >= n })
-}
-
 func await[T any](b *Browser, look func() (T, bool)) T {
 	b.t.Helper()
 	limit := time.NewTimer(30 * time.Second)
