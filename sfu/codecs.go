@@ -24,13 +24,6 @@ func (k kind) String() string {
 	return "video"
 }
 
-func (k kind) pion() webrtc.RTPCodecType {
-	if k == audio {
-		return webrtc.RTPCodecTypeAudio
-	}
-	return webrtc.RTPCodecTypeVideo
-}
-
 // spec is a codec as one peer sends or receives it.
 type spec struct {
 	kind        kind

@@ -378,7 +378,7 @@ func wantPlay(t *testing.T, pc *webrtc.PeerConnection, kindsWanted []kind) {
 	t.Helper()
 	for _, k := range kindsWanted {
 		init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
-		if _, err := pc.AddTransceiverFromKind(k.pion(), init); err != nil {
+		if _, err := pc.AddTransceiverFromKind(webrtc.NewRTPCodecType(k.String()), init); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -50,9 +50,6 @@ func (s *Source) Counted() uint64 {
 	return to - from
 }
 
-// Sent returns how many packets there were.
-func (s *Source) Sent() uint64 { return s.sent.Load() }
-
 // FileSource is a track of a camera that plays a file: nothing in it is
 // stamped.
 func FileSource(c Codec) *Source {
