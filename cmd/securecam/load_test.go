@@ -26,7 +26,7 @@ const (
 	// windows is how often those seconds may be repeated: a machine that has
 	// something else to do freezes camera and viewers alike, whatever the
 	// server does.
-	windows = 3
+	windows = 10
 )
 
 // TestBrowsersInACrowd has Chromium and Firefox watch a camera, itself a
