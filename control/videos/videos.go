@@ -34,10 +34,16 @@ type Links interface {
 	ActiveLink(ctx context.Context, cameraID, clientID string) (store.Link, error)
 }
 
+// Accesses remember who got to see what.
+type Accesses interface {
+	NoteAccess(ctx context.Context, by store.Actor, ownerUserID, target, verb, id string, details map[string]any) error
+}
+
 // Store is what videos needs from the database.
 type Store interface {
 	Rows
 	Links
+	Accesses
 }
 
 // Objects is where videos lie. Its errors wrap fs.ErrNotExist for an object
@@ -277,6 +283,10 @@ func (s *Service) Download(ctx context.Context, p auth.Principal, id string, kee
 	url, expires, err := s.cfg.Objects.SignGet(ctx, v.ObjectKey, o)
 	if err != nil {
 		return Download{}, ErrStorage.With(err)
+	}
+	err = s.cfg.Store.NoteAccess(ctx, p.Actor(), v.UserID, "video", store.AuditDownload, v.ID, map[string]any{"keep": keep})
+	if err != nil {
+		return Download{}, err
 	}
 	return Download{URL: url, ExpiresAt: expires, ContentType: info.ContentType, Size: info.Size}, nil
 }

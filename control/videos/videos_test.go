@@ -236,6 +236,10 @@ func TestVideo(t *testing.T) {
 	if d.Size != 1000 || !strings.HasSuffix(d.URL, "?filename=garden.webm") {
 		t.Errorf("download %+v", d)
 	}
+	noted, err := w.db.AuditEntries(t.Context(), w.who["user"].UserID, store.AuditFilter{Action: "video." + store.AuditDownload}, store.Page{})
+	if err != nil || len(noted) != 1 || noted[0].TargetID != c.Video.ID || noted[0].ActorDeviceID != w.who["client"].DeviceID {
+		t.Errorf("the audit log says %+v, %v", noted, err)
+	}
 	for _, who := range []string{"user", "camera", "client"} {
 		w.want(who, "GET", one, nil, 200, "")
 	}
