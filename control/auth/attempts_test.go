@@ -33,6 +33,12 @@ func (f *few) GiveBack(_ context.Context, kind, key string) {
 	f.tried[kind+key]--
 }
 
+func (f *few) Forget(_ context.Context, kind, key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.tried, kind+key)
+}
+
 // TestAttemptsOfOneNetwork tries from ever new addresses of one IPv6 network,
 // as whoever has one address can.
 func TestAttemptsOfOneNetwork(t *testing.T) {
