@@ -18,6 +18,9 @@ import (
 // the open Internet and allows less where latency matters; browsers take 50 ms.
 const flightInterval = 100 * time.Millisecond
 
+// handshakeGrace is how long Close waits for a handshake that is under way.
+const handshakeGrace = 250 * time.Millisecond
+
 // options are those of a connection whether it is new or taken out again.
 func (t *Transport) options() []dtls.Option {
 	return []dtls.Option{

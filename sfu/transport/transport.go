@@ -38,7 +38,8 @@ type Transport struct {
 	ending    sync.Once
 	closing   sync.Once
 	done      chan struct{}
-	reason    string // set before done is closed
+	settled   chan struct{} // closed when Connect is over
+	reason    string        // set before done is closed
 	connected atomic.Bool
 	mismatch  atomic.Bool        // the peer's certificate was another one
 	abort     context.CancelFunc // ends Connect
@@ -110,7 +111,7 @@ func (t *Transport) Answered(r Remote) error {
 }
 
 func prepare(cfg Config) (*Transport, error) {
-	t := &Transport{cfg: cfg.withDefaults(), begun: make(chan struct{}), done: make(chan struct{})}
+	t := &Transport{cfg: cfg.withDefaults(), begun: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{})}
 	t.record.pipe = newPipe(t)
 	t.ctx, t.abort = context.WithCancel(context.Background())
 	if err := t.listen(); err != nil {
@@ -137,6 +138,7 @@ func (t *Transport) Connect(ctx context.Context) (Session, error) {
 		return Session{}, ErrClosed
 	}
 	defer t.loops.Done()
+	defer close(t.settled)
 	ctx, cancel := context.WithTimeoutCause(ctx, t.cfg.ConnectTimeout, errTimeout)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
@@ -268,12 +270,28 @@ func (t *Transport) Fail(reason string) { t.end(reason) }
 func (t *Transport) Close(reason string) error {
 	var err error
 	t.closing.Do(func() {
+		t.settle()
 		t.end(reason)
 		t.goodbye()
 		t.loops.Wait()
 		err = t.agent.GracefulClose()
 	})
 	return err
+}
+
+// settle lets a handshake end that is under way: the peer may be through with it already, and only DTLS can tell it
+// that we close.
+func (t *Transport) settle() {
+	if t.pair.Load() == nil {
+		return
+	}
+	timer := time.NewTimer(handshakeGrace)
+	defer timer.Stop()
+	select {
+	case <-t.settled:
+	case <-t.done:
+	case <-timer.C:
+	}
 }
 
 // state follows the ICE agent. Disconnected says nothing yet: the peer has until FailedTimeout to come back, or to
