@@ -32,6 +32,9 @@ const (
 	// replayShare bounds the packets that all of a shard's down tracks catch up with at a time, so that the others are
 	// not held up.
 	replayShare = 128
+	// maxReplaying is how many of a shard's down tracks catch up at a time: more would get less of the share than the
+	// camera sends, and never be through. Whoever comes then waits for a keyframe, one for all.
+	maxReplaying = 16
 	// maxHoles bounds the missing packets that are remembered.
 	maxHoles = 32
 	// settled is how many packets behind a replay nothing that belongs to it is expected any more.
@@ -160,7 +163,7 @@ func (r *replay) shift(timestamp uint32) uint32 {
 // catchUp has a down track begin with the cached keyframe of a layer. It reports false if there is none that will do.
 // Runs on the shard.
 func (d *downTrack) catchUp(l *layer, octets int) bool {
-	if !d.instant || d.track.spec.kind != video {
+	if !d.instant || d.track.spec.kind != video || len(d.shard.replaying) >= maxReplaying {
 		return false
 	}
 	first, span, ok := l.cached(octets)

@@ -166,6 +166,16 @@ func TestReplayFair(t *testing.T) {
 		crowd[i] = &countingSink{}
 		b.shard.add(b.fan, joining(b, crowd[i]))
 	}
+	// More of them would never be through: the others wait for one keyframe.
+	if n := len(b.shard.replaying); n != maxReplaying || !b.layer.keys.wanted.Load() {
+		t.Fatalf("%d catch up, want %d; the camera is asked: %t", n, maxReplaying, b.layer.keys.wanted.Load())
+	}
+	for _, s := range crowd[maxReplaying:] {
+		if s.packets > 0 {
+			t.Fatal("one too many catches up")
+		}
+	}
+	crowd = crowd[:maxReplaying]
 	total := func() (n, least int) {
 		least = 1 << 30
 		for _, s := range crowd {
