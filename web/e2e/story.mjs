@@ -172,9 +172,12 @@ async function talk(viewer, camera) {
   });
 }
 
+const GIVES_UP_MS = 11_000; // a little more than a page waits for its restart
+
 /**
  * The connection says that it has lost the other side; nothing else tells a
- * page that its network is another one. It restarts ICE and goes on.
+ * page that its network is another one. It restarts ICE and goes on. Returns a
+ * check for later: that the page has kept this connection.
  * @param {Page} page
  */
 async function changeNetwork(page) {
@@ -196,7 +199,13 @@ async function changeNetwork(page) {
   const after = await until('a new ICE session', session, (s) => s.ours !== before.ours && s.theirs !== before.theirs
     && ['connected', 'completed'].includes(s.ice));
   check(after.peers === before.peers, 'the page connected anew instead of restarting ICE');
+  const restarted = Date.now();
   await framesGrow(page, 'after the restart, the page sends or decodes', 2);
+  return async () => {
+    await page.waitForTimeout(Math.max(0, restarted + GIVES_UP_MS - Date.now()));
+    const { peers } = await session();
+    check(peers === before.peers, 'the page gave up a connection that its restart had saved');
+  };
 }
 
 /** @param {Page} page */
@@ -226,9 +235,11 @@ async function withCamera() {
   });
   await step('chooses a smaller picture, and the best again', () => chooseQuality(viewer));
   await step('talks to the camera', () => talk(viewer, camera));
-  await step('the viewer changes networks and sees on', () => changeNetwork(viewer));
+  /** @type {(() => Promise<void>)[]} */
+  const kept = [];
+  await step('the viewer changes networks and sees on', async () => { kept.push(await changeNetwork(viewer)); });
   await step('the camera changes networks and is seen on', async () => {
-    await changeNetwork(camera);
+    kept.push(await changeNetwork(camera));
     await framesGrow(viewer, 'the viewer of the camera that moved decodes');
   });
   const second = await tab(context, 'second');
@@ -240,6 +251,9 @@ async function withCamera() {
     check(await camera.evaluate(() => window.peers.length) === before, 'the camera connected anew for the second viewer');
     await Promise.all([framesGrow(viewer, 'the first viewer decodes'), framesGrow(second, 'the second viewer decodes')]);
     await shot('2-live');
+  });
+  await step('both have kept the connections that they restarted', async () => {
+    for (const connection of kept) await connection();
   });
   await step('ends both streams, and the camera rests', async () => {
     await at(second, 'end').click();

@@ -144,13 +144,25 @@ export class Peer extends EventTarget {
   }
 
   #watch() {
-    clearTimeout(this.#patience);
     const state = this.pc.connectionState;
-    if (state === 'connected') this.#everConnected = true;
+    if (state === 'connected') {
+      this.#everConnected = true;
+      clearTimeout(this.#patience);
+    }
     if (state === 'closed' || (state === 'failed' && !this.#everConnected)) this.#lost();
     else if (state === 'failed') this.#restart();
-    if (state === 'disconnected') this.#patience = setTimeout(() => this.#restart(), DISCONNECTED_MS);
+    else if (state === 'disconnected' && !this.#restarting) this.#wait(DISCONNECTED_MS, () => this.#restart());
     this.dispatchEvent(new Event('state'));
+  }
+
+  /**
+   * Does something unless the connection comes back before that.
+   * @param {number} ms
+   * @param {() => void} otherwise
+   */
+  #wait(ms, otherwise) {
+    clearTimeout(this.#patience);
+    this.#patience = setTimeout(otherwise, ms);
   }
 
   /**
@@ -160,8 +172,8 @@ export class Peer extends EventTarget {
   async #restart() {
     if (this.#closed || this.#restarting) return;
     this.#restarting = true;
-    clearTimeout(this.#patience);
-    this.#patience = setTimeout(() => this.#lost(), RESTART_MS);
+    // Where the old way works again too, no change of the state says so.
+    this.#wait(RESTART_MS, () => { if (this.pc.connectionState !== 'connected') this.#lost(); });
     try {
       await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
       await this.#gathered();
