@@ -36,6 +36,10 @@ type PushFilter struct {
 const pushColumns = "id, owner_user_id, recipient_device_id, event_id, type, payload, status, attempts, error, " +
 	"next_attempt_at, sent_at, created_at, updated_at"
 
+func pushQueue() queue {
+	return queue{table: "push_notifications", columns: pushColumns, owner: "owner_user_id", recipient: "recipient_device_id"}
+}
+
 func scanPush(r row) (p Push, err error) {
 	err = r.Scan(&p.ID, &p.OwnerUserID, &p.RecipientDeviceID, textColumn{&p.EventID}, &p.Type, jsonColumn{&p.Payload},
 		&p.Status, &p.Attempts, &p.Error, timeColumn{&p.NextAttemptAt}, timeColumn{&p.SentAt}, timeColumn{&p.CreatedAt},
@@ -69,10 +73,12 @@ func (db *DB) QueuePush(ctx context.Context, p Push, key string, by Actor) (Push
 }
 
 // ClaimPushes takes pushes that are due, each for one worker: nobody else gets
-// it before the lease ends, and SettlePush knows the attempt by its number.
+// it before the lease ends, and SettlePush knows the attempt by its number. Of
+// one user's it leaves some that are due, so that others' get their turn: look
+// again when one is settled.
 func (db *DB) ClaimPushes(ctx context.Context, c Claim) (claimed []Push, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
-		claimed, err = all(ctx, tx, scanPush, claimQuery("push_notifications", pushColumns), ms(c.At), ms(c.Until), c.Limit)
+		claimed, err = all(ctx, tx, scanPush, pushQueue().claim(), ms(c.At), ms(c.Until), c.Limit)
 		return err
 	})
 	return claimed, err

@@ -117,9 +117,12 @@ func TestClaimOnce(t *testing.T) {
 					mu.Lock()
 					for _, p := range pushes {
 						taken[p.ID]++
+						wantErr(t, dbs[i%3].SettlePush(t.Context(), p.ID, 1, store.Outcome{Status: store.WorkSent, At: at}), nil)
 					}
 					for _, d := range deliveries {
 						taken[d.ID]++
+						o := store.DeliveryOutcome{Outcome: store.Outcome{Status: store.WorkSent, At: at}}
+						wantErr(t, dbs[i%3].SettleDelivery(t.Context(), d.ID, 1, o), nil)
 					}
 					done := len(taken) == 2*count
 					mu.Unlock()
@@ -134,6 +137,61 @@ func TestClaimOnce(t *testing.T) {
 		for id, n := range taken {
 			want(t, "times that "+id+" was taken", n, 1)
 		}
+	})
+}
+
+// TestClaimIsFair has one user with far more to send than others, who come
+// later.
+func TestClaimIsFair(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		busy, others := newWorld(t, db), []world{newWorld(t, db), newWorld(t, db)}
+		var hooks []string
+		hook := func(w world) {
+			h := w.webhook()
+			wantErr(t, db.CreateWebhook(ctx, h, 9, w.by), nil)
+			hooks = append(hooks, h.ID)
+		}
+		for range 3 {
+			hook(busy)
+		}
+		at := storetest.Now()
+		for range 20 { // for each of the three
+			wantErr(t, db.QueueMessage(ctx, busy.user.ID, message("x"), at), nil)
+		}
+		claim := func(limit int) map[string]int {
+			t.Helper()
+			claimed, err := db.ClaimDeliveries(ctx, store.Claim{At: at.Add(time.Second), Until: at.Add(time.Minute), Limit: limit})
+			wantErr(t, err, nil)
+			by := map[string]int{"": len(claimed)}
+			for _, d := range claimed {
+				by[d.UserID]++
+				by[d.WebhookID]++
+			}
+			return by
+		}
+		first := claim(3)
+		for _, id := range hooks {
+			want(t, "first turn of a webhook", first[id], 1)
+		}
+		want(t, "up to the user's share", claim(100)[busy.user.ID], 1)
+		want(t, "beyond it", claim(100)[""], 0)
+		for _, w := range others {
+			hook(w)
+			for range 3 {
+				wantErr(t, db.QueueMessage(ctx, w.user.ID, message("x"), at.Add(time.Millisecond)), nil)
+			}
+		}
+		next := claim(2)
+		for _, w := range others {
+			want(t, "others' turn", next[w.user.ID], 1)
+		}
+		want(t, "up to the share of a recipient", claim(100)[""], 2)
+		late := at.Add(2 * time.Minute) // every lease has ended
+		claimed, err := db.ClaimDeliveries(ctx, store.Claim{At: late, Until: late.Add(time.Minute), Limit: 100})
+		wantErr(t, err, nil)
+		want(t, "after the leases", len(claimed), 8)
 	})
 }
 

@@ -46,6 +46,10 @@ type DeliveryOutcome struct {
 const deliveryColumns = "id, user_id, webhook_id, message_id, type, payload, status, attempts, response_status, " +
 	"response_ms, error, next_attempt_at, sent_at, created_at, updated_at"
 
+func deliveryQueue() queue {
+	return queue{table: "webhook_deliveries", columns: deliveryColumns, owner: "user_id", recipient: "webhook_id"}
+}
+
 func scanDelivery(r row) (d Delivery, err error) {
 	var responseMS int64
 	err = r.Scan(&d.ID, &d.UserID, &d.WebhookID, &d.MessageID, &d.Type, jsonColumn{&d.Payload}, &d.Status, &d.Attempts,
@@ -119,7 +123,7 @@ func (db *DB) QueueDelivery(ctx context.Context, d Delivery, by Actor) error {
 // ClaimDeliveries takes deliveries that are due, as ClaimPushes does.
 func (db *DB) ClaimDeliveries(ctx context.Context, c Claim) (claimed []Delivery, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
-		query := claimQuery("webhook_deliveries", deliveryColumns)
+		query := deliveryQueue().claim()
 		claimed, err = all(ctx, tx, scanDelivery, query, ms(c.At), ms(c.Until), c.Limit)
 		return err
 	})

@@ -24,7 +24,8 @@ type Bus interface {
 
 // Queue is the rows of one kind of work.
 type Queue[J any] interface {
-	// Claim takes at most limit jobs that are due, for this worker alone.
+	// Claim takes at most limit jobs that are due, for this worker alone. It may
+	// leave some until one of those is done that are being done.
 	Claim(ctx context.Context, limit int) ([]J, error)
 	// Run does one job and writes down how it ended. ctx ends when the worker
 	// stops: a job that is cut off gives itself back.
@@ -36,7 +37,7 @@ type Config struct {
 	Name        string        // of the queue, one token; the same in every process
 	Bus         Bus           // may be nil
 	Interval    time.Duration // between looks that nobody asked for; 10 s
-	Concurrency int           // jobs at a time; 8
+	Concurrency int           // jobs at a time; 32
 	Logger      *slog.Logger
 
 	// Prune, unless nil, is called every hour to delete what is too old.
@@ -65,7 +66,7 @@ func New[J any](c Config, q Queue[J]) *Worker[J] {
 		c.Interval = 10 * time.Second
 	}
 	if c.Concurrency <= 0 {
-		c.Concurrency = 8
+		c.Concurrency = 32
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -129,6 +130,8 @@ func (w *Worker[J]) Run(ctx context.Context) error {
 			return nil
 		case <-done:
 			free++
+			// A queue that is fair between users may have held some back.
+			more = true
 		case <-w.wake:
 			more = true
 		case <-others:

@@ -82,7 +82,7 @@ type Config struct {
 	FirstPause  time.Duration // after the first attempt, doubled with each; 10 s
 	LongestWait time.Duration // between two attempts; 15 min
 	Lease       time.Duration // a worker that died gives its deliveries back after that; 1 min
-	Concurrency int           // deliveries at a time; 8
+	Concurrency int           // deliveries at a time; 32
 	Keep        time.Duration // of the log; 30 days
 }
 

@@ -425,3 +425,50 @@ func TestManyProcesses(t *testing.T) {
 		t.Errorf("%d deliveries, %d requests, want %d", len(log), len(w.to.requests()), count)
 	}
 }
+
+// TestHangingReceiver has a user whose receiver takes requests and never
+// answers, with more queued than there are workers, and another whose one
+// message must not wait for that.
+func TestHangingReceiver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	other := auth.Principal{UserID: storetest.User(t, w.db).ID, SessionID: "s"}
+	held, free := make(chan struct{}, 1000), make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		held <- struct{}{}
+		select {
+		case <-free:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(hanging.Close)
+	for range 3 {
+		_, err := w.Create(t.Context(), other, store.Webhook{Name: "dead", Kind: store.KindWebhook, URL: hanging.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 170 { // 510 deliveries
+		if err := w.Send(t.Context(), other.UserID, "x", "", struct{}{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, w.Service)
+	t.Cleanup(func() { close(free) })
+	for range 4 { // all that the user may have under way
+		<-held
+	}
+	w.create(store.KindWebhook, "/hook")
+	if err := w.Send(t.Context(), w.user.UserID, "x", "", struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	for len(w.to.requests()) == 0 {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the other user's message did not go out")
+		case <-held:
+			t.Fatal("one user has more than its share")
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
