@@ -141,7 +141,7 @@ func (s *shard) steer() {
 			continue
 		}
 		decision := c.control.Tick(s.now, c.demand())
-		c.seat.limit(max(decision.Budget, 1), decision.Starving) // 0 would be no limit
+		c.seat.limit(max(decision.Budget, 1), decision) // 0 would be no limit
 		s.pad(c, decision.Padding)
 	}
 	s.flush()

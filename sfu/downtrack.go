@@ -17,6 +17,9 @@ import (
 // askEvery is the number of packets that a down track lets pass before it asks again for the keyframe it waits for.
 const askEvery = 32
 
+// abandonedShare is the part of a second that a way may be busy with a cached group after a layer was given up for it.
+const abandonedShare = 8
+
 // stream is what a down track's packets carry.
 type stream struct {
 	ssrc, rtxSSRC               uint32
@@ -50,6 +53,8 @@ type downTrack struct {
 	waiting int         // NACKs in shard.missing; guarded by shard.mu
 	pleads  atomic.Bool // a request for a keyframe is under way to the shard
 	removed bool        // from its shard; NACKs may still wait
+
+	abandoned bool // what was followed was given up before what follows came
 
 	target *layer                // to be followed from its next keyframe on; nil while paused
 	asked  atomic.Pointer[layer] // that keyframes are asked of: what is followed, else the target
@@ -204,16 +209,28 @@ func (d *downTrack) aim(r rung) {
 	if d.flat {
 		r.spatial = 0
 	}
+	if d.seat.hopeless && d.layer != nil && r.layer != d.layer {
+		d.layer, d.abandoned = nil, true
+	}
 	higher := d.cut.aim(r.spatial, r.temporal)
 	if d.layer == nil || d.gone() {
 		d.asked.Store(d.target)
-		if r.layer != d.layer && d.catchUp(r.layer, groupBytes) {
+		if r.layer != d.layer && d.catchUp(r.layer, d.room()) {
 			return
 		}
 	}
 	if r.layer != d.layer && !again || r.layer == d.layer && higher {
 		r.layer.keys.request()
 	}
+}
+
+// room bounds the cached group that is begun with, in bytes. On a way that just became too narrow it is what takes as
+// long as a new keyframe would.
+func (d *downTrack) room() int {
+	if d.abandoned {
+		return d.seat.budget / 8 / abandonedShare
+	}
+	return groupBytes
 }
 
 // pause sends nothing until there is a rung again.
@@ -260,7 +277,7 @@ func (d *downTrack) begin(l *layer, first rewrite.Packet, arrival int64) {
 		d.track.counters.switches.Add(1)
 	}
 	d.replay = replay{plea: d.replay.plea}
-	d.layer, d.waited = l, 0
+	d.layer, d.waited, d.abandoned = l, 0, false
 	if d.extensions != nil {
 		d.extensions.captured = false
 	}

@@ -3,6 +3,8 @@ package sfu
 import (
 	"fmt"
 	"sync/atomic"
+
+	"github.com/securecam/securecam/sfu/bandwidth"
 )
 
 // Preference is what a viewer wants to get of what its camera sends. Everything in it is an upper limit: of the layers
@@ -54,6 +56,7 @@ type seat struct {
 	// Owned by the shard.
 	downs    []*downTrack
 	starving bool // not even the least goes out
+	hopeless bool // what goes out is to end before what replaces it begins
 	budget   int  // bit/s that the way carries, media and what wraps it; 0 means unknown
 }
 
@@ -77,13 +80,12 @@ func (s *seat) changed(sh *shard) {
 	}
 }
 
-// limit sets the budget, and has the tracks choose by it. starving says that the way does not even carry the least that
-// there is. Runs on the shard.
-func (s *seat) limit(budget int, starving bool) {
-	if s.budget == budget && s.starving == starving {
+// limit sets the budget, and has the tracks choose by what else was decided. Runs on the shard.
+func (s *seat) limit(budget int, by bandwidth.Decision) {
+	if s.budget == budget && s.starving == by.Starving && s.hopeless == by.Hopeless {
 		return
 	}
-	s.budget, s.starving = budget, starving
+	s.budget, s.starving, s.hopeless = budget, by.Starving, by.Hopeless
 	for _, d := range s.downs {
 		d.choose()
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/securecam/securecam/sfu/bandwidth"
 	"github.com/securecam/securecam/sfu/codec"
 )
 
@@ -277,17 +278,24 @@ func TestSimulcast(t *testing.T) {
 	s.mu.Lock()
 	sess := s.sessions[w.answer.SessionID]
 	s.mu.Unlock()
-	limit := func(budget int) {
+	limit := func(budget int, hopeless bool) {
 		sh := sess.shard.Load()
-		sh.post(func() { sess.seat.limit(budget, false) })
+		sh.post(func() { sess.seat.limit(budget, bandwidth.Decision{Hopeless: hopeless}) })
 	}
-	limit(900_000) // h takes 2.7 Mbit/s, m 1.1, l 0.6
+	limit(900_000, false) // h takes 2.7 Mbit/s, m 1.1, l 0.6
 	w.awaitLayer("l")
-	limit(2_000_000)
+	limit(2_000_000, false)
 	w.awaitLayer("m")
-	limit(0)
+	limit(0, false)
 	w.awaitLayer("h")
-	if got := seamless(t, w); got < 9 {
+	limit(900_000, true)
+	if onShard(s, w, func() bool { d := sess.seat.downs[0]; return d.layer != nil && d.layer.rid == "h" }) {
+		t.Error("what the way does not carry goes on")
+	}
+	w.awaitLayer("l")
+	limit(0, false)
+	w.awaitLayer("h")
+	if got := seamless(t, w); got < 11 {
 		t.Errorf("%d switches", got)
 	}
 	seamless(t, best)

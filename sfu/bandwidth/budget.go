@@ -9,6 +9,8 @@ const (
 	lastPatience = 2 * int64(time.Second)
 	// severe is the share of what is sent below which there is none of it.
 	severe = 0.7
+	// hopeless is the share of what is sent below which nothing of it is of use: a picture is a few packets, or more.
+	hopeless = 0.5
 	// leastRest and mostRest are how long nothing better is tried after something was too much. It doubles each time that
 	// something better lasted for less than lasting.
 	leastRest, mostRest = 3 * int64(time.Second), 12 * int64(time.Second)

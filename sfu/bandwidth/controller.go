@@ -45,6 +45,7 @@ const (
 type Controller struct {
 	history   history
 	delay     delay
+	jam       jam
 	estimate  estimate
 	prober    prober
 	proof     proof
@@ -92,6 +93,9 @@ type Decision struct {
 	// Starving says to send no video at all: not even the least that there is gets through. Otherwise the least is to be
 	// sent, whatever the budget.
 	Starving bool
+	// Hopeless says that the way carries so little of what is sent that no picture of it gets through whole: it is to end
+	// at once, and not only when what replaces it begins, which would wait behind it.
+	Hopeless bool
 	// Padding is how many bytes to send beside the media, at once.
 	Padding int
 }
@@ -181,9 +185,8 @@ func (c *Controller) Feedback(now int64, raw []byte) {
 	probing := c.prober.active()
 	c.estimate.counted(now, seen, lost, float64(c.sending.rate(now)), probing)
 	use, rate := c.delay.use(), c.arriving.rate(c.arriveAt)
-	short := c.arriving.over(c.arriveAt, meterLeast)
-	if c.delay.lag() > collapseLag && float64(short) < collapseShare*float64(c.sending.rate(now)) {
-		use, rate = overUse, min(rate, short) // a queue that stands shows the way's rate at once
+	if through, known := c.jam.rate(); known && c.delay.lag() > collapseLag && through < collapseShare*float64(c.sending.rate(now)) {
+		use, rate = overUse, min(rate, int(through)) // a queue that stands shows the way's rate at once
 	}
 	if use == overUse && !c.estimate.holding {
 		c.stats.Overuses++
@@ -196,6 +199,7 @@ func (c *Controller) received(s *sent, at uint32) {
 	s.state = arrived
 	c.prober.answered(s, true, at)
 	c.delay.packet(s.at, at)
+	c.jam.packet(c.delay.late(s.at, at) > jamLag, at, int(s.size))
 	// The meter goes by the receiver's clock, wherever that begins, and only forward.
 	step := int64(int32(at-c.reference)) * int64(time.Millisecond/4)
 	if !c.arriving.begun || step > silence || step < -silence {
@@ -274,7 +278,9 @@ func (c *Controller) Tick(now int64, d Demand) Decision {
 		rate = max(rate, float64(d.Sent))
 	}
 	budget := c.budget.decide(now, d, rate, able, c.prober.active())
-	return Decision{Budget: budget, Starving: c.budget.starving, Padding: c.prober.due(now)}
+	return Decision{
+		Budget: budget, Starving: c.budget.starving, Hopeless: c.budget.cut && rate < hopeless*float64(d.Sent), Padding: c.prober.due(now),
+	}
 }
 
 // listen lowers the estimate while nothing is heard of what is sent.

@@ -44,6 +44,7 @@ type simulation struct {
 	current   int   // layer, -1 none
 	target    int
 	switchAt  int64
+	waiting   bool // for the keyframe, and nothing is sent until then
 	budget    int
 	lastFrame int64
 
@@ -198,6 +199,7 @@ func (s *simulation) tick() {
 	}
 	if best != s.target {
 		s.target, s.switchAt = best, s.now+60*millisecond // for the keyframe
+		s.waiting = decision.Hopeless
 		s.switches = append(s.switches, fmt.Sprintf("%.2fs:%d(%dk)", float64(s.now-1000*second)/float64(second), best, s.budget/1000))
 	}
 }
@@ -205,7 +207,10 @@ func (s *simulation) tick() {
 // frame sends a frame of what is followed; it is complete when its last packet is.
 func (s *simulation) frame() {
 	if s.target != s.current && s.now >= s.switchAt {
-		s.current = s.target
+		s.current, s.waiting = s.target, false
+	}
+	if s.waiting {
+		return
 	}
 	if s.current < 0 {
 		s.lastDone = s.now

@@ -233,6 +233,11 @@ func (d *delay) lag() float64 {
 	return d.current.arrived - d.current.sent - d.base
 }
 
+// late is how much longer than any lately a packet was under way, in ms.
+func (d *delay) late(sentAt int64, arrived uint32) float64 {
+	return float64(int32(arrived-d.arrivedZero))/4 - float64(sentAt-d.sentZero)/float64(time.Millisecond) - d.base
+}
+
 // use returns what the delay says now: overuse only with a queue that stands.
 func (d *delay) use() usage {
 	if d.state == overUse && d.waiting() < standing {
