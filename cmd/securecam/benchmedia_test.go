@@ -6,32 +6,92 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/securecam/securecam/bench/impair"
 )
 
-// row is one line of what make bench-media prints.
+// table is what make bench-media prints: each figure that the product promises for media, and what was measured.
+type table struct {
+	t    *testing.T
+	rows []row
+}
+
 type row struct{ name, want, got, verdict string }
 
-// TestBenchMedia goes through the networks that media has to survive, and prints what a Chromium viewer saw. It judges
-// by the figures that the product promises; the machine must have nothing else to do. Random loss, joining and the
-// camera's return have tests of their own. With MEDIA_PLAIN the camera sends a plain picture of 1 Mbit/s, for a machine
-// that cannot encode 5.
-func TestBenchMedia(t *testing.T) {
-	i := startImpaired(t, os.Getenv("MEDIA_PLAIN") == "")
-	var rows []row
-	note := func(name, want string, s *stretch, detail string, good bool) {
-		verdict := "met"
-		if !good {
-			verdict = "NOT MET"
-		}
-		rows = append(rows, row{name, want, detail + s.String(), verdict})
-		t.Logf("%-8s %s: %s%v", verdict, name, detail, s)
+func (b *table) note(name, want, got string, good bool) {
+	verdict := "met"
+	if !good {
+		verdict = "NOT MET"
 	}
+	b.rows = append(b.rows, row{name, want, got, verdict})
+	b.t.Logf("%-8s %s: %s", verdict, name, got)
+}
 
+func (b *table) print() {
+	fmt.Fprintf(os.Stdout, "\n%-8s | %-40s | %-62s | measured\n", "", "case", "wanted")
+	for _, r := range b.rows {
+		fmt.Fprintf(os.Stdout, "%-8s | %-40s | %-62s | %s\n", r.verdict, r.name, r.want, r.got)
+	}
+}
+
+// TestBenchMedia goes through the networks that media has to survive, and prints what a Chromium viewer saw. It judges
+// by the figures that the product promises; the machine must have nothing else to do. With MEDIA_PLAIN the camera with
+// layers sends a plain picture of 1 Mbit/s, for a machine that cannot encode 5.
+func TestBenchMedia(t *testing.T) {
+	b := &table{t: t}
+	t.Run("recovery", func(t *testing.T) { b.recovery(newScene(t, "off")) })
+	t.Run("return", func(t *testing.T) { b.comeBack(newScene(t, "off")) })
+	t.Run("layers", func(t *testing.T) {
+		i := startImpaired(t, os.Getenv("MEDIA_PLAIN") == "")
+		b.narrow(i)
+		b.rough(i)
+		b.rebind(i)
+	})
+	b.print()
+}
+
+// recovery judges a camera of one layer: loss on either side, and how soon a viewer who joins sees something.
+func (b *table) recovery(s *scene) {
+	const seconds = 30
+	s.join()
+	w := s.over(impair.Link{}, impair.Link{}, seconds)
+	b.note("one layer, nothing lost", "what this machine makes of it: everything else compares with this", w.String(), true)
+	const want = "under 0.2% of frames lost, frozen under 1%, none over 500 ms"
+	judge := func(name string, w watched) {
+		b.note(name, want, w.String(), w.missed() < 0.2 && w.FrozenMS < seconds*10 && w.Longest <= 500)
+	}
+	judge("5% loss to the viewer, 50 ms each way", s.over(impair.Link{}, lossy, seconds))
+	judge("5% loss from the camera, 50 ms each way", s.over(lossy, impair.Link{}, seconds))
+	for _, n := range []*impair.Proxy{s.cameraNet, s.viewerNet} {
+		if err := n.Set(impair.Link{}, impair.Link{}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	js := s.joins(20)
+	b.note("joining", "the first picture within 150 ms at p95", js.String(), js.p95() < 150)
+}
+
+// comeBack judges what a viewer sees of a camera that dies and comes back in another process.
+func (b *table) comeBack(s *scene) {
+	s.join()
+	st := s.comeBack()
+	longest := 0.0
+	for i := range len(st.Shown) - 1 {
+		longest = max(longest, st.Shown[i+1].At-st.Shown[i].At)
+	}
+	b.note("the camera is killed and comes back", "the viewer keeps its connection, the picture goes on",
+		fmt.Sprintf("%s, %d frames decoded, none for %.0f ms, in which a browser starts", st.Viewer.State, st.Viewer.Decoded, longest),
+		st.Viewer.State == "connected")
+}
+
+// narrow judges what is sent over ways that do not carry the top layer.
+func (b *table) narrow(i *impaired) {
 	i.watch("clean", "clean")
 	i.measure(4)
 	s := i.measure(10)
-	note("clean", "what this machine makes of it: everything else compares with this", &s, fmt.Sprintf("%.2f%% of frames lost; ", s.lost()), true)
-	i.script.ask("leave", nil, nil)
+	b.note("three layers, clean", "what this machine makes of it: everything else compares with this",
+		fmt.Sprintf("%.2f%% of frames lost; %v", s.lost(), &s), true)
+	i.leave()
 
 	i.watch("clean", "rate=1M delay=20ms")
 	s = i.measure(20)
@@ -39,50 +99,61 @@ func TestBenchMedia(t *testing.T) {
 	if at := s.reached(height); at >= 0 {
 		settled = at
 	}
-	note("up to 5 Mbit/s into 1 Mbit/s", "settled in 5 s, no freeze over 500 ms", &s, fmt.Sprintf("settled after %.1f s; ", settled),
+	b.note("up to 5 Mbit/s into 1 Mbit/s", "settled in 5 s, no freeze over 500 ms", fmt.Sprintf("settled after %.1f s; %v", settled, &s),
 		settled <= 5 && s.gap() <= 500 && height < s.Top)
-	i.set("clean", "clean")
-	s = i.measure(12)
-	at := s.reached(s.Top)
-	note("relief", "top layer within 10 s", &s, fmt.Sprintf("after %.1f s; ", at), at >= 0 && at <= 10)
+	b.relief(i)
 	i.set("clean", "rate=1M delay=20ms")
 	s = i.measure(12)
-	note("1 Mbit/s under the top layer", "no freeze over 500 ms", &s, "", s.gap() <= 500 && s.last().Height < s.Top)
-	i.script.ask("leave", nil, nil)
+	b.note("1 Mbit/s under the top layer", "no freeze over 500 ms", s.String(), s.gap() <= 500 && s.last().Height < s.Top)
+	b.relief(i)
+	i.set("clean", "rate=600k delay=20ms")
+	s = i.measure(12)
+	b.note("600 kbit/s under the top layer", "no freeze over 500 ms", s.String(), s.gap() <= 500 && s.last().Height < s.Top)
+	i.leave()
 
 	i.watch("clean", "rate=600k delay=20ms")
 	i.measure(5)
 	s = i.measure(10)
-	note("up to 5 Mbit/s into 600 kbit/s", "a layer that goes through, at full frame rate", &s, "", s.last().Height < s.Top && s.fps() >= 27)
-	i.script.ask("leave", nil, nil)
+	b.note("up to 5 Mbit/s into 600 kbit/s", "a layer that goes through, at full frame rate", s.String(), s.last().Height < s.Top && s.fps() >= 27)
+	i.leave()
+}
 
+func (b *table) relief(i *impaired) {
+	i.set("clean", "clean")
+	s := i.measure(12)
+	at := s.reached(s.Top)
+	b.note("relief", "top layer within 10 s", fmt.Sprintf("after %.1f s; %v", at, &s), at >= 0 && at <= 10)
+}
+
+// rough judges ways that carry everything, but badly.
+func (b *table) rough(i *impaired) {
 	for _, c := range []struct{ name, up, down string }{
 		{"5% loss in bursts of 4, 25 ms each way", "delay=25ms", "delay=25ms loss=5% burst=4"},
 		{"3% reordered", "delay=10ms", "delay=10ms reorder=3%"},
 		{"2% duplicated", "delay=10ms", "delay=10ms duplicate=2%"},
 		{"30 ms jitter", "delay=10ms", "delay=10ms jitter=30ms"},
+		{"all of it", "delay=25ms jitter=10ms", "delay=25ms loss=2% burst=3 reorder=2% duplicate=1% jitter=20ms"},
 	} {
 		i.watch(c.up, c.down)
 		i.measure(4)
-		s = i.measure(15)
-		lost := s.lost()
+		s := i.measure(15)
 		frozen := s.last().Frozen - s.first().Frozen
-		note(c.name, "under 0.2% of frames lost, frozen under 1%, none over 500 ms", &s, fmt.Sprintf("%.2f%% of frames lost, frozen %.1f%%; ",
-			lost, 100*frozen/15), lost < 0.2 && frozen < 0.15 && s.gap() <= 500)
-		i.script.ask("leave", nil, nil)
+		b.note(c.name, "under 0.2% of frames lost, frozen under 1%, none over 500 ms",
+			fmt.Sprintf("%.2f%% of frames lost, frozen %.1f%%; %v", s.lost(), 100*frozen/15, &s),
+			s.lost() < 0.2 && frozen < 0.15 && s.gap() <= 500)
+		i.leave()
 	}
+}
 
+// rebind judges a viewer whose address changes.
+func (b *table) rebind(i *impaired) {
 	i.watch("clean", "clean")
 	i.measure(2)
 	if err := i.proxy.Rebind(); err != nil {
-		t.Fatal(err)
+		i.t.Fatal(err)
 	}
-	s = i.measure(10)
-	note("NAT rebinding while watching", "the session goes on", &s, "", s.last().State == "connected" && s.last().Decoded > s.first().Decoded+100)
-	i.script.ask("leave", nil, nil)
-
-	fmt.Fprintf(os.Stdout, "\n%-8s | %-40s | %-62s | measured\n", "", "case", "wanted")
-	for _, r := range rows {
-		fmt.Fprintf(os.Stdout, "%-8s | %-40s | %-62s | %s\n", r.verdict, r.name, r.want, r.got)
-	}
+	s := i.measure(10)
+	b.note("NAT rebinding while watching", "the session goes on", s.String(),
+		s.last().State == "connected" && s.last().Decoded > s.first().Decoded+100)
+	i.leave()
 }

@@ -93,6 +93,12 @@ func (i *impaired) watch(up, down string) time.Duration {
 	return time.Duration(ms * float64(time.Millisecond))
 }
 
+// leave ends the viewer's session.
+func (i *impaired) leave() {
+	i.t.Helper()
+	i.script.ask("leave", nil, nil)
+}
+
 func (i *impaired) set(up, down string) {
 	i.t.Helper()
 	var links [2]impair.Link
