@@ -39,13 +39,76 @@ type congestion struct {
 	least  int // bit/s that it takes to send anything
 	idle   int // steps without a decision
 	replay uint16
-	padded atomic.Uint64 // bytes
+	padded uint64 // bytes
+
+	discarded uint64 // feedback that did not fit into the mailbox
+
+	totals *wayTotals
+	told   CongestionStats // to the totals
+}
+
+// wayTotals are the live form of CongestionStats: written by shards, read by anybody.
+type wayTotals struct {
+	watched, paused                                         atomic.Int64
+	feedbacks, malformed, unknown, probes, passed, overuses atomic.Uint64
+	silences, padding, discarded                            atomic.Uint64
+}
+
+func (t *wayTotals) load() CongestionStats {
+	return CongestionStats{
+		Watched: int(t.watched.Load()), Paused: int(t.paused.Load()),
+		Stats: bandwidth.Stats{
+			Feedbacks: t.feedbacks.Load(), Malformed: t.malformed.Load(), Unknown: t.unknown.Load(), Probes: t.probes.Load(),
+			Passed: t.passed.Load(), Overuses: t.overuses.Load(), Silences: t.silences.Load(),
+		},
+		Padding: t.padding.Load(), Discarded: t.discarded.Load(),
+	}
+}
+
+// tell adds what is new since the last time to the totals. Runs on the shard.
+func (c *congestion) tell(now CongestionStats) {
+	t, was := c.totals, c.told
+	if now == was {
+		return
+	}
+	c.told = now
+	t.watched.Add(int64(now.Watched - was.Watched))
+	t.paused.Add(int64(now.Paused - was.Paused))
+	t.feedbacks.Add(now.Feedbacks - was.Feedbacks)
+	t.malformed.Add(now.Malformed - was.Malformed)
+	t.unknown.Add(now.Unknown - was.Unknown)
+	t.probes.Add(now.Probes - was.Probes)
+	t.passed.Add(now.Passed - was.Passed)
+	t.overuses.Add(now.Overuses - was.Overuses)
+	t.silences.Add(now.Silences - was.Silences)
+	t.padding.Add(now.Padding - was.Padding)
+	t.discarded.Add(now.Discarded - was.Discarded)
+}
+
+// stats counts for a way that is watched, or was. Runs on the shard.
+func (c *congestion) stats(watched bool) CongestionStats {
+	st := CongestionStats{Stats: c.control.Stats(), Padding: c.padded, Discarded: c.discarded}
+	if watched {
+		st.Watched = 1
+	}
+	if watched && c.seat.starving {
+		st.Paused = 1
+	}
+	return st
+}
+
+// describe tells of the way. Runs on the shard.
+func (c *congestion) describe() *WayStatus {
+	return &WayStatus{
+		Estimate: c.control.Rate(), Budget: c.seat.budget, Target: c.demand().Sent, Paused: c.seat.starving, Probing: c.control.Probing(),
+		Loss: c.control.Loss(), RTT: c.control.RTT(), Padding: c.padded, Stats: c.control.Stats(),
+	}
 }
 
 // newCongestion watches the way to the viewer in a seat. promised says that it agreed to tell of the way: nothing is
 // known of that yet, so it begins carefully, but with the least that there is. Who agreed to nothing may never say a word.
-func newCongestion(now int64, of *seat, promised bool, least int) *congestion {
-	return &congestion{control: bandwidth.New(now, promised), seat: of, least: least}
+func newCongestion(now int64, of *seat, promised bool, least int, totals *wayTotals) *congestion {
+	return &congestion{control: bandwidth.New(now, promised), seat: of, least: least, totals: totals}
 }
 
 // number is the transport-wide number of the next packet.
@@ -98,18 +161,19 @@ func (m *mailbox) put(e *feedback.Event, now int64) {
 	m.packets += packets
 }
 
-// take moves everything to buf and returns it.
-func (m *mailbox) take(buf *[mailRoom]byte) []byte {
+// take moves everything to buf and returns it, and how much did not fit until now.
+func (m *mailbox) take(buf *[mailRoom]byte) (letters []byte, discarded uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := copy(buf[:], m.buf[:m.n])
 	m.n, m.packets = 0, 0
-	return buf[:n]
+	return buf[:n], m.discarded
 }
 
 // read tells the controller what came. It reports whether anything did.
 func (c *congestion) read(buf *[mailRoom]byte) bool {
-	letters := c.mail.take(buf)
+	var letters []byte
+	letters, c.discarded = c.mail.take(buf)
 	heard := len(letters) > 0
 	for len(letters) > 0 {
 		kind, size := feedback.Kind(letters[0]), int(binary.BigEndian.Uint16(letters[1:]))
@@ -143,6 +207,7 @@ func (s *shard) steer() {
 		decision := c.control.Tick(s.now, c.demand())
 		c.seat.limit(max(decision.Budget, 1), decision) // 0 would be no limit
 		s.pad(c, decision.Padding)
+		c.tell(c.stats(true))
 	}
 	s.flush()
 }
@@ -218,7 +283,7 @@ func (s *shard) pad(c *congestion, bytes int) {
 			return
 		}
 		bytes -= sent
-		c.padded.Add(uint64(sent))
+		c.padded += uint64(sent)
 	}
 }
 
@@ -246,6 +311,7 @@ func (s *shard) watch(c *congestion) {
 		c.seat.budget = c.control.Begin(s.now, c.least)
 	}
 	s.steered = append(s.steered, c)
+	c.tell(c.stats(true))
 	if len(s.steered) == 1 {
 		s.steering.Reset(steerInterval)
 	}
@@ -254,6 +320,7 @@ func (s *shard) watch(c *congestion) {
 // unwatch undoes watch. Runs on the shard.
 func (s *shard) unwatch(c *congestion) {
 	s.steered = slices.DeleteFunc(s.steered, func(o *congestion) bool { return o == c })
+	c.tell(c.stats(false))
 	if len(s.steered) == 0 {
 		s.steering.Stop()
 	}

@@ -116,9 +116,25 @@ func TestBandwidth(t *testing.T) {
 	w.awaitLayer("h")
 	set(impair.Link{Rate: 1_600_000})
 	eventually(t, "a lower layer", func() bool { return w.sees() != "h" })
+	var told *WayStatus
+	for _, st := range s.Sessions("m") {
+		if st.Role == "play" {
+			told = st.Way
+		}
+	}
+	if told == nil || told.Estimate == 0 || told.Budget == 0 || told.Target == 0 || told.Feedbacks == 0 || told.Probes == 0 || told.Padding == 0 {
+		t.Errorf("told of the way: %+v", told)
+	}
+	if st := s.Stats().Congestion; st.Watched != 1 || st.Feedbacks == 0 || st.Probes == 0 || st.Padding == 0 {
+		t.Errorf("counted of the node: %+v", st)
+	}
 	if st := onShard(s, w, way.control.Stats); st.Malformed > 0 || st.Unknown > 0 || st.Feedbacks == 0 {
 		t.Errorf("counted %+v", st)
 	}
+	if err := s.Close(w.answer.SessionID, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no way is watched any more", func() bool { return s.Stats().Congestion.Watched == 0 })
 }
 
 // onShard has a viewer's shard find something out.

@@ -48,11 +48,14 @@ type downTrack struct {
 	stream stream
 	egress *egress // for reports; nil for a tap
 
-	shard   *shard      // that it belongs to; set when it gets there
-	instant bool        // begins with a cached keyframe, in collapsed time
-	waiting int         // NACKs in shard.missing; guarded by shard.mu
-	pleads  atomic.Bool // a request for a keyframe is under way to the shard
-	removed bool        // from its shard; NACKs may still wait
+	shard   *shard        // that it belongs to; set when it gets there
+	instant bool          // begins with a cached keyframe, in collapsed time
+	waiting int           // NACKs in shard.missing; guarded by shard.mu
+	pleas   atomic.Uint64 // PLI and FIR of the viewer
+	nacks   uint64        // packets that the viewer asked for again
+	resent  uint64        // of those, that it was sent
+	pleads  atomic.Bool   // a request for a keyframe is under way to the shard
+	removed bool          // from its shard; NACKs may still wait
 
 	abandoned bool // what was followed was given up before what follows came
 

@@ -163,9 +163,8 @@ func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bo
 	for r.Next() {
 		switch e := &r.Event; e.Kind { //nolint:exhaustive // nothing else is answered
 		case feedback.PLI, feedback.FIR:
-			if d := sess.downOf(e.Media); d != nil && !d.pleads.Swap(true) && !sh.ask(missing{down: d, keyframe: true}) {
-				d.pleads.Store(false)
-				d.requestKeyframe()
+			if d := sess.downOf(e.Media); d != nil {
+				d.wantsKeyframe(sh)
 			}
 		case feedback.NACK:
 			asked += 1 + bits.OnesCount16(e.BLP)

@@ -12,6 +12,7 @@ type keyframes struct {
 	interval time.Duration      // the shortest rest
 	send     func(unheard bool) // asks once; unheard says that the camera may understand another way only
 
+	sent   atomic.Uint64 // requests
 	wanted atomic.Bool
 	rest   atomic.Int64  // time.Duration between two that are asked for
 	rtt    atomic.Int64  // time.Duration to the camera and back, 0 if it was not measured
@@ -96,6 +97,7 @@ func (k *keyframes) run(done, gone <-chan struct{}) {
 		sent := time.Now()
 		for try, wait := 0, time.Duration(k.retry.Load()); k.wanted.Load(); wait = min(2*wait, maxRetry) {
 			k.send(try >= unheardAfter)
+			k.sent.Add(1)
 			try, sent = try+1, time.Now()
 			timer.Reset(wait)
 			select {

@@ -91,6 +91,8 @@ func (s *shard) retransmit(m missing) {
 		}
 		return true
 	})
+	d.nacks += uint64(asked)
+	d.resent += uint64(sent)
 	d.track.counters.nacks.Add(uint64(asked))
 	d.track.counters.retransmitted.Add(uint64(sent))
 	if x := d.extensions; x == nil || x.delayAt == 0 {

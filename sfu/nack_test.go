@@ -43,6 +43,18 @@ func TestNACKAnswered(t *testing.T) {
 		t.Errorf("got %+v, want %+v", p.Header, want.Header)
 	}
 	eventually(t, "NACKs counted", func() bool { st, _ := s.Status("m"); return st.NACKs >= 3 && st.Retransmitted >= 1 })
+	if err := w.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: w.ssrc[video]}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the viewer's counts", func() bool {
+		for _, sess := range s.Sessions("m") {
+			if sess.Role == "play" && len(sess.Tracks) == 1 {
+				one := sess.Tracks[0]
+				return one.NACKs >= 3 && one.Retransmitted >= 1 && one.Retransmitted < one.NACKs && one.KeyframeRequests >= 1 && sess.Way == nil
+			}
+		}
+		return false
+	})
 }
 
 // nackBench is a bench with one viewer that got ten packets.
@@ -155,6 +167,11 @@ func TestCameraIsAskedAgain(t *testing.T) {
 		}
 		return false
 	})
+	for _, sess := range s.Sessions("m") {
+		if sess.Role == "publish" && (sess.Tracks[0].NACKs == 0 || sess.Tracks[0].KeyframeRequests == 0) {
+			t.Errorf("the camera's counts: %+v", sess.Tracks)
+		}
+	}
 	n := len(w.await(video, 6))
 	c.write(video, missing, false, payload(codec.VP8, false, 1, c.picture))
 	if got := w.await(video, n+1); got[0].SequenceNumber+3 != got[n].SequenceNumber {

@@ -44,6 +44,9 @@ type reception struct {
 	keyframe uint16        // sequence number of the last keyframe, if any came
 	keyed    bool
 
+	asked    uint64 // packets that the camera was asked for again, each time counted
+	repaired uint64 // packets that came for that
+
 	missing [maxMissing]lost
 	n       int
 }
@@ -121,6 +124,7 @@ func (r *reception) answered(seq uint16, at int64) {
 		return
 	}
 	r.unheard = 0
+	r.repaired++
 	// It may answer a later try, after the first was lost: what took longer than before counts little.
 	switch took := max(time.Duration(at-m.asked), time.Millisecond); {
 	case r.rtt == 0:

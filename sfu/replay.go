@@ -184,6 +184,16 @@ func (d *downTrack) catchUp(l *layer, octets int) bool {
 	return true
 }
 
+// wantsKeyframe takes a viewer's request for a keyframe to its shard, one at a time. It never blocks.
+func (d *downTrack) wantsKeyframe(sh *shard) {
+	d.pleas.Add(1)
+	d.track.counters.pleas.Add(1)
+	if !d.pleads.Swap(true) && !sh.ask(missing{down: d, keyframe: true}) {
+		d.pleads.Store(false)
+		d.requestKeyframe()
+	}
+}
+
 // plead answers a viewer's request for a keyframe with a cached one, or passes it on. Runs on the shard.
 func (d *downTrack) plead() {
 	l := d.layer

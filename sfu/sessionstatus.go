@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/securecam/securecam/sfu/bandwidth"
 	"github.com/securecam/securecam/sfu/feedback"
 	"github.com/securecam/securecam/sfu/transport"
 )
@@ -29,6 +30,20 @@ type SessionStatus struct {
 	Transport   transport.Status
 	Profile     string // of SRTP
 	Tracks      []TrackStatus
+	Way         *WayStatus // nil unless the way to a viewer decides what it gets
+}
+
+// WayStatus is what congestion control makes of the way to a viewer. Rates are in bit/s.
+type WayStatus struct {
+	Estimate int           // what the way is believed to carry
+	Budget   int           // what may be sent; it moves less
+	Target   int           // what is chosen within that, as it was measured at the camera
+	Paused   bool          // no video: not even the least that there is gets through
+	Probing  bool          // more is sent than the media, to find out
+	Loss     float64       // share lost on the way lately, 0 to 1, before repairs
+	RTT      time.Duration // of the last feedback, 0 if none came
+	Padding  uint64        // bytes sent beside the media
+	bandwidth.Stats
 }
 
 // CandidateCounts are the candidates of an offer. Hidden ones have a name of mDNS instead of an address.
@@ -45,6 +60,10 @@ type TrackStatus struct {
 	Paused               bool // nothing fits the viewer's link or wish
 	Waiting              bool // for a keyframe
 	SilentFor            time.Duration
+
+	NACKs            uint64 // packets that the receiver asked for again
+	Retransmitted    uint64 // of those, that it was sent again
+	KeyframeRequests uint64 // PLI and FIR
 }
 
 // reported is the last that a receiver said of a stream.
@@ -87,7 +106,7 @@ func (s *SFU) Sessions(mediaSession string) []SessionStatus {
 	s.mu.Unlock()
 	for i, sess := range running {
 		states[i].Transport = sess.link.Status()
-		states[i].Tracks = sess.describe(s.clock())
+		states[i].Tracks, states[i].Way = sess.describe(s.clock()), sess.describeWay()
 		out = append(out, states[i])
 	}
 	return out
@@ -151,6 +170,17 @@ func (sess *session) describe(now int64) []TrackStatus {
 	return out
 }
 
+// describeWay tells of the way to a viewer, nil if it is not watched.
+func (sess *session) describeWay() *WayStatus {
+	sh := sess.shard.Load()
+	if sh == nil || sess.egress.congestion == nil {
+		return nil
+	}
+	var st *WayStatus
+	sh.look(func() { st = sess.egress.congestion.describe() })
+	return st
+}
+
 // look has f done by the shard and waits for it, but not for a shard that waits itself: f must then not have changed
 // anything yet, which is why it is called once or never.
 func (s *shard) look(f func()) {
@@ -175,6 +205,7 @@ func (s *shard) look(f func()) {
 // describe tells of a down track. Runs on the shard.
 func (d *downTrack) describe(st *TrackStatus, now int64) {
 	st.Packets = uint64(d.packets)
+	st.NACKs, st.Retransmitted, st.KeyframeRequests = d.nacks, d.resent, d.pleas.Load()
 	st.Waiting = d.layer == nil && d.target != nil || d.packets == 0
 	st.Paused = d.target == nil && d.layer == nil && len(*d.track.layers.Load()) > 0
 	if l := d.layer; l != nil {
@@ -198,6 +229,7 @@ func (sess *session) describeUp(now int64) []TrackStatus {
 			Kind: sp.kind.String(), MimeType: sp.mimeType, Fmtp: sp.fmtp, RID: l.rid, Packets: l.reception.received,
 			Loss: l.reported.loss(), Jitter: l.reported.delay(sp.clockRate),
 			Waiting: sp.kind == video && !l.keyframe, SilentFor: time.Duration(now - l.packet.Arrival),
+			NACKs: l.reception.asked, Retransmitted: l.reception.repaired, KeyframeRequests: l.keys.sent.Load(),
 		})
 	}
 	for _, sp := range sess.specs { // agreed on, and nothing came yet

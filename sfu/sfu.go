@@ -28,6 +28,7 @@ type SFU struct {
 	transport transport.Config // of every session
 	flooded   atomic.Uint64    // RTCP packets that were too many to look at
 	unbound   atomic.Uint64    // packets of cameras that belong to no layer
+	ways      wayTotals        // to viewers
 
 	sessionsDone sync.WaitGroup // tear-down of sessions, lanes
 	workersDone  sync.WaitGroup // shards, informer, observer

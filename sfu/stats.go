@@ -14,6 +14,7 @@ type counters struct {
 	switches                                  atomic.Uint64
 	talkPackets, talkRefused                  atomic.Uint64 // written by the socket's reader
 	cachedStarts, replayed                    atomic.Uint64 // written by shards
+	pleas                                     atomic.Uint64 // written by the socket's reader
 }
 
 func (c *counters) load() Counters {
@@ -22,7 +23,7 @@ func (c *counters) load() Counters {
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), Retransmitted: c.retransmitted.Load(),
 		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
 		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(),
-		CachedStarts: c.cachedStarts.Load(), Replayed: c.replayed.Load(),
+		CachedStarts: c.cachedStarts.Load(), Replayed: c.replayed.Load(), ViewerPLIs: c.pleas.Load(),
 		TalkPackets: c.talkPackets.Load(), TalkRefused: c.talkRefused.Load(),
 	}
 }
@@ -42,6 +43,7 @@ func (c Counters) add(d Counters) Counters {
 	c.Switches += d.Switches
 	c.CachedStarts += d.CachedStarts
 	c.Replayed += d.Replayed
+	c.ViewerPLIs += d.ViewerPLIs
 	c.TalkPackets += d.TalkPackets
 	c.TalkRefused += d.TalkRefused
 	return c
@@ -113,7 +115,7 @@ func (s *SFU) Stats() Stats {
 	defer s.mu.Unlock()
 	st := Stats{
 		MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(),
-		Unbound: s.unbound.Load(), Flooded: s.flooded.Load(),
+		Unbound: s.unbound.Load(), Flooded: s.flooded.Load(), Congestion: s.ways.load(),
 	}
 	st.Data = DataStats{
 		Received: s.data.Received.Load(), Sent: s.data.Sent.Load(), Refused: s.data.Refused.Load(), Dropped: s.data.Dropped.Load(),

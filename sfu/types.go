@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
+
+	"github.com/securecam/securecam/sfu/bandwidth"
 )
 
 // Answer is the result of an accepted offer.
@@ -101,6 +103,7 @@ type Counters struct {
 	KeyframeRequests     uint64 // PLIs sent to the camera
 	CachedStarts         uint64 // viewers that began, or began again, with a keyframe that was there
 	Replayed             uint64 // packets they were sent to catch up
+	ViewerPLIs           uint64 // requests for a keyframe, by PLI or FIR
 	NACKs                uint64 // packets viewers asked for again
 	Retransmitted        uint64 // packets answered to NACKs
 	Dropped              uint64 // packets not offered to a full shard
@@ -120,6 +123,17 @@ type Stats struct {
 	// Flooded counts RTCP packets that were not looked at because their peers sent too many.
 	Flooded uint64
 	Data    DataStats
+	// Congestion is about the ways to viewers of cameras with several layers.
+	Congestion CongestionStats
+}
+
+// CongestionStats sum up what congestion control did, for all viewers that ever were.
+type CongestionStats struct {
+	Watched int // viewers whose way is watched now
+	Paused  int // of those, that get no video because not even the least gets through
+	bandwidth.Stats
+	Padding   uint64 // bytes sent beside media, to probe
+	Discarded uint64 // feedback that came faster than it was looked at
 }
 
 // DataStats count messages of data channels.

@@ -235,6 +235,7 @@ func (sess *session) askAgain(l *layer, now int64) {
 	if len(overdue) == 0 {
 		return
 	}
+	l.reception.asked += uint64(len(overdue))
 	sess.down.send(func(b []byte) []byte {
 		return feedback.AppendNACK(b, sess.uplink.ssrc, l.reception.ssrc, overdue)
 	})

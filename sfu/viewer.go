@@ -327,7 +327,7 @@ func (s *SFU) startViewer(sess *session) {
 		for _, t := range sess.tracks {
 			least += t.track.least()
 		}
-		c := newCongestion(s.clock(), sess.seat, sess.promised, least)
+		c := newCongestion(s.clock(), sess.seat, sess.promised, least, &s.ways)
 		sess.way, sess.egress.congestion = c, c
 		sh.post(func() { sh.watch(c) })
 	}
@@ -368,10 +368,13 @@ func (s *SFU) endViewer(sess *session, reason string) {
 		}
 	}
 	if sess.lane != nil {
-		tracks := sess.tracks
+		lane, tracks, way := sess.lane, sess.tracks, sess.way
 		sess.lane.finish(func() {
 			for _, t := range tracks {
 				t.down.bye()
+			}
+			if way != nil {
+				lane.unwatch(way)
 			}
 		})
 	} else if c := sess.way; c != nil {

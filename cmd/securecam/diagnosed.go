@@ -52,7 +52,26 @@ func diagnosedSession(s sfu.SessionStatus) diagnosis.Session {
 		out.Tracks = append(out.Tracks, diagnosis.Track{
 			Kind: t.Kind, MimeType: t.MimeType, Fmtp: t.Fmtp, Rejected: t.Rejected, RID: t.RID, Packets: t.Packets,
 			Loss: t.Loss, JitterMillis: millis(t.Jitter), Paused: t.Paused, Waiting: t.Waiting, SilentMillis: millis(t.SilentFor),
+			NACKs: t.NACKs, Retransmitted: t.Retransmitted, KeyframeRequests: t.KeyframeRequests,
 		})
+	}
+	out.Way = diagnosedWay(s)
+	return out
+}
+
+func diagnosedWay(s sfu.SessionStatus) *diagnosis.Way {
+	w := s.Way
+	if w == nil {
+		return nil
+	}
+	out := &diagnosis.Way{
+		Estimate: w.Estimate, Budget: w.Budget, Target: w.Target, Paused: w.Paused, Probing: w.Probing, Loss: w.Loss, RTTMillis: millis(w.RTT),
+		Feedbacks: w.Feedbacks, Overuses: w.Overuses, Silences: w.Silences, Probes: w.Probes, Passed: w.Passed, Padding: w.Padding,
+	}
+	for _, t := range s.Tracks {
+		if t.Kind == "video" {
+			out.Layer = t.RID
+		}
 	}
 	return out
 }

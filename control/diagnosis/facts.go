@@ -55,6 +55,25 @@ type Session struct {
 	RTTMillis   float64    `json:"rttMs,omitempty"`
 	SRTP        string     `json:"srtp,omitempty"`
 	Tracks      []Track    `json:"tracks" nullable:"false"`
+	Way         *Way       `json:"way,omitempty" doc:"What congestion control makes of the way to a viewer; only where the camera sends several layers"`
+}
+
+// Way is what is known of the way to a viewer. Rates are in bit/s.
+type Way struct {
+	Estimate  int     `json:"estimate" doc:"What the way is believed to carry"`
+	Budget    int     `json:"budget" doc:"What may be sent; it moves less than the estimate"`
+	Target    int     `json:"target" doc:"What is chosen within that"`
+	Layer     string  `json:"layer,omitempty" doc:"The layer that goes out"`
+	Paused    bool    `json:"paused" doc:"No video: the way does not even carry the least layer"`
+	Probing   bool    `json:"probing" doc:"More is sent than the media, to find out what the way carries"`
+	Loss      float64 `json:"loss" doc:"Share lost lately, 0 to 1, before repairs"`
+	RTTMillis float64 `json:"rttMs"`
+	Feedbacks uint64  `json:"feedbacks" doc:"That the viewer sent"`
+	Overuses  uint64  `json:"overuses" doc:"Times that a queue began to grow"`
+	Silences  uint64  `json:"silences" doc:"Times that the estimate fell because nothing was heard"`
+	Probes    uint64  `json:"probes"`
+	Passed    uint64  `json:"probesPassed"`
+	Padding   uint64  `json:"paddingBytes" doc:"Sent beside the media"`
 }
 
 // Candidates are how many of each kind an offer had.
@@ -89,6 +108,10 @@ type Track struct {
 	Paused       bool    `json:"paused,omitempty" doc:"Nothing fits the viewer's link or wish"`
 	Waiting      bool    `json:"waitingForKeyframe,omitempty"`
 	SilentMillis float64 `json:"silentMs,omitempty"`
+
+	NACKs            uint64 `json:"nacks" doc:"Packets that the receiver asked for again"`
+	Retransmitted    uint64 `json:"retransmitted" doc:"Of those, sent again"`
+	KeyframeRequests uint64 `json:"keyframeRequests" doc:"PLI and FIR"`
 }
 
 // of returns the sessions of one role, running or over; a viewer's of one stream.

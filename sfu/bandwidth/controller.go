@@ -340,6 +340,9 @@ func (c *Controller) Rate() int { return int(c.estimate.rate) }
 // RTT is the round-trip time of the last feedback, 0 if there was none.
 func (c *Controller) RTT() time.Duration { return time.Duration(c.estimate.rtt) }
 
+// Loss is the share of packets that was lost on the way lately, 0 to 1, by transport-wide feedback or reports.
+func (c *Controller) Loss() float64 { return c.estimate.loss }
+
 // Stats returns what was counted.
 func (c *Controller) Stats() Stats { return c.stats }
 
