@@ -130,8 +130,9 @@ func (s *Service) announceEnd(ctx context.Context, e store.Event) {
 // maxClients bounds who hears of an end; a start reaches everybody.
 const maxClients = 1000
 
-// Run ends events that their cameras renew no more, until ctx ends. Several
-// processes may run it, since each event is ended by one.
+// Run ends events that their cameras renew no more, until ctx ends and
+// everybody has been told of those. Several processes may run it, since each
+// event is ended by one.
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.cfg.Interval)
 	defer tick.Stop()
@@ -169,6 +170,9 @@ func (s *Service) endStale(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// They have ended, and nobody comes by them again: a stop waits for this.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tickTimeout)
+	defer cancel()
 	for _, e := range ended {
 		s.announceEnd(ctx, e)
 	}

@@ -38,9 +38,12 @@ type fakeGateway struct {
 	heard  []hearing
 }
 
-func (g *fakeGateway) Send(_ context.Context, device, event string, data any) (bool, error) {
+func (g *fakeGateway) Send(ctx context.Context, device, event string, data any) (bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	if g.err != nil || !g.online[device] {
 		return false, g.err
 	}
