@@ -277,7 +277,9 @@ func startStream(t *testing.T, camera *apiClient, cameraSocket *socket, client *
 	t.Helper()
 	var stream streamJSON
 	client.must(http.StatusCreated, "POST", "/streams/request", map[string]string{"cameraDeviceId": cameraID}, &stream)
-	awaitCommand(t, cameraSocket)
+	command := awaitCommand(t, cameraSocket)
+	// Without an answer it comes again after a while.
+	cameraSocket.send("command:ack", command, map[string]string{"commandId": command, "status": "acknowledged"})
 	camera.must(http.StatusOK, "POST", "/streams/"+stream.ID+"/accept", nil, &stream)
 	return stream.ID
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -25,14 +27,29 @@ func TestMetrics(t *testing.T) {
 	user.raw("GET", "/devices/"+info.Device.ID, nil)
 	user.raw("GET", "/nothing/like/that", nil)
 
-	status, body := user.raw("GET", "/ops/metrics", nil)
-	if status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
-	}
+	// The recorder begins when it is told that somebody publishes.
+	var text string
+	eventually(t, 20*time.Second, func() string {
+		status, body := user.raw("GET", "/ops/metrics", nil)
+		if status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+		text = string(body)
+		for _, line := range []string{
+			`securecam_sfu_publishers 1`, `securecam_recorder_running 1`, `securecam_gateway_devices 1`, `securecam_bus_connected 1`,
+			`securecam_commands_delivered_total 1`,
+			`securecam_http_requests_total{method="GET",route="/devices/:id",status="200"} 1`,
+		} {
+			if !strings.Contains(text, line+"\n") {
+				return fmt.Sprintf("%q is missing in\n%s", line, text)
+			}
+		}
+		return ""
+	})
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(string(body)))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
-		t.Fatalf("%v in\n%s", err, body)
+		t.Fatalf("%v in\n%s", err, text)
 	}
 	for _, name := range []string{
 		"securecam_http_requests_total", "securecam_http_request_seconds", "securecam_gateway_connections",
@@ -45,16 +62,6 @@ func TestMetrics(t *testing.T) {
 	} {
 		if families[name] == nil {
 			t.Errorf("%s is missing", name)
-		}
-	}
-	text := string(body)
-	for _, line := range []string{
-		`securecam_sfu_publishers 1`, `securecam_recorder_running 1`, `securecam_gateway_devices 1`, `securecam_bus_connected 1`,
-		`securecam_commands_delivered_total 1`,
-		`securecam_http_requests_total{method="GET",route="/devices/:id",status="200"} 1`,
-	} {
-		if !strings.Contains(text, line+"\n") {
-			t.Errorf("%q is missing in\n%s", line, text)
 		}
 	}
 	// Ids would make a series for each, and tell strangers who is here.
