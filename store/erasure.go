@@ -40,5 +40,10 @@ func (db *DB) Erase(ctx context.Context, e Erasure) error {
 	case "events":
 		query = `UPDATE events SET thumbnail_key = '' WHERE id = $1`
 	}
-	return db.inTx(ctx, func(tx *sql.Tx) error { return changeOne(ctx, tx, query, e.ID) })
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := changeOne(ctx, tx, query, e.ID); err != nil {
+			return err
+		}
+		return db.doom(ctx, tx, e.ObjectKey)
+	})
 }

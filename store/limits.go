@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
+
+// ErrNoStorage reports that the user's videos and recordings take up all that
+// they may.
+var ErrNoStorage = errors.New("store: storage limit reached")
 
 // ErrFull reports that the user has as many of something as one may have.
 var ErrFull = errors.New("store: full")
@@ -14,6 +19,13 @@ type Limits struct {
 	Devices         int // links follow: each is a pair of devices
 	PendingCommands int // that one camera has not answered
 	Sessions        int // the oldest makes room for a new one
+
+	// Storage is how many bytes of videos and recordings: nothing is begun when
+	// it is reached. What is being recorded counts when it ends.
+	Storage int64
+	// UploadLife is for how long after it was given out a URL to upload an
+	// object may make one.
+	UploadLife time.Duration
 }
 
 // SetLimits bounds what users may have from now on. It must be called before
@@ -26,13 +38,28 @@ func checkRoom(ctx context.Context, q querier, limit int, query string, args ...
 	if limit <= 0 {
 		return nil
 	}
-	scan := func(r row) (n int, err error) {
-		err = r.Scan(&n)
-		return n, err
-	}
-	n, err := one(ctx, q, scan, query, args...)
-	if err == nil && n >= limit {
+	n, err := one(ctx, q, scanCount, query, args...)
+	if err == nil && n >= int64(limit) {
 		return fmt.Errorf("%w: %d of %d", ErrFull, n, limit)
+	}
+	return err
+}
+
+// StorageFor returns ErrNoStorage when the user's videos and recordings and so
+// many bytes more are too much.
+func (db *DB) StorageFor(ctx context.Context, userID string, size int64) error {
+	return db.storageFor(ctx, db.r, userID, size)
+}
+
+func (db *DB) storageFor(ctx context.Context, q querier, userID string, size int64) error {
+	if db.limits.Storage <= 0 {
+		return nil
+	}
+	const query = `SELECT CAST(COALESCE((SELECT SUM(size) FROM videos WHERE user_id = $1), 0) +
+		COALESCE((SELECT SUM(size) FROM recordings WHERE owner_user_id = $1), 0) AS BIGINT)`
+	used, err := one(ctx, q, scanCount, query, userID)
+	if err == nil && used+size > db.limits.Storage {
+		return fmt.Errorf("%w: %d bytes of %d, and %d more", ErrNoStorage, used, db.limits.Storage, size)
 	}
 	return err
 }

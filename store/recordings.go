@@ -65,10 +65,16 @@ func scanRecording(r row) (v Recording, err error) {
 }
 
 // CreateRecording adds a recording. It returns ErrNotFound when its camera,
-// requester, stream or media session is not the owner's, and ErrConflict when
-// another recording has its object key.
+// requester, stream or media session is not the owner's, ErrConflict when
+// another recording has its object key, and ErrNoStorage when the owner may
+// keep nothing more.
 func (db *DB) CreateRecording(ctx context.Context, r Recording, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error { return insertRecording(ctx, tx, r, by) })
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := db.storageFor(ctx, tx, r.OwnerUserID, 1); err != nil {
+			return err
+		}
+		return insertRecording(ctx, tx, r, by)
+	})
 }
 
 func insertRecording(ctx context.Context, tx *sql.Tx, r Recording, by Actor) error {
@@ -155,6 +161,9 @@ func (db *DB) DeleteRecording(ctx context.Context, userID, id string, by Actor) 
 			return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1 AND owner_user_id = $2`, id, userID)
 		}
 		if err != nil {
+			return err
+		}
+		if err := db.doom(ctx, tx, r.ObjectKey); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "recording", "delete", id, details{"objectKey": r.ObjectKey})

@@ -52,8 +52,9 @@ func scanVideo(r row) (v Video, err error) {
 }
 
 // CreateVideo adds a video that awaits its upload. It returns ErrNotFound when
-// its device or event is not the user's, and ErrConflict when so many of the
-// user's videos await theirs already.
+// its device or event is not the user's, ErrConflict when so many of the
+// user's videos await theirs already, and ErrNoStorage when it is too large for
+// what the user may keep.
 func (db *DB) CreateVideo(ctx context.Context, v Video, limit int, by Actor) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		if err := lockUser(ctx, tx, v.UserID); err != nil {
@@ -76,6 +77,9 @@ func (db *DB) CreateVideo(ctx context.Context, v Video, limit int, by Actor) err
 		}
 		if count >= limit {
 			return ErrConflict
+		}
+		if err := db.storageFor(ctx, tx, v.UserID, v.Size); err != nil {
+			return err
 		}
 		err := insert(ctx, tx, "videos", videoColumns, v.ID, v.UserID, text(v.DeviceID), text(v.EventID), v.Name,
 			VideoAwaitingUpload, v.ObjectKey, v.Bucket, v.ContentType, v.Size, ms(v.ExpiresAt), ms(v.CreatedAt), ms(v.CreatedAt))
@@ -174,6 +178,9 @@ func (db *DB) DeleteVideo(ctx context.Context, userID, id string, by Actor) erro
 			if _, err := change(ctx, tx, forget, v.EventID, "/videos/"+id+"/download-url"); err != nil {
 				return err
 			}
+		}
+		if err := db.doom(ctx, tx, v.ObjectKey); err != nil {
+			return err
 		}
 		return audit(ctx, tx, by, userID, "video", "delete", id, details{"objectKey": v.ObjectKey})
 	})

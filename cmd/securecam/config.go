@@ -78,6 +78,7 @@ type Config struct {
 	MinIOSecretKey              string `group:"Objects" env:"MINIO_SECRET_KEY" name:"minio-secret-key"`
 	MinIOBucket                 string `group:"Objects" env:"MINIO_BUCKET" name:"minio-bucket" default:"securecam"`
 	MinIOPublicURL              string `group:"Objects" env:"MINIO_PUBLIC_URL" name:"minio-public-url"`
+	MaxStorageBytes             int64  `group:"Objects" env:"MAX_STORAGE_BYTES_PER_USER" name:"max-storage-bytes-per-user" default:"0"`
 	MinIOPresignedExpirySeconds int    `group:"Objects" env:"MINIO_PRESIGNED_EXPIRY_SECONDS" name:"minio-presigned-expiry-seconds" default:"3600"` //nolint:lll // a tag has no lines
 
 	MediaMode     string `group:"Media" env:"MEDIA_MODE" default:"single_server_sfu"`
@@ -230,6 +231,9 @@ func (c *Config) Validate() error {
 	}
 	if err := c.validateNotifications(); err != nil {
 		return err
+	}
+	if c.MaxStorageBytes < 0 {
+		return fmt.Errorf("MAX_STORAGE_BYTES_PER_USER is %d: use a number of bytes, or 0 for any", c.MaxStorageBytes)
 	}
 	if c.BurstWindowMS < 0 || c.BurstWindowMS > 100 {
 		return fmt.Errorf("BURST_WINDOW_MS is %d: use 0 to 100 milliseconds", c.BurstWindowMS)

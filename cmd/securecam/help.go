@@ -49,6 +49,7 @@ func settings() map[string]string {
 		"MINIO_SECRET_KEY":               "Its secret key.",
 		"MINIO_BUCKET":                   "Its bucket; made when absent.",
 		"MINIO_PUBLIC_URL":               "URL of it for browsers, whose links only expire; empty means links to this server, which can revoke them.",
+		"MAX_STORAGE_BYTES_PER_USER":     "Bytes of videos and recordings of one user; 0 is any number.",
 		"MINIO_PRESIGNED_EXPIRY_SECONDS": "Life of a download URL.",
 		"MEDIA_MODE":                     "single_server_sfu: cameras publish to this server; p2p: devices send media to each other, this server relays signals.",
 		"MEDIA_PROVIDER":                 "sfu or p2p; empty means what MEDIA_MODE says.",

@@ -135,6 +135,7 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 	}
 	s.db.SetLimits(store.Limits{
 		Devices: c.MaxDevicesPerUser, Sessions: c.MaxSessionsPerUser, PendingCommands: c.MaxPendingCommands,
+		Storage: c.MaxStorageBytes, UploadLife: seconds(c.MinIOPresignedExpirySeconds) + uploadTime,
 	})
 	i := identity{
 		erasure:  erasure.New(erasure.Config{Store: s.db, Objects: s.objects, Logger: log}),
@@ -161,6 +162,9 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 	})
 	return i, err
 }
+
+// uploadTime is how long an upload may take that began before its URL ended.
+const uploadTime = time.Hour
 
 // newLimiter returns a limiter whose counts the nodes share.
 func newLimiter(b *bus.Bus, kind string, window time.Duration, log logger) *limit.Limiter {

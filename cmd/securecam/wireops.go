@@ -48,7 +48,7 @@ func (a *app) openOps(
 		holders = append(holders, relayRevoker{p.turn, seconds(c.MediaTokenTTLSeconds)}.revoked)
 	}
 	if s.signed != nil {
-		parts.files = objects.New(signedFiles{s.signed}, accounts).Accept(signedFiles{s.signed})
+		parts.files = objects.New(signedFiles{s.signed}, accounts).Accept(signedFiles{s.signed}, s.db)
 		features, holders = append(features, parts.files), append(holders, parts.files.Revoked)
 	}
 	parts.diagnosis = diagnosis.New(diagnosis.Config{

@@ -1,4 +1,5 @@
-// Package erasure deletes what users who were deleted left in the object store.
+// Package erasure deletes what users who were deleted left in the object store,
+// and what came by a URL to upload it that outlived its video or recording.
 package erasure
 
 import (
@@ -15,6 +16,10 @@ import (
 type Store interface {
 	Erasures(ctx context.Context, after string, limit int) ([]store.Erasure, error)
 	Erase(ctx context.Context, e store.Erasure) error
+
+	DoomedObjects(ctx context.Context, at time.Time, limit int) ([]string, error)
+	ForgetDoomed(ctx context.Context, key string) error
+	PostponeDoomed(ctx context.Context, key string, until time.Time) error
 }
 
 // Objects is what erasure needs of the object store.
@@ -75,6 +80,7 @@ func (s *Service) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		s.sweep(ctx)
+		s.sweepDoomed(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -122,4 +128,38 @@ func (s *Service) erase(ctx context.Context, e store.Erasure) error {
 		return err
 	}
 	return s.cfg.Store.Erase(ctx, e)
+}
+
+// sweepDoomed deletes what is due. What cannot be deleted comes again later.
+func (s *Service) sweepDoomed(ctx context.Context) {
+	for ctx.Err() == nil {
+		now := time.Now()
+		keys, err := s.cfg.Store.DoomedObjects(ctx, now, batch)
+		if err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "doomed objects not found", slog.Any("err", err))
+		}
+		if err != nil || len(keys) == 0 {
+			return
+		}
+		for _, key := range keys {
+			if err := s.eraseDoomed(ctx, key, now); err != nil && ctx.Err() == nil {
+				s.failed.Add(1)
+				s.log.WarnContext(ctx, "object behind an expired upload URL not erased",
+					slog.String("object_key", key), slog.Any("err", err))
+				return // the database, or the process, is on its way out
+			}
+		}
+	}
+}
+
+func (s *Service) eraseDoomed(ctx context.Context, key string, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.cfg.Objects.Delete(ctx, key); err != nil {
+		s.failed.Add(1)
+		s.log.WarnContext(ctx, "object behind an expired upload URL not erased", slog.String("object_key", key), slog.Any("err", err))
+		return s.cfg.Store.PostponeDoomed(context.WithoutCancel(ctx), key, now.Add(interval))
+	}
+	s.erased.Add(1)
+	return s.cfg.Store.ForgetDoomed(ctx, key)
 }

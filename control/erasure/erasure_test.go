@@ -22,6 +22,32 @@ type world struct {
 	rows    []store.Erasure
 	objects map[string]bool
 	stuck   string
+	doomed  map[string]time.Time
+}
+
+func (w *world) DoomedObjects(_ context.Context, at time.Time, limit int) (keys []string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, due := range w.doomed {
+		if !due.After(at) && len(keys) < limit {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+func (w *world) ForgetDoomed(_ context.Context, key string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.doomed, key)
+	return nil
+}
+
+func (w *world) PostponeDoomed(_ context.Context, key string, until time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doomed[key] = until
+	return nil
 }
 
 func (w *world) Erasures(_ context.Context, after string, limit int) ([]store.Erasure, error) {
@@ -103,6 +129,43 @@ func TestEverythingGoes(t *testing.T) {
 		synctest.Wait()
 		if got := s.Stats(); w.left() != 0 || got.Erased != 4 || got.Failed < 2 {
 			t.Errorf("%d are left, got %+v", w.left(), got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestDoomed has uploads come by URLs whose rows are gone: they are deleted
+// once the URL has expired, not before.
+func TestDoomed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		soon, late := time.Now().Add(30*time.Second), time.Now().Add(time.Hour)
+		w := &world{
+			objects: map[string]bool{"a": true, "b": true, "c": true}, stuck: "b",
+			doomed: map[string]time.Time{"a": soon, "b": soon, "c": late, "never came": soon},
+		}
+		s := erasure.New(erasure.Config{Store: w, Objects: w})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		for _, step := range []struct {
+			after           time.Duration
+			objects, doomed int
+		}{{time.Second, 3, 4}, {time.Minute, 2, 2}, {2 * time.Minute, 1, 1}, {time.Hour, 0, 0}} {
+			time.Sleep(step.after) //nolint:forbidigo // of the bubble's own clock
+			synctest.Wait()
+			w.mu.Lock()
+			if len(w.objects) != step.objects || len(w.doomed) != step.doomed {
+				t.Errorf("after %v: objects %v, doomed %v", step.after, w.objects, w.doomed)
+			}
+			w.stuck = ""
+			if step.after == time.Second {
+				w.stuck = "b"
+			}
+			w.mu.Unlock()
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -68,6 +68,7 @@ type server struct {
 
 	service *Service
 	grants  *grants
+	awaited *awaited // of newInbox
 }
 
 func newServer(t *testing.T, content []byte) server {

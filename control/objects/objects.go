@@ -54,6 +54,7 @@ var ErrRevoked = fault.New(fault.Forbidden, "revoked", "This link does not hold 
 type Service struct {
 	files   Files
 	uploads Uploads // nil: none
+	awaited Awaited
 	grants  Grants
 	open    downloads
 

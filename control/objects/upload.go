@@ -45,12 +45,19 @@ type Upload interface {
 	Abort(ctx context.Context) error
 }
 
+// Awaited says whether somebody awaits an upload: not any more when its video
+// or recording was deleted, or is complete.
+type Awaited interface {
+	AwaitsUpload(ctx context.Context, key string) (bool, error)
+}
+
 // What an upload may get wrong.
 var (
 	ErrLength    = fault.New(fault.Invalid, "wrong_length", "This link takes a body of exactly the size that was asked for.")
 	ErrType      = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "This link takes the content type that was asked for.")
 	ErrExists    = fault.New(fault.Conflict, "object_exists", "This file was uploaded already, or is being uploaded.")
 	ErrTruncated = fault.New(fault.Invalid, "truncated", "The upload broke off.")
+	ErrUnwanted  = fault.New(fault.Gone, "upload_not_awaited", "Nobody awaits this upload any more.")
 	ErrStorage   = fault.New(fault.Unavailable, "storage_unavailable", "The storage does not answer. Try again.")
 )
 
@@ -62,8 +69,8 @@ const (
 )
 
 // Accept adds PUT /objects/* to the routes that Mount adds.
-func (s *Service) Accept(u Uploads) *Service {
-	s.uploads = u
+func (s *Service) Accept(u Uploads, a Awaited) *Service {
+	s.uploads, s.awaited = u, a
 	return s
 }
 
@@ -115,15 +122,35 @@ func (s *Service) take(c *fiber.Ctx) error {
 	if err := s.holds(ctx, signed.Grant); err != nil {
 		return err
 	}
+	if err := s.awaits(ctx, key); err != nil {
+		return err
+	}
 	w, err := s.create(ctx, key, signed.ContentType)
 	if err != nil {
 		return err
 	}
 	transfer.body = requestBody{c.Context().Conn(), c.Request().BodyStream()}
-	if err := receive(ctx, w, transfer, signed.Size); err != nil {
+	commit := func(ctx context.Context) error {
+		// It may have been deleted in the meantime. What is deleted from here on
+		// is deleted with its object, or once more when the URL has expired.
+		if err := s.awaits(ctx, key); err != nil {
+			return err
+		}
+		return w.Commit(ctx)
+	}
+	if err := receive(ctx, w, commit, transfer, signed.Size); err != nil {
 		return errors.Join(err, w.Abort(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+// awaits returns ErrUnwanted when nobody awaits the object.
+func (s *Service) awaits(ctx context.Context, key string) error {
+	awaited, err := s.awaited.AwaitsUpload(ctx, key)
+	if err == nil && !awaited {
+		return ErrUnwanted
+	}
+	return err
 }
 
 // create starts the object. What a process left of an earlier try, when it was
@@ -152,7 +179,7 @@ func (s *Service) create(ctx context.Context, key, contentType string) (Upload, 
 }
 
 // receive copies the body of an upload into its object.
-func receive(ctx context.Context, w Upload, body io.Reader, size int64) error {
+func receive(ctx context.Context, w io.Writer, commit func(context.Context) error, body io.Reader, size int64) error {
 	chunk := make([]byte, uploadChunk)
 	for left := size; left > 0; {
 		if ctx.Err() != nil {
@@ -172,9 +199,12 @@ func receive(ctx context.Context, w Upload, body io.Reader, size int64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	if err := w.Commit(ctx); err != nil {
-		if errors.Is(err, fs.ErrExist) { // another process was faster
+	if err := commit(ctx); err != nil {
+		switch {
+		case errors.Is(err, fs.ErrExist): // another process was faster
 			return ErrExists.With(err)
+		case errors.Is(err, ErrUnwanted):
+			return err
 		}
 		return ErrStorage.With(fmt.Errorf("commit: %w", err))
 	}

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +41,36 @@ func (i inbox) Resume(ctx context.Context, key string) (Upload, error) {
 	return i.Disk.Resume(ctx, key)
 }
 
+// awaited is rows that await uploads: all but those that are gone.
+type awaited struct {
+	mu   sync.Mutex // guards gone
+	gone map[string]bool
+	last map[string]bool // are gone when they have been asked for once
+}
+
+func (a *awaited) AwaitsUpload(_ context.Context, key string) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.last[key] {
+		delete(a.last, key)
+		a.gone[key] = true
+		return true, nil
+	}
+	return !a.gone[key], nil
+}
+
+func (a *awaited) once(key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = map[string]bool{key: true}
+}
+
+func (a *awaited) delete(key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gone[key] = true
+}
+
 // newInbox is a server that takes uploads, and has one object.
 func newInbox(t *testing.T) server {
 	t.Helper()
@@ -47,8 +79,8 @@ func newInbox(t *testing.T) server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	s := server{t: t, disk: d, grants: &grants{ended: map[string]error{}}}
-	s.service = New(disk{d}, s.grants).Accept(inbox{d})
+	s := server{t: t, disk: d, grants: &grants{ended: map[string]error{}}, awaited: &awaited{gone: map[string]bool{}}}
+	s.service = New(disk{d}, s.grants).Accept(inbox{d}, s.awaited)
 	app := fiber.New(fiber.Config{
 		ErrorHandler: rest.ErrorHandler, DisableStartupMessage: true, StreamRequestBody: true, BodyLimit: 1 << 10, ReadTimeout: 5 * time.Second,
 	})
@@ -241,12 +273,12 @@ func TestUploadAfterCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open()
-	s := New(disk{d}, &grants{}).Accept(inbox{d})
+	s := New(disk{d}, &grants{}).Accept(inbox{d}, &awaited{})
 	upload, err := s.create(t.Context(), "videos/a", "video/webm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t.Context(), upload, strings.NewReader("whole"), 5); err != nil {
+	if err := receive(t.Context(), upload, upload.Commit, strings.NewReader("whole"), 5); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := d.Stat(t.Context(), "videos/a"); err != nil || info.Size != 5 {
@@ -289,4 +321,25 @@ func TestUploadCut(t *testing.T) {
 	if _, err := s.disk.Stat(t.Context(), "videos/a"); err == nil {
 		t.Error("the object exists")
 	}
+}
+
+// TestUploadNobodyAwaits has the video deleted before the upload comes, and
+// while it is under way.
+func TestUploadNobodyAwaits(t *testing.T) {
+	t.Parallel()
+	s := newInbox(t)
+	gone := func(key string, body io.Reader) {
+		t.Helper()
+		to := s.signPut(key, blob.PutOptions{Size: 5})
+		if status, text := s.put(to, "video/webm", body); status != http.StatusGone || !strings.Contains(text, "upload_not_awaited") {
+			t.Errorf("%s: %d %s", key, status, text)
+		}
+		if _, err := s.disk.Stat(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is there: %v", key, err)
+		}
+	}
+	s.awaited.delete("videos/u/before.webm")
+	gone("videos/u/before.webm", strings.NewReader("hello"))
+	s.awaited.once("videos/u/while.webm")
+	gone("videos/u/while.webm", strings.NewReader("hello"))
 }

@@ -83,6 +83,10 @@ func (m *session) look(ctx context.Context) error {
 		return nil
 	}
 	next, err := m.start(ctx, row)
+	if errors.Is(err, store.ErrNoStorage) {
+		m.finish(&m.current) // it has been going on for long enough
+		m.broken = row.StartedAt
+	}
 	if err != nil {
 		return err
 	}

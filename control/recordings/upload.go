@@ -18,6 +18,7 @@ type Uploads interface {
 	FinalizeRecording(ctx context.Context, id string, u store.Uploaded, at time.Time, by store.Actor) (store.Recording, error)
 	GiveUpRecording(ctx context.Context, id, reason string, at time.Time) error
 	StaleUploads(ctx context.Context, before time.Time, limit int) ([]store.Recording, error)
+	StorageFor(ctx context.Context, userID string, size int64) error
 }
 
 // Inbox is where cameras upload to.
@@ -73,6 +74,9 @@ func (s *Service) UploadURL(ctx context.Context, p auth.Principal, id, contentTy
 	}
 	if r.Status != store.RecordingAwaitingUpload {
 		return SignedPut{}, ErrNotAwaiting
+	}
+	if err := s.Store.StorageFor(ctx, p.UserID, size); err != nil {
+		return SignedPut{}, err
 	}
 	signed, err := s.Objects.SignPut(ctx, r.ObjectKey, PutOptions{
 		TTL: s.URLTTL, ContentType: contentType, Size: size, Grant: p.Grant(r.CameraDeviceID).String(),
