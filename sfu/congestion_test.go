@@ -7,8 +7,6 @@ import (
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/twcc"
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 
@@ -30,8 +28,8 @@ func narrow(t *testing.T, up, down impair.Link) *impair.Proxy {
 	return p
 }
 
-// watchThrough connects a viewer behind a proxy that tells of its way as browsers do, and asks for what is lost.
-func watchThrough(t *testing.T, s *SFU, id string, proxy *impair.Proxy) *watcher {
+// newTelling is a viewer that tells of its way as browsers do, and asks for what is lost.
+func newTelling(t *testing.T) *watcher {
 	t.Helper()
 	m := &webrtc.MediaEngine{}
 	registry := &interceptor.Registry{}
@@ -52,13 +50,15 @@ func watchThrough(t *testing.T, s *SFU, id string, proxy *impair.Proxy) *watcher
 	formats[0].RTCPFeedback = []webrtc.RTCPFeedback{
 		{Type: webrtc.TypeRTCPFBTransportCC}, {Type: webrtc.TypeRTCPFBGoogREMB}, {Type: webrtc.TypeRTCPFBNACK}, {Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
 	}
-	pc := newPCWithRegistry(t, m, registry, func(*webrtc.SettingEngine) {}, formats...)
+	return newWatcher(t, newPCWithRegistry(t, m, registry, func(*webrtc.SettingEngine) {}, formats...))
+}
+
+// watchThrough connects such a viewer behind a proxy.
+func watchThrough(t *testing.T, s *SFU, id string, proxy *impair.Proxy) *watcher {
+	t.Helper()
+	w := newTelling(t)
+	pc := w.pc
 	wantPlay(t, pc, []kind{video})
-	w := &watcher{
-		t: t, pc: pc, got: map[kind][]*rtp.Packet{},
-		reports: map[uint32]*rtcp.SenderReport{}, ssrc: map[kind]uint32{}, payloads: map[kind]uint8{},
-	}
-	w.pc.OnTrack(w.onTrack)
 	a, err := s.Play(t.Context(), id, "v", impair.StripCandidates(makeOffer(t, pc)))
 	if err != nil {
 		t.Fatalf("play: %v", err)
@@ -135,6 +135,34 @@ func TestBandwidth(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no way is watched any more", func() bool { return s.Stats().Congestion.Watched == 0 })
+}
+
+// TestCounterOfferIsWatched has a viewer of three layers that we offer to tell of its way as one that has offered
+// itself, and one that takes none of the extensions get along without.
+func TestCounterOfferIsWatched(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	c := publishSimulcast(t, s, "m", three()...)
+	c.run()
+	for name, w := range map[string]*watcher{"tells": newTelling(t), "does not": newWatcher(t, newPC(t, allVideo()...))} {
+		a, _, err := s.CounterOffer(t.Context(), "m", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.answer = a
+		if err := s.Accept(t.Context(), a.SessionID, answerTo(t, w, a.SDP)); err != nil {
+			t.Fatal(err)
+		}
+		w.await(video, 20)
+		if name != "tells" {
+			continue
+		}
+		w.awaitLayer("h")
+		way := wayOf(t, s, w)
+		if st := onShard(s, w, way.control.Stats); st.Feedbacks == 0 || st.Malformed > 0 || st.Unknown > 0 {
+			t.Errorf("counted %+v", st)
+		}
+	}
 }
 
 // onShard has a viewer's shard find something out.

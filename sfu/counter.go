@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
 
 	"github.com/securecam/securecam/sfu/transport"
 )
@@ -24,6 +25,14 @@ const (
 	offeredAudio, offeredVideo, offeredRTX = 111, 96, 97
 )
 
+// Numbers of header extensions in counter-offers: one for one URI in all sections (RFC 8843, section 9.2).
+const (
+	offeredNumber uint8 = iota + 1
+	offeredDelay
+	offeredCapture
+	offeredDescriptor
+)
+
 // counterOffer is an offer of ours that waits for its answer.
 type counterOffer struct {
 	answered chan struct{} // closed when the peer is known
@@ -33,11 +42,12 @@ type counterOffer struct {
 // CounterOffer offers a viewer what the media session's publisher sends, for a player whose own offer could not be
 // served (draft-ietf-wish-whep, section 4.3.2). It holds until the time that is returned; Accept takes the answer.
 func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string) (Answer, time.Time, error) {
-	m, tracks, _, err := s.awaitPublisher(ctx, mediaSession)
+	m, tracks, layered, err := s.awaitPublisher(ctx, mediaSession)
 	if err != nil {
 		return Answer{}, time.Time{}, err
 	}
 	sess := newOffering(mediaSession, viewer)
+	sess.watched = layered
 	for _, t := range tracks {
 		if t != nil {
 			sess.propose(t)
@@ -57,7 +67,7 @@ func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string) (An
 
 func newOffering(mediaSession, viewer string) *session {
 	sess := &session{
-		id: secret(), cname: secret()[:12], role: play, mediaID: mediaSession, viewer: viewer, bundled: true,
+		id: secret(), cname: secret()[:12], role: play, mediaID: mediaSession, viewer: viewer, bundled: true, mixed: true,
 		done: make(chan struct{}), seat: newSeat(),
 		counter: &counterOffer{answered: make(chan struct{}), until: time.Now().Add(offerLife)},
 	}
@@ -76,11 +86,22 @@ func (sess *session) propose(t *upTrack) {
 	for sess.shares(v.st) {
 		v = newViewerTrack(t, sp, sess.cname)
 	}
+	extensions := []transport.Extension{{ID: offeredCapture, URI: uriCaptureTime}}
+	if sp.kind == video {
+		extensions = append(extensions, transport.Extension{ID: offeredDelay, URI: uriPlayoutDelay})
+	}
+	if sp.mimeType == webrtc.MimeTypeAV1 {
+		extensions = append(extensions, transport.Extension{ID: offeredDescriptor, URI: uriDescriptor})
+	}
+	if sess.watched { // as in watchWay
+		extensions = append(extensions, transport.Extension{ID: offeredNumber, URI: sdp.TransportCCURI})
+		feedback = append(feedback, transport.FeedbackTransportCC, transport.FeedbackREMB)
+	}
 	c := sp.codec()
 	c.Feedback = feedback
 	sess.sections = append(sess.sections, transport.Section{
 		Kind: sp.kind.String(), MID: fmt.Sprint(len(sess.tracks)), Codec: c, ReducedSize: true, SSRC: v.st.ssrc, RTXSSRC: v.st.rtxSSRC,
-		CNAME: v.st.cname, Stream: v.st.cname, Track: t.info.ID,
+		CNAME: v.st.cname, Stream: v.st.cname, Track: t.info.ID, Extensions: extensions, Estimates: sess.watched,
 	})
 	sess.tracks = append(sess.tracks, v)
 }
@@ -170,10 +191,37 @@ func (s *SFU) Accept(_ context.Context, sessionID string, raw []byte) error {
 		if sp.rtx == 0 {
 			sess.tracks[i].st.rtxSSRC, sess.tracks[i].st.rtxPayloadType = 0, 0
 		}
+		sess.agree(o, i)
 	}
 	sess.ice.begin(o.ufrag, o.attribute(o.sections[0].media, "ice-pwd"))
 	close(sess.counter.answered)
 	return nil
+}
+
+// agree notes what an answer takes of a section's header extensions, and what it will tell of the way.
+func (sess *session) agree(o *offer, i int) {
+	sec, v := o.sections[i], sess.tracks[i]
+	took := func(id uint8, uri string) uint8 {
+		if sec.extension(uri) != id {
+			return 0
+		}
+		return id
+	}
+	v.takes.captureAt = took(offeredCapture, uriCaptureTime)
+	if v.spec.kind == video {
+		v.takes.delayAt = took(offeredDelay, uriPlayoutDelay)
+	}
+	if v.spec.mimeType == webrtc.MimeTypeAV1 && o.mixed() {
+		v.takes.descriptorAt = took(offeredDescriptor, uriDescriptor)
+	}
+	if !sess.watched {
+		return
+	}
+	tells := sec.feedback(v.spec.payloadType)
+	if slices.Contains(tells, transport.FeedbackTransportCC) {
+		v.takes.numberAt = took(offeredNumber, sdp.TransportCCURI)
+	}
+	sess.promised = sess.promised || v.takes.numberAt != 0 || slices.Contains(tells, transport.FeedbackREMB)
 }
 
 // taken returns the format of each section that the answer takes.
