@@ -113,11 +113,11 @@ func (x *extensions) noteCapture(l *layer, p *ring.Packet) {
 	if x.captured && int32(p.Timestamp-x.captureDue) < 0 && int32(x.captureDue-p.Timestamp) <= int32(2*rate) {
 		return
 	}
-	sr := l.report.Load()
-	if sr == nil {
+	known := l.capturedAt(p.Timestamp)
+	if known == nil {
 		return
 	}
 	x.captured, x.captureDue = true, p.Timestamp+rate
-	ticks := int64(int32(p.Timestamp - sr.rtp))
-	x.capture = sr.ntp + ntpDuration(time.Duration(ticks*int64(time.Second)/int64(rate)))
+	ticks := int64(int32(p.Timestamp - known.rtp))
+	x.capture = known.ntp + ntpDuration(time.Duration(ticks*int64(time.Second)/int64(rate)))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pion/webrtc/v4"
 	"pgregory.net/rapid"
 
+	"github.com/securecam/securecam/sfu/codec"
 	"github.com/securecam/securecam/sfu/ring"
 )
 
@@ -89,6 +90,65 @@ func TestCaptureTime(t *testing.T) {
 	}
 }
 
+// TestCameraCaptureTime passes on what the camera says of capture times, by its own clock or by another, as long as that
+// can be.
+func TestCameraCaptureTime(t *testing.T) {
+	t.Parallel()
+	const second = uint64(1) << 32
+	const id = 6
+	b := newBench(webrtc.MimeTypeVP8)
+	l, clock := b.layer, &ntpClock{}
+	l.captureAt, l.clock = id, clock
+	b.shard.add(b.fan, newDownTrack(l.track, stream{ssrc: 1, payloadType: 96}, &keepingSink{}, newSeat()))
+	seq := uint16(0)
+	send := func(timestamp uint32, value ...uint64) {
+		t.Helper()
+		seq++
+		h := rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: timestamp, Marker: true}
+		var raw []byte
+		for _, v := range value {
+			raw = binary.BigEndian.AppendUint64(raw, v)
+		}
+		if err := h.SetExtension(id, raw); err != nil {
+			t.Fatal(err)
+		}
+		packet, err := (&rtp.Packet{Header: h, Payload: payload(codec.VP8, seq == 1, 0, seq)}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.receive(packet, int64(seq))
+	}
+	says := func(timestamp uint32) uint64 {
+		x := &extensions{captureAt: 5}
+		x.noteCapture(l, &ring.Packet{Timestamp: timestamp})
+		return x.capture
+	}
+	send(0, 50*second)
+	if got := says(0); got != 0 {
+		t.Errorf("%d by a clock that is not known", got)
+	}
+	now := ntpTime(time.Now())
+	clock.local(60*second, time.Now()) // the camera's clock says 60 s now
+	l.report.Store(&senderReport{ntp: now, rtp: 900_000})
+	near := func(what string, got uint64, want int64) {
+		t.Helper()
+		if off := int64(got-now) - want*int64(second)/1000; off > int64(second/10) || off < -int64(second/10) {
+			t.Errorf("%s: %d ms after now, want %d", what, int64(got-now)*1000/int64(second), want)
+		}
+	}
+	near("by its reports", says(900_000), 0)
+	send(900_000, 58*second)
+	near("by itself", says(900_000), -2000)
+	near("half a second later", says(945_000), -1500)
+	send(910_000, 1*second)
+	near("said too often", says(910_000), -2000+111)
+	send(1_000_000, 3000*second)
+	near("a clock that is far off", says(1_000_000), -2000+1111)
+	send(1_800_000, 1050*second, uint64(10-1000+1<<32)*second) // another clock, 990 s ahead of the camera's
+	near("by another clock", says(1_800_000), 0)
+	near("long after", says(18_000_000), 190_000)
+}
+
 // TestDelayRepeated holds that a changed delay is carried by enough packets, and one that is the same by none.
 func TestDelayRepeated(t *testing.T) {
 	t.Parallel()
@@ -113,5 +173,29 @@ func TestDelayRepeated(t *testing.T) {
 	none.setDelay(time.Second, time.Second)
 	if none.any() {
 		t.Error("a viewer that does not take it")
+	}
+}
+
+// TestCameraOffersCaptureTime takes the extension from a camera that has it.
+func TestCameraOffersCaptureTime(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	m := &webrtc.MediaEngine{}
+	if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uriCaptureTime}, webrtc.RTPCodecTypeVideo); err != nil {
+		t.Fatal(err)
+	}
+	pc := newPCOf(t, m, func(*webrtc.SettingEngine) {}, vp8)
+	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Publish(t.Context(), "m", makeOffer(t, pc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	sess := s.sessions[a.SessionID]
+	s.mu.Unlock()
+	if video, audio := sess.captureExtension(video), sess.captureExtension(audio); video == 0 || audio != 0 {
+		t.Errorf("taken as %d and %d in\n%s", video, audio, a.SDP)
 	}
 }

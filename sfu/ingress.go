@@ -240,10 +240,8 @@ func (sess *session) downOf(ssrc uint32) *downTrack {
 // congestionExtension returns the id of the header extension that both sides agreed on, 0 if on none.
 func (sess *session) congestionExtension() uint8 {
 	for _, sec := range sess.sections {
-		for _, e := range sec.Extensions {
-			if e.URI == sdp.TransportCCURI {
-				return e.ID
-			}
+		if id := extensionID(sec.Extensions, sdp.TransportCCURI); id != 0 {
+			return id
 		}
 	}
 	return 0

@@ -32,6 +32,10 @@ type layer struct {
 
 	reported reported // to the camera
 
+	captureAt uint8                        // header extension with capture times, 0 if the camera sends none
+	captured  atomic.Pointer[senderReport] // what it says
+	clock     *ntpClock                    // of the camera; owned as what is below
+
 	descriptorAt uint8 // header extension with the dependency descriptor, 0 if the camera sends none
 	structure    atomic.Pointer[codec.Structure]
 
@@ -82,6 +86,9 @@ func (l *layer) receive(b []byte, now int64) {
 	slot, verdict := l.ring.Put(&l.packet)
 	if verdict != ring.Stored {
 		return
+	}
+	if l.captureAt != 0 {
+		l.noteCapture()
 	}
 	l.noteStructure()
 	info := l.inspect(&l.packet)

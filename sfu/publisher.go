@@ -134,6 +134,7 @@ func (s *SFU) startLayer(sess *session, k kind, rid string, ssrc uint32, now int
 	s.layers++
 	l := newLayer(t, s.layers, s.cfg.RingSize)
 	l.epoch, l.rid, l.descriptorAt = sess.number, rid, sess.simulcast.descriptorAt
+	l.captureAt, l.clock = sess.captureExtension(k), &sess.uplink.ntp
 	l.reception = reception{ssrc: ssrc, clockRate: t.spec.clockRate}
 	l.keys = newKeyframes(s.cfg.KeyframeInterval, sess.askFor(t, ssrc))
 	sess.uplink.layers = append(sess.uplink.layers, l)
@@ -190,3 +191,6 @@ func (c *ntpClock) local(ntp uint64, arrival time.Time) uint64 {
 	c.offset += uint64(max(-slew, min(off/ntpShare, slew)))
 	return ntp + c.offset
 }
+
+// moved returns the time on this node's clock of an NTP time of the camera. It reports false before its first report.
+func (c *ntpClock) moved(ntp uint64) (uint64, bool) { return ntp + c.offset, c.set }

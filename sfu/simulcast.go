@@ -145,6 +145,7 @@ func (sec section) extensions(sp spec, s *simulcast) []transport.Extension {
 		return id
 	}
 	take(sdp.TransportCCURI)
+	take(uriCaptureTime)
 	if sp.mimeType == webrtc.MimeTypeAV1 {
 		s.descriptorAt = take(uriDescriptor)
 	}
