@@ -142,6 +142,9 @@ const (
 	// idleShare and busyShare are the shares of a core below which a shard sends at once, and above which it waits
 	// as long as it may.
 	idleShare, busyShare = 0.03, 0.25
+	// paceStep is what waits are multiples of, and paceSlack what is added: Go's scheduler rounds what it waits down to
+	// milliseconds, and would wake twice for less.
+	paceStep, paceSlack = time.Millisecond, 10 * time.Microsecond
 )
 
 // pace decides how long a shard waits for the rest of a frame. An idle one sends every packet at once; the busier it
@@ -158,7 +161,11 @@ func (p *pace) patience() time.Duration {
 	if p.share <= idleShare {
 		return 0
 	}
-	return time.Duration(float64(p.window) * min((p.share-idleShare)/(busyShare-idleShare), 1))
+	wait := time.Duration(float64(p.window) * min((p.share-idleShare)/(busyShare-idleShare), 1)).Round(paceStep)
+	if wait == 0 {
+		return 0
+	}
+	return min(wait, p.window) + paceSlack
 }
 
 // worked takes into account what a burst cost that began at began, waited for packets, and ended at now.

@@ -60,7 +60,9 @@ func listen(cfg Config, clock func() int64) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}
-	conn, err := udp.Listen(bind, udp.Config{ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: cfg.NoOffload})
+	conn, err := udp.Listen(bind, udp.Config{
+		ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: cfg.NoOffload, Gather: cfg.BurstWindow > 0,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}

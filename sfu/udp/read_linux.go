@@ -3,7 +3,7 @@ package udp
 import (
 	"encoding/binary"
 	"net/netip"
-	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +20,13 @@ const (
 type linuxReader struct {
 	conn    *Conn
 	socket  *linuxSocket
-	ready   syscall.RawConn // tells when there is something to read
+	watch   *watch
 	receive func(uintptr) bool
-	fault   error // why there is no ready
+	fault   error // why there is no watch
 	errno   unix.Errno
+
+	gather gathering // stays off if the socket's Config does not want it
+	pause  *time.Timer
 
 	msgs    [readMessages]mmsghdr
 	iovecs  [readMessages]unix.Iovec
@@ -39,7 +42,9 @@ type linuxReader struct {
 
 func (s *linuxSocket) newReader(c *Conn) Reader {
 	r := &linuxReader{conn: c, socket: s, buffers: make([][]byte, readMessages)}
-	r.ready, r.fault = s.watch()
+	r.watch, r.fault = s.newWatch()
+	r.pause = time.NewTimer(time.Hour)
+	r.pause.Stop()
 	r.receive = r.take
 	memory := make([]byte, readMessages*groBuffer)
 	for i := range r.msgs {
@@ -83,18 +88,58 @@ func (r *linuxReader) fill() error {
 	if r.fault != nil {
 		return r.fault
 	}
-	for i := range r.msgs {
-		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
-		r.msgs[i].hdr.SetControllen(controlLength)
+	found, err := r.look()
+	if err == nil && !found {
+		err = r.await()
 	}
-	r.count, r.at, r.errno = 0, 0, 0
-	if err := r.ready.Read(r.receive); err != nil || r.socket.closed.Load() {
-		return ErrClosed
+	if err != nil {
+		return err
 	}
 	if r.errno != 0 {
 		return r.errno
 	}
 	return nil
+}
+
+// await waits for messages.
+func (r *linuxReader) await() error {
+	r.empty()
+	if err := r.watch.ready.Read(r.receive); err != nil || r.socket.closed.Load() {
+		return ErrClosed
+	}
+	if r.socket.gather && r.gather.looked(true, time.Now()) {
+		return r.watch.set(r.socket.fd, 0)
+	}
+	return nil
+}
+
+// look waits for messages to gather, as long as that is worth it. It reports false if there are none and they must be
+// waited for.
+func (r *linuxReader) look() (found bool, err error) {
+	for r.gather.on && !found {
+		if r.count < readMessages { // else there are more
+			r.pause.Reset(gatherTime)
+			<-r.pause.C
+		}
+		if r.socket.closed.Load() {
+			return false, ErrClosed
+		}
+		r.empty()
+		found = r.take(0)
+		if r.gather.looked(found, time.Now()) {
+			err = r.watch.set(r.socket.fd, unix.EPOLLIN)
+		}
+	}
+	return found, err
+}
+
+// empty makes room for the next messages.
+func (r *linuxReader) empty() {
+	for i := range r.msgs {
+		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		r.msgs[i].hdr.SetControllen(controlLength)
+	}
+	r.count, r.at, r.errno = 0, 0, 0
 }
 
 // take is one recvmmsg. It reports false when there is nothing to read yet.

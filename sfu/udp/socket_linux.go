@@ -44,6 +44,7 @@ type mmsghdr struct {
 type linuxSocket struct {
 	fd     int
 	family uint16
+	gather bool // readers may let datagrams gather
 	closed atomic.Bool
 	users  atomic.Int64 // readers and writers in system calls; the last one closes fd
 
@@ -51,8 +52,13 @@ type linuxSocket struct {
 	watches []*os.File
 }
 
-// watch returns what tells a reader that there is something to read.
-func (s *linuxSocket) watch() (syscall.RawConn, error) {
+// watch tells a reader that there is something to read.
+type watch struct {
+	file  *os.File // an epoll instance
+	ready syscall.RawConn
+}
+
+func (s *linuxSocket) newWatch() (*watch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {
@@ -67,18 +73,27 @@ func (s *linuxSocket) watch() (syscall.RawConn, error) {
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	f := os.NewFile(uintptr(fd), "udp")
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
+	w := &watch{file: os.NewFile(uintptr(fd), "udp")}
+	if w.ready, err = w.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, w.file.Close())
 	}
-	s.watches = append(s.watches, f)
-	return raw, nil
+	s.watches = append(s.watches, w.file)
+	return w, nil
+}
+
+// set changes what of the socket the reader is woken for: EPOLLIN, or nothing.
+func (w *watch) set(socket int, events uint32) error {
+	var err error
+	change := unix.EpollEvent{Events: events, Fd: int32(socket)}
+	if w.ready.Control(func(fd uintptr) { err = unix.EpollCtl(int(fd), unix.EPOLL_CTL_MOD, socket, &change) }) != nil {
+		return ErrClosed
+	}
+	return err
 }
 
 func openSystem(addr netip.AddrPort, cfg Config) (socket, netip.AddrPort, bool, error) {
 	addr = unmap(addr)
-	s := &linuxSocket{family: unix.AF_INET}
+	s := &linuxSocket{family: unix.AF_INET, gather: cfg.Gather}
 	if addr.Addr().Is6() {
 		s.family = unix.AF_INET6
 	}

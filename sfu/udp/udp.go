@@ -43,6 +43,7 @@ type Config struct {
 	WriteBuffer int  // bytes of ours the kernel may keep; 0 leaves its default
 	Portable    bool // use net.UDPConn on every system
 	NoOffload   bool // never ask the kernel to split or join segments
+	Gather      bool // a busy Reader may let datagrams wait for two milliseconds, and wakes less often
 }
 
 // Stats counts what a socket did. Datagrams are what the network sees.

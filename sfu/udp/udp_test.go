@@ -23,6 +23,7 @@ var kinds = []struct {
 }{
 	{"system", udp.Config{}},
 	{"no-offload", udp.Config{NoOffload: true}},
+	{"gather", udp.Config{Gather: true}},
 	{"portable", udp.Config{Portable: true}},
 }
 

@@ -1,0 +1,136 @@
+package udp
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestGatheringFollowsLoad drives a reader's rule through synthetic time.
+func TestGatheringFollowsLoad(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	g := gathering{since: now}
+	busy := func() { // a wake every quarter of a millisecond, or a look that finds as much
+		for range 2 * gatherWindow / (250 * time.Microsecond) {
+			now = now.Add(250 * time.Microsecond)
+			g.looked(true, now)
+		}
+	}
+	busy()
+	if !g.on {
+		t.Fatal("a reader that wakes 4,000 times a second goes on doing so")
+	}
+	for range 2 * gatherAbove { // looks that all find something: three in four
+		for _, found := range []bool{true, true, true, false} {
+			now = now.Add(gatherTime)
+			g.looked(found, now)
+		}
+	}
+	if !g.on {
+		t.Fatal("looks were given up that mostly found something")
+	}
+	for i := range 2 * gatherAbove {
+		now = now.Add(gatherTime)
+		g.looked(i%4 == 0, now)
+	}
+	if g.on {
+		t.Fatal("a reader goes on looking in vain")
+	}
+	for range 100 { // one camera's packets
+		now = now.Add(4 * time.Millisecond)
+		if g.looked(true, now); g.on {
+			t.Fatal("250 wakes a second are too many")
+		}
+	}
+	busy()
+	now = now.Add(time.Hour)
+	if g.looked(true, now); g.on {
+		t.Fatal("the first datagram after an hour was waited for with looks")
+	}
+}
+
+// TestGatheringChanges compares what looked reports with what it does.
+func TestGatheringChanges(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Now()
+		g := gathering{since: now}
+		on := false
+		for range rapid.IntRange(0, 500).Draw(t, "looks") {
+			now = now.Add(time.Duration(rapid.IntRange(0, int(20*time.Millisecond)).Draw(t, "pause")))
+			if g.looked(rapid.Bool().Draw(t, "found"), now) {
+				on = !on
+			}
+			if on != g.on {
+				t.Fatalf("on is %v, reported was %v", g.on, on)
+			}
+		}
+	})
+}
+
+// TestGathers sends so much, in so many small pieces, that the reader gathers, and then one datagram alone: all must
+// come, in order, and what is closed while the reader rests is closed at once.
+func TestGathers(t *testing.T) {
+	t.Parallel()
+	open := func(cfg Config) *Conn {
+		cfg.ReadBuffer = 1 << 20
+		c, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	in, out := open(Config{Gather: true}), open(Config{})
+	r := in.NewReader().(*linuxReader) //nolint:forcetypeassert // of this system
+	to := out.Addr(in.LocalAddr())
+	var b [8]byte
+	sent := uint64(0)
+	step := func(pause time.Duration) {
+		sent++
+		binary.BigEndian.PutUint64(b[:], sent)
+		if err := out.Send(b[:], to); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(pause)
+		got, _, err := r.Next()
+		if err != nil || binary.BigEndian.Uint64(got) != sent {
+			t.Fatalf("datagram %d is %x, %v", sent, got, err)
+		}
+	}
+	// Whether a rate is reached is up to the machine: the rule has its own test.
+	for _, on := range []bool{true, false, true} {
+		r.gather.on = on
+		events := uint32(0)
+		if !on {
+			events = 1
+		}
+		if err := r.watch.set(r.socket.fd, events); err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			step(0)
+		}
+		step(2 * gatherWindow)
+		step(2 * gatherWindow)
+		if r.gather.on {
+			t.Fatal("the reader still looks, though hardly anything comes")
+		}
+	}
+	r.gather.on = true
+	closed := make(chan error)
+	go func() {
+		_, _, err := r.Next()
+		closed <- err
+	}()
+	if err := errors.Join(in.Close(), out.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-closed; !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+}
