@@ -6,6 +6,8 @@ import (
 
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/securecam/securecam/sfu/codec"
 )
 
 // kind is audio or video; a session has at most one track of each.
@@ -188,31 +190,12 @@ func decodable(a, b spec) bool {
 	return from != 0 && from <= to && (mode == "1" || mode == parameter(a.fmtp, "packetization-mode", "0"))
 }
 
-// h264Profile ranks the profile of a profile-level-id: whoever decodes a greater one decodes the smaller. 0 is a
-// profile of another family. RFC 6184, section 8.1, tables 5 and 6.
-func h264Profile(fmtp string) int {
-	const (
-		other = iota
-		baseline
-		mainProfile
-		constrainedHigh
-		high
-	)
-	id, err := strconv.ParseUint(parameter(fmtp, "profile-level-id", "42e01f"), 16, 24)
-	if err != nil {
-		return other
-	}
-	switch profile, constraints := id>>16, id>>8&0xff; {
-	case profile == 0x42, profile == 0x4d && constraints&0x80 != 0, profile == 0x58 && constraints&0xc0 == 0xc0:
-		return baseline
-	case profile == 0x4d:
-		return mainProfile
-	case profile == 0x64 && constraints&0x0c == 0x0c:
-		return constrainedHigh
-	case profile == 0x64:
-		return high
-	}
-	return other
+// h264Profile ranks the profile that is agreed on.
+func h264Profile(fmtp string) int { return agreedProfile(fmtp).Rank() }
+
+// agreedProfile is that of a format, which is the least that browsers have where it says nothing.
+func agreedProfile(fmtp string) codec.Profile {
+	return codec.ProfileOf(parameter(fmtp, "profile-level-id", "42e01f"))
 }
 
 // parameter returns a value of a format parameter list "a=1;b=2".

@@ -32,6 +32,9 @@ type layer struct {
 
 	reported reported // to the camera
 
+	profile       atomic.Uint32 // of H.264: what the parameter sets say, profile_idc<<16 | constraints<<8 | level_idc
+	bidirectional atomic.Bool   // there were B slices after one of the last two keyframes
+
 	captureAt uint8                        // header extension with capture times, 0 if the camera sends none
 	captured  atomic.Pointer[senderReport] // what it says
 	clock     *ntpClock                    // of the camera; owned as what is below
@@ -51,6 +54,8 @@ type layer struct {
 	packet       ring.Packet
 	keyframeTime uint32 // RTP time of the last keyframe, if any came
 	keyframe     bool
+	slices       int    // packets that are still looked at for B slices
+	backward     bool   // one was found since the last keyframe
 	described    []byte // the dependency descriptor that structure was read from, without its head
 }
 
@@ -93,6 +98,9 @@ func (l *layer) receive(b []byte, now int64) {
 	l.noteStructure()
 	info := l.inspect(&l.packet)
 	l.noteKeyframe(&info)
+	if l.slices > 0 {
+		l.noteSlices()
+	}
 	l.noteCost(len(payload))
 	l.meter.count(&info, len(payload), l.header.Marker, now)
 	if len(payload) > 0 && l.silent.Load() {
@@ -145,6 +153,7 @@ func (l *layer) noteKeyframe(info *codec.Info) {
 		}
 		return
 	}
+	l.sampleSlices()
 	l.group.begin(l.packet.Seq, l.packet.Arrival)
 	l.keyframe, l.keyframeTime = true, l.packet.Timestamp
 	l.track.counters.keyframes.Add(1)
@@ -169,9 +178,41 @@ func (l *layer) noteSize() {
 			sizes[known] = s.Size(known)
 		}
 	}
+	if l.track.codec == codec.H264 {
+		if p, ok := codec.ReadProfile(l.packet.Payload); ok {
+			l.profile.Store(uint32(p.IDC)<<16 | uint32(p.Constraints)<<8 | uint32(p.Level))
+		}
+	}
 	for i := range known {
 		l.sizes[i].Store(uint32(sizes[i].Width)<<16 | uint32(sizes[i].Height))
 	}
+}
+
+// sampledPackets is how many packets after a keyframe are looked at for B slices. Who sends those sends them in a pattern
+// of a few pictures.
+const sampledPackets = 64
+
+// sampleSlices begins to look at what follows a keyframe.
+func (l *layer) sampleSlices() {
+	if l.track.codec == codec.H264 {
+		l.bidirectional.Store(l.backward)
+		l.backward, l.slices = false, sampledPackets
+	}
+}
+
+// noteSlices looks for B slices.
+func (l *layer) noteSlices() {
+	l.slices--
+	if b, _ := codec.Bidirectional(l.packet.Payload); b {
+		l.backward, l.slices = true, 0
+		l.bidirectional.Store(true)
+	}
+}
+
+// streamProfile returns the H.264 profile that comes, the zero value if it is not known.
+func (l *layer) streamProfile() codec.Profile {
+	v := l.profile.Load()
+	return codec.Profile{IDC: uint8(v >> 16), Constraints: uint8(v >> 8), Level: uint8(v)}
 }
 
 // size returns the picture of a spatial layer, zeros if it is not known.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/sfu/bandwidth"
+	"github.com/securecam/securecam/sfu/codec"
 	"github.com/securecam/securecam/sfu/feedback"
 	"github.com/securecam/securecam/sfu/transport"
 )
@@ -60,6 +61,12 @@ type TrackStatus struct {
 	Paused               bool // nothing fits the viewer's link or wish
 	Waiting              bool // for a keyframe
 	SilentFor            time.Duration
+
+	// Profile and Level are those of H.264 that a camera sends, "" if they are not known. Beyond says that it agreed on a
+	// lesser profile, BFrames that pictures refer to later ones.
+	Profile, Level  string
+	Agreed          string // profile
+	Beyond, BFrames bool
 
 	NACKs            uint64 // packets that the receiver asked for again
 	Retransmitted    uint64 // of those, that it was sent again
@@ -225,12 +232,12 @@ func (sess *session) describeUp(now int64) []TrackStatus {
 	for _, l := range sess.uplink.layers {
 		sp := l.track.spec
 		seen[sp.kind] = true
-		out = append(out, TrackStatus{
+		out = append(out, l.describe(TrackStatus{
 			Kind: sp.kind.String(), MimeType: sp.mimeType, Fmtp: sp.fmtp, RID: l.rid, Packets: l.reception.received,
 			Loss: l.reported.loss(), Jitter: l.reported.delay(sp.clockRate),
 			Waiting: sp.kind == video && !l.keyframe, SilentFor: time.Duration(now - l.packet.Arrival),
 			NACKs: l.reception.asked, Retransmitted: l.reception.repaired, KeyframeRequests: l.keys.sent.Load(),
-		})
+		}))
 	}
 	for _, sp := range sess.specs { // agreed on, and nothing came yet
 		if !seen[sp.kind] {
@@ -238,6 +245,17 @@ func (sess *session) describeUp(now int64) []TrackStatus {
 		}
 	}
 	return out
+}
+
+// describe adds what the stream itself says of who can decode it.
+func (l *layer) describe(st TrackStatus) TrackStatus {
+	if l.track.codec != codec.H264 {
+		return st
+	}
+	is, agreed := l.streamProfile(), agreedProfile(l.track.spec.fmtp)
+	st.Profile, st.Level, st.Agreed, st.BFrames = is.Name(), is.LevelName(), agreed.Name(), l.bidirectional.Load()
+	st.Beyond = is.IDC != 0 && !is.Within(agreed)
+	return st
 }
 
 // countCandidates counts an offer's candidates.

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"encoding/hex"
 	"regexp"
 	"strings"
 	"testing"
@@ -85,6 +86,44 @@ func TestSessionsWaitForKeyframe(t *testing.T) {
 		t.Errorf("a camera without keyframes: %+v", st)
 	}
 	eventually(t, "the viewer waits", func() bool { return state("play").Waiting })
+}
+
+// TestSessionsTellOfH264 says what the stream itself is, beside what was agreed on.
+func TestSessionsTellOfH264(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	cam := publishCamera(t, s, "m", format(webrtc.MimeTypeH264, 102, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"))
+	said := func() (st TrackStatus) {
+		for _, sess := range s.Sessions("m") {
+			if len(sess.Tracks) == 1 {
+				st = sess.Tracks[0]
+			}
+		}
+		return st
+	}
+	send := func(packets ...string) {
+		t.Helper()
+		for _, p := range packets {
+			raw, err := hex.DecodeString(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cam.seq[video]++
+			cam.ts[video] += 3000
+			cam.write(video, cam.seq[video], true, raw)
+		}
+	}
+	const high, p, b, plain = "6764000dacd94141fb0110000003", "419a236c437ffea78405920b6c00", "019e626a427f0004092af62cd620", "6742c00dd90141fb011000000300"
+	eventually(t, "B-frames of a high profile", func() bool {
+		send(high, p, b, p)
+		st := said()
+		return st.Profile == "High" && st.Level == "1.3" && st.Agreed == "Constrained Baseline" && st.Beyond && st.BFrames
+	})
+	eventually(t, "neither", func() bool {
+		send(plain, p, p)
+		st := said()
+		return st.Profile == "Constrained Baseline" && !st.Beyond && !st.BFrames
+	})
 }
 
 func TestSessionsTellWhyNot(t *testing.T) {

@@ -52,6 +52,7 @@ func diagnosedSession(s sfu.SessionStatus) diagnosis.Session {
 		out.Tracks = append(out.Tracks, diagnosis.Track{
 			Kind: t.Kind, MimeType: t.MimeType, Fmtp: t.Fmtp, Rejected: t.Rejected, RID: t.RID, Packets: t.Packets,
 			Loss: t.Loss, JitterMillis: millis(t.Jitter), Paused: t.Paused, Waiting: t.Waiting, SilentMillis: millis(t.SilentFor),
+			Profile: t.Profile, Level: t.Level, Agreed: t.Agreed, Beyond: t.Beyond, BFrames: t.BFrames,
 			NACKs: t.NACKs, Retransmitted: t.Retransmitted, KeyframeRequests: t.KeyframeRequests,
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/control/gateway"
+	"github.com/securecam/securecam/control/media"
 )
 
 // lossInterval is how often losses are reported, if there are any.
@@ -18,7 +19,7 @@ type loss struct {
 }
 
 // losses lists what the parts count instead of logging it when it happens.
-func losses(p plane, s state, g *gateway.Gateway) []loss {
+func losses(p plane, s state, g *gateway.Gateway, w *media.Service) []loss {
 	list := []loss{
 		{"media packets dropped by a full shard", func() uint64 { return p.sfu.Stats().Dropped }},
 		{"media packets refused by a sink", func() uint64 { return p.sfu.Stats().WriteErrors }},
@@ -32,6 +33,10 @@ func losses(p plane, s state, g *gateway.Gateway) []loss {
 		{"talkers' packets refused", func() uint64 { return p.sfu.Stats().TalkRefused }},
 		{"data channel messages refused", func() uint64 { return p.sfu.Stats().Data.Refused }},
 		{"data channel messages not taken in time", func() uint64 { return p.sfu.Stats().Data.Dropped }},
+		{"feedback on viewers' ways not looked at", func() uint64 { return p.sfu.Stats().Congestion.Discarded }},
+		{"WHIP and WHEP offers over a device's limit", func() uint64 { return w.Stats().RefusedOffers }},
+		{"requests about media sessions over a device's limit", func() uint64 { return w.Stats().RefusedChanges }},
+		{"event streams over a session's limit", func() uint64 { return w.Stats().RefusedEventStreams }},
 		{"bus messages dropped", func() uint64 { return s.bus.Stats().Dropped }},
 		{"gateway connections that did not read", func() uint64 { return g.Stats().SlowReaders }},
 		{"gateway connections that flooded", func() uint64 { return g.Stats().Floods }},

@@ -55,7 +55,7 @@ func TestMetrics(t *testing.T) {
 		"securecam_http_requests_total", "securecam_http_request_seconds", "securecam_gateway_connections",
 		"securecam_bus_connected", "securecam_commands_sent_total", "securecam_commands_delivered_total",
 		"securecam_revocations_applied_total", "securecam_store_pools_open", "securecam_sfu_packets_out_total",
-		"securecam_sfu_publishers", "securecam_sfu_congestion_watched", "securecam_sfu_congestion_probes_total", "securecam_sfu_viewer_plis_total", "securecam_recorder_running", "securecam_recorder_packets_total",
+		"securecam_sfu_publishers", "securecam_media_refused_offers_total", "securecam_sfu_congestion_watched", "securecam_sfu_congestion_probes_total", "securecam_sfu_viewer_plis_total", "securecam_recorder_running", "securecam_recorder_packets_total",
 		"securecam_turn_allocations", "securecam_push_queued",
 		"securecam_push_sent_total", "securecam_webhooks_dead", "securecam_objects_spool_bytes", "securecam_downloads_open",
 		"go_goroutines", "process_resident_memory_bytes",

@@ -239,7 +239,7 @@ func (a *app) openControl(
 	features := append([]control.Feature{accounts, gate}, watched.features()...)
 	features = append(features, told.events, told.videos, told.push, told.webhooks)
 	parts := counted{
-		gateway: gate, commands: watched.commands, recorder: watched.recorded, streams: watched.streams, notify: told.notifier,
+		gateway: gate, commands: watched.commands, recorder: watched.recorded, streams: watched.streams, media: watched.media, notify: told.notifier,
 	}
 	features, err = a.openOps(ctx, c, s, p, accounts, &parts, features)
 	if err != nil {
@@ -259,7 +259,7 @@ func (a *app) openControl(
 	watched.run(a)
 	told.run(a)
 	a.run("losses", func(ctx context.Context) error {
-		return reportLosses(ctx, a.log, append(losses(p, s, gate), people.losses()...))
+		return reportLosses(ctx, a.log, append(losses(p, s, gate, watched.media), people.losses()...))
 	})
 	a.stopControl(server, gate, watched.recordings)
 	if err := watched.recordings.Recover(ctx); err != nil {

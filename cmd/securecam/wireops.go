@@ -13,6 +13,7 @@ import (
 	"github.com/securecam/securecam/control/diagnosis"
 	"github.com/securecam/securecam/control/docs"
 	"github.com/securecam/securecam/control/gateway"
+	"github.com/securecam/securecam/control/media"
 	"github.com/securecam/securecam/control/metrics"
 	"github.com/securecam/securecam/control/objects"
 	"github.com/securecam/securecam/control/ops"
@@ -29,6 +30,7 @@ type counted struct {
 	gateway  *gateway.Gateway
 	commands *commands.Service
 	streams  *streams.Service
+	media    *media.Service
 	notify   notifier
 	recorder *recorder.Totals
 
@@ -85,6 +87,7 @@ func metricSources(s state, p plane, c counted) []metrics.Source {
 		{Name: "bus", Snapshot: func() any { return s.bus.Stats() }},
 		{Name: "store", Snapshot: func() any { return s.db.Stats() }},
 		{Name: "playback", Snapshot: func() any { return c.diagnosis.Stats() }},
+		{Name: "media", Snapshot: func() any { return c.media.Stats() }},
 		{Name: "sfu", Snapshot: func() any { return p.sfu.Stats() }},
 		{Name: "recorder", Snapshot: func() any { return c.recorder.Stats() }},
 	}

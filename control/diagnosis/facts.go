@@ -109,6 +109,12 @@ type Track struct {
 	Waiting      bool    `json:"waitingForKeyframe,omitempty"`
 	SilentMillis float64 `json:"silentMs,omitempty"`
 
+	Profile string `json:"profile,omitempty" doc:"Of H.264, as the camera's stream says"`
+	Level   string `json:"level,omitempty" doc:"Of H.264, as the camera's stream says"`
+	Agreed  string `json:"agreedProfile,omitempty" doc:"Of H.264, as the camera's offer said"`
+	Beyond  bool   `json:"beyondAgreed,omitempty" doc:"What the camera sends takes more of a decoder than what it offered"`
+	BFrames bool   `json:"bFrames,omitempty" doc:"Pictures refer to later ones, which players over WebRTC do not expect"`
+
 	NACKs            uint64 `json:"nacks" doc:"Packets that the receiver asked for again"`
 	Retransmitted    uint64 `json:"retransmitted" doc:"Of those, sent again"`
 	KeyframeRequests uint64 `json:"keyframeRequests" doc:"PLI and FIR"`

@@ -107,6 +107,7 @@ func cameraSide(f Facts) []Finding {
 	for _, s := range running {
 		for _, t := range s.Tracks {
 			findings = append(findings, cameraTrack(f, s, t)...)
+			findings = append(findings, cameraFormat(t)...)
 		}
 	}
 	return findings
@@ -133,6 +134,27 @@ func cameraTrack(f Facts, s Session, t Track) []Finding {
 		}}
 	}
 	return nil
+}
+
+// cameraFormat is what there is to say of the format that the camera sends.
+func cameraFormat(t Track) []Finding {
+	var findings []Finding
+	if t.BFrames {
+		findings = append(findings, Finding{
+			Code: "b_frames", Severity: SeverityWarning,
+			Message: "The camera's H.264 has B-frames. Players over WebRTC show them out of order: the picture jumps back and forth, or stands still.",
+			Advice:  "Turn B-frames off at the encoder (FFmpeg -bf 0, x264 tune=zerolatency), or choose the baseline profile.",
+		})
+	}
+	if t.Beyond {
+		findings = append(findings, Finding{
+			Code: "h264_profile", Severity: SeverityWarning,
+			Message: fmt.Sprintf("The camera sends H.264 %s, level %s, but said that it would send %s. Not every viewer can decode that.",
+				t.Profile, t.Level, t.Agreed),
+			Advice: "Set its encoder to the profile that it offers; every browser plays constrained baseline.",
+		})
+	}
+	return findings
 }
 
 // otherActive reports whether another layer of the same kind sends.
@@ -171,14 +193,63 @@ func viewerSide(f Facts) []Finding {
 		for _, t := range s.Tracks {
 			findings = append(findings, viewerTrack(f, s, t)...)
 		}
+		findings = append(findings, viewerWay(f, s)...)
 	}
 	return findings
+}
+
+// viewerWay is what there is to say of what the way to the viewer carries.
+func viewerWay(f Facts, s Session) []Finding {
+	w := s.Way
+	if w == nil || w.Paused || w.Layer == "" {
+		return nil
+	}
+	var got, best Layer
+	for _, l := range f.Media.Layers {
+		if l.Track != "video" || !l.Active {
+			continue
+		}
+		if l.RID == w.Layer {
+			got = l
+		}
+		if l.Bitrate > best.Bitrate {
+			best = l
+		}
+	}
+	if got.RID == "" || got.RID == best.RID || best.Bitrate <= w.Budget {
+		return nil
+	}
+	return []Finding{{
+		Code: "viewer_narrow", Severity: SeverityInfo,
+		Message: fmt.Sprintf("The viewer's connection carries about %s, so it gets %s of the %s that the camera sends.",
+			rate(w.Estimate), picture(got), picture(best)),
+	}}
+}
+
+// rate is so many bit/s in words.
+func rate(bits int) string {
+	if bits < 950_000 {
+		return fmt.Sprintf("%d kbit/s", (bits+5_000)/10_000*10)
+	}
+	return fmt.Sprintf("%.1f Mbit/s", float64(bits)/1e6)
+}
+
+// picture is a layer in words.
+func picture(l Layer) string {
+	if l.Height == 0 {
+		return rate(l.Bitrate)
+	}
+	return fmt.Sprintf("%d lines", min(l.Width, l.Height))
 }
 
 func viewerTrack(f Facts, s Session, t Track) []Finding {
 	switch {
 	case t.Rejected:
 		return []Finding{{Code: "no_" + t.Kind, Severity: SeverityInfo, Message: "The camera sends no " + t.Kind + "."}}
+	case t.Paused && s.Way != nil && s.Way.Paused:
+		return failure("paused", fmt.Sprintf("The viewer's connection carries only about %s, which is less than the smallest picture takes: "+
+			"the video waits, so that sound and control go on.", rate(s.Way.Estimate)),
+			"Give the viewer a better network, or let the camera send a smaller layer too (simulcast).")
 	case t.Paused:
 		return failure("paused", "The video is paused: nothing that the camera sends fits the viewer's link or wish.",
 			"Let the camera send a smaller layer (simulcast), or allow the viewer more.")
@@ -207,8 +278,7 @@ func reportSide(f Facts) []Finding {
 	case r.Hidden:
 		return []Finding{{Code: "viewer_hidden", Severity: SeverityInfo, Message: "The viewer's page is in the background, where browsers do not decode."}}
 	case r.FramesDecoded == 0 && r.PacketsReceived > undecoded:
-		return failure("decoder_stuck", "Packets reach the viewer, but its decoder makes no picture of them.",
-			"The camera's format may be one that it cannot decode (H.264 with B-frames or of a high profile): set VP8, or constrained baseline without B-frames.")
+		return undecodable(f)
 	case r.FreezesDuration > 1 && r.FreezeCount > 2:
 		return []Finding{{
 			Code: "freezes", Severity: SeverityWarning,
@@ -217,6 +287,29 @@ func reportSide(f Facts) []Finding {
 		}}
 	}
 	return nil
+}
+
+// undecodable explains why a decoder makes nothing of what it gets, as far as the camera's stream tells.
+func undecodable(f Facts) []Finding {
+	const message = "Packets reach the viewer, but its decoder makes no picture of them"
+	camera, _ := f.Media.of("publish", "")
+	for _, s := range camera {
+		for _, t := range s.Tracks {
+			switch {
+			case t.Kind != "video":
+			case t.BFrames:
+				return failure("decoder_stuck", message+": the camera's H.264 has B-frames.",
+					"Turn B-frames off at the encoder, or choose the baseline profile.")
+			case t.Profile != "":
+				return failure("decoder_stuck", fmt.Sprintf("%s: the camera sends H.264 %s, level %s.", message, t.Profile, t.Level),
+					"Set its encoder to constrained baseline, level 3.1 or 4.0, or to VP8, which every browser decodes.")
+			case t.MimeType != "":
+				return failure("decoder_stuck", fmt.Sprintf("%s: the camera sends %s.", message, strings.TrimPrefix(t.MimeType, "video/")),
+					"Set the camera to VP8 or to H.264 constrained baseline, which every browser decodes.")
+			}
+		}
+	}
+	return failure("decoder_stuck", message+".", "Set the camera to VP8 or to H.264 constrained baseline, which every browser decodes.")
 }
 
 // whyNotConnected explains a session that did not come about.

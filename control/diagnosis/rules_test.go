@@ -65,7 +65,18 @@ func TestDiagnose(t *testing.T) {
 		"playback_blocked":     func(f *Facts) { f.Report.Blocked = true },
 		"viewer_hidden":        func(f *Facts) { f.Report.Hidden = true },
 		"decoder_stuck":        func(f *Facts) { f.Report.FramesDecoded = 0 },
-		"freezes":              func(f *Facts) { f.Report.FreezeCount, f.Report.FreezesDuration = 5, 3 },
+		"b_frames":             func(f *Facts) { camera(f).Tracks[0].BFrames = true },
+		"h264_profile": func(f *Facts) {
+			camera(f).Tracks[0].Profile, camera(f).Tracks[0].Agreed, camera(f).Tracks[0].Beyond = "High", "Constrained Baseline", true
+		},
+		"viewer_narrow": func(f *Facts) {
+			f.Media.Layers = []Layer{
+				{Track: "video", RID: "l", Active: true, Width: 320, Height: 180, Bitrate: 150_000},
+				{Track: "video", RID: "h", Active: true, Width: 1280, Height: 720, Bitrate: 4_000_000},
+			}
+			viewer(f).Way = &Way{Layer: "l", Estimate: 612_000, Budget: 520_000}
+		},
+		"freezes": func(f *Facts) { f.Report.FreezeCount, f.Report.FreezesDuration = 5, 3 },
 	} {
 		f := well()
 		change(&f)
@@ -93,6 +104,35 @@ func TestDiagnoseOrder(t *testing.T) {
 	}
 	if got := strings.Join(codes, " "); got != "paused camera_loss viewer_hidden" {
 		t.Errorf("found %s", got)
+	}
+}
+
+// TestDiagnoseTellsFigures: what was found out is in the words.
+func TestDiagnoseTellsFigures(t *testing.T) {
+	t.Parallel()
+	stuck := func(change func(*Track)) func(*Facts) {
+		return func(f *Facts) { f.Report.FramesDecoded = 0; change(&f.Media.Sessions[0].Tracks[0]) }
+	}
+	for want, change := range map[string]func(*Facts){
+		"the camera sends H.264 High, level 4.0.": stuck(func(t *Track) { t.Profile, t.Level = "High", "4.0" }),
+		"the camera's H.264 has B-frames.":        stuck(func(t *Track) { t.Profile, t.BFrames = "High", true }),
+		"the camera sends AV1.":                   stuck(func(t *Track) { t.MimeType = "video/AV1" }),
+		"makes no picture of them.":               stuck(func(*Track) {}),
+		"carries only about 80 kbit/s": func(f *Facts) {
+			f.Media.Sessions[1].Tracks[0].Paused, f.Media.Sessions[1].Way = true, &Way{Paused: true, Estimate: 83_000}
+		},
+		"carries about 1.2 Mbit/s, so it gets 180 lines of the 3.0 Mbit/s": func(f *Facts) {
+			f.Media.Layers = []Layer{
+				{Track: "video", RID: "l", Active: true, Width: 180, Height: 320, Bitrate: 100_000}, {Track: "video", RID: "h", Active: true, Bitrate: 3e6},
+			}
+			f.Media.Sessions[1].Way = &Way{Layer: "l", Estimate: 1_200_000, Budget: 1_100_000}
+		},
+	} {
+		f := well()
+		change(&f)
+		if m := Diagnose(f)[0].Message; !strings.Contains(m, want) {
+			t.Errorf("%q does not say %q", m, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/securecam/securecam/control/fault"
@@ -68,7 +69,8 @@ type eventStream struct {
 
 // eventHub keeps the event streams of all sessions.
 type eventHub struct {
-	sfu SFU
+	sfu     SFU
+	refused atomic.Uint64
 
 	mu      sync.Mutex // guards streams
 	streams map[string]*eventStream
@@ -140,6 +142,7 @@ func (h *eventHub) open(s handle, id string, names []string) error {
 		}
 	}
 	if n >= maxStreamsASession || len(h.streams) >= maxEventStreams {
+		h.refused.Add(1)
 		return errTooManyEvents
 	}
 	h.streams[id] = e

@@ -2,6 +2,7 @@ package media
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -22,8 +23,9 @@ const (
 
 // limiter limits what each of many may do.
 type limiter struct {
-	limit rate.Limit
-	burst int
+	limit   rate.Limit
+	burst   int
+	refused atomic.Uint64
 
 	mu sync.Mutex // guards by
 	by map[string]*rate.Limiter
@@ -45,7 +47,11 @@ func (l *limiter) allow(name string, now time.Time) bool {
 		of = rate.NewLimiter(l.limit, l.burst)
 		l.by[name] = of
 	}
-	return of.AllowN(now, 1)
+	allowed := of.AllowN(now, 1)
+	if !allowed {
+		l.refused.Add(1)
+	}
+	return allowed
 }
 
 // forget drops those that have their whole allowance, and all when that is

@@ -45,6 +45,9 @@ func TestFloods(t *testing.T) {
 		if code := problemOf(t, name, got); got.status != 429 || code != "too_many_requests" || got.header.Get("Retry-After") == "" {
 			t.Errorf("%s: %d %s %v, want 429 with Retry-After", name, got.status, code, got.header)
 		}
+		if st := w.Stats(); name == "POST" && st.RefusedOffers != 1 || name == "DELETE" && st.RefusedChanges != 1 {
+			t.Errorf("%s: counted %+v", name, st)
+		}
 		w.pass(2 * time.Second)
 		if got := w.do(t, c); got.status == 429 {
 			t.Errorf("%s: still refused", name)

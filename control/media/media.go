@@ -173,6 +173,20 @@ type Service struct {
 	changes  *limiter // of what is asked of sessions
 }
 
+// Stats counts what was refused with 429, since the start: the one who asked did so too often, or has too much already.
+type Stats struct {
+	RefusedOffers       uint64 `help:"WHIP and WHEP offers of one device that came too fast."`
+	RefusedChanges      uint64 `help:"Requests about sessions of one device that came too fast."`
+	RefusedEventStreams uint64 `help:"Event streams of a session that were too many."`
+}
+
+// Stats returns the counters.
+func (s *Service) Stats() Stats {
+	return Stats{
+		RefusedOffers: s.offers.refused.Load(), RefusedChanges: s.changes.refused.Load(), RefusedEventStreams: s.events.refused.Load(),
+	}
+}
+
 // New returns a Service.
 func New(c Config) *Service {
 	if c.TokenTTL <= 0 {

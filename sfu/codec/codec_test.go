@@ -127,17 +127,80 @@ func TestByMimeType(t *testing.T) {
 	}
 }
 
+// TestBidirectional reads slices that x264 made.
+func TestBidirectional(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, packet string
+		b, known     bool
+	}{
+		{"P of high", "419a236c437ffea78405920b6c00", false, true},
+		{"B that is referred to", "419e4178857f020ad41a2e8f2fcc", true, true},
+		{"B that is not", "019e626a427f0004092af62cd620", true, true},
+		{"P of baseline", "419a3817e0b3b0b0023fd5817d67", false, true},
+		{"IDR", "6588840037fffef6f0fe05365604", false, false},
+		{"parameters", "6764000dacd94141fb0110000003", false, false},
+		{"first fragment", "5c819e4178857f", true, true},
+		{"later fragment", "5c019e4178857f", false, false},
+		{"aggregate", "180006419a236c437f0006019e626a427f", true, true},
+		{"cut", "41", false, false},
+		{"endless number", "4100000000", false, false},
+		{"nothing", "", false, false},
+	} {
+		raw, err := hex.DecodeString(tt.packet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, known := Bidirectional(raw); b != tt.b || known != tt.known {
+			t.Errorf("%s: %t, known %t", tt.name, b, known)
+		}
+	}
+}
+
+func TestProfile(t *testing.T) {
+	t.Parallel()
+	for packet, want := range map[string]string{
+		"6764000dacd94141fb0110": "High 1.3", "6742c00dd90141fb011000": "Constrained Baseline 1.3", "674d0028": "Main 4.0",
+		"6742100b": "Baseline 1b", "67580028": "Extended 4.0", "676e0028": "High 10 4.0", "677a0033": "High 4:2:2 5.1", "67f40033": "High 4:4:4 5.1",
+		"672c0033": "profile 44 5.1", "180004674d0028000168": "Main 4.0",
+	} {
+		raw, err := hex.DecodeString(packet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, ok := ReadProfile(raw)
+		if got := p.Name() + " " + p.LevelName(); !ok || got != want {
+			t.Errorf("%s is %s, want %s", packet, got, want)
+		}
+	}
+	if p, ok := ReadProfile([]byte{0x67, 0x64}); ok || p.Name()+p.LevelName() != "" {
+		t.Errorf("%+v of half a parameter set", p)
+	}
+	high, least := ProfileOf("640028"), ProfileOf("42e01f")
+	if high.Within(least) || !least.Within(high) || !high.Within(high) || ProfileOf("f40033").Within(high) || ProfileOf("x") != (Profile{}) {
+		t.Error("profiles contain each other wrongly")
+	}
+}
+
 // FuzzInspect holds that no payload makes Inspect or Rewrite fail, and that rewriting changes what was read and
 // nothing else.
 func FuzzInspect(f *testing.F) {
 	for c := range AV1 + 1 {
 		f.Add(uint8(c), []byte{0x90, 0xe0, 0xff, 0xfe, 0x07, 0x20, 0x01})
 		f.Add(uint8(c), []byte{0x18, 0, 2, 0x67, 0x42, 0, 1, 0x68})
+		f.Add(uint8(c), []byte{0x18, 0, 4, 0x67, 0x64, 0, 0x28, 0, 2, 0x41, 0x9e})
+		f.Add(uint8(c), []byte{0x7c, 0x81, 0x9e, 0, 0, 3, 1})
 	}
 	f.Fuzz(func(t *testing.T, c uint8, b []byte) {
 		info := Inspect(Codec(c), b)
 		if Codec(c) != VP8 && Codec(c) != VP9 && info.Picture != (Picture{}) {
 			t.Fatal("picture ids outside VP8 and VP9")
+		}
+		if p, ok := ReadProfile(b); ok && (!info.Parameters || p.IDC != 0 && (p.Name() == "" || p.LevelName() == "")) && Codec(c) == H264 {
+			t.Fatalf("%+v of a packet without parameters, or without a name", p)
+		}
+		if bi, known := Bidirectional(b); bi && !known {
+			t.Fatal("a B slice that is not known")
 		}
 		var sizes [4]Size
 		if n := Sizes(Codec(c), b, sizes[:]); n > 0 && (sizes[0].Width <= 0 || sizes[n-1].Height <= 0) {

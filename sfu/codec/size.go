@@ -50,25 +50,10 @@ func sizeVP8(b []byte) Size {
 
 // sizeH264 reads the sequence parameter set of a packet that has one, alone or in a STAP-A.
 func sizeH264(b []byte) Size {
-	if len(b) == 0 {
-		return Size{}
-	}
-	if b[0]&nalMask == nalSPS {
-		return sizeSPS(b)
-	}
-	if b[0]&nalMask != nalSTAPA {
-		return Size{}
-	}
-	for at := 1; at+2 < len(b); {
-		size := int(binary.BigEndian.Uint16(b[at:]))
-		at += 2
-		if size == 0 || at+size > len(b) {
-			return Size{}
+	for nal := range nalUnits(b) {
+		if nal[0]&nalMask == nalSPS {
+			return sizeSPS(nal)
 		}
-		if b[at]&nalMask == nalSPS {
-			return sizeSPS(b[at : at+size])
-		}
-		at += size
 	}
 	return Size{}
 }
