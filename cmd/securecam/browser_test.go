@@ -44,3 +44,20 @@ func TestAlerts(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
+
+// TestBrowserPeerToPeer has a camera and two viewers in Chromium where the
+// server forwards no media.
+func TestBrowserPeerToPeer(t *testing.T) {
+	app := startApp(t, "--media-mode=p2p")
+	shots := os.Getenv("SCREENSHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	script, err := filepath.Abs("../../web/e2e/p2p.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "node", script, app.url, shots).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}

@@ -25,7 +25,9 @@ export class Camera extends EventTarget {
   muted = false;
   /** Viewers are not heard here. */
   deaf = false;
-  #speaker = new Audio();
+  /** @type {Set<HTMLAudioElement>} one for each who may talk */
+  #speakers = new Set();
+  #forwarded = true; // the server takes media, for any number of viewers or none
 
   #tab;
   #gateway;
@@ -44,7 +46,7 @@ export class Camera extends EventTarget {
     super();
     this.#tab = tab;
     this.#gateway = gateway;
-    this.#publisher = new Publisher(() => this.#credentials(), (voice) => this.#hear(voice));
+    this.#publisher = new Publisher(() => this.#credentials(), (voice) => this.#hear(voice), gateway);
     this.#publisher.addEventListener('change', () => this.#changed());
     this.#publisher.addEventListener('reading', () => this.dispatchEvent(new Event('reading')));
   }
@@ -92,7 +94,7 @@ export class Camera extends EventTarget {
     this.#off.abort();
     clearInterval(this.#timer);
     this.#publisher.stop();
-    this.#speaker.srcObject = null;
+    for (const speaker of this.#speakers) speaker.srcObject = null;
     this.#closeOwnSession();
     for (const id of this.viewers.keys()) streams.end(this.#tab, id).catch(() => {});
     this.source?.stop();
@@ -135,14 +137,22 @@ export class Camera extends EventTarget {
   /** @param {boolean} deaf */
   setDeaf(deaf) {
     this.deaf = deaf;
-    this.#speaker.muted = deaf;
+    for (const speaker of this.#speakers) speaker.muted = deaf;
     this.#changed();
   }
 
   /** @param {MediaStream} voice */
   #hear(voice) {
-    this.#speaker.srcObject = voice;
-    this.#speaker.play().catch(() => {}); // somebody pressed a button to make this tab a camera
+    for (const speaker of this.#speakers) {
+      if (/** @type {MediaStream} */ (speaker.srcObject).active) continue;
+      speaker.srcObject = null;
+      this.#speakers.delete(speaker);
+    }
+    const speaker = new Audio();
+    this.#speakers.add(speaker);
+    speaker.muted = this.deaf;
+    speaker.srcObject = voice;
+    speaker.play().catch(() => {}); // somebody pressed a button to make this tab a camera
   }
 
   /** Ends every viewer's stream; a camera that is always on stays live. */
@@ -153,7 +163,7 @@ export class Camera extends EventTarget {
 
   /** @returns {boolean} live also when nobody watches */
   get #continuous() {
-    return this.#tab.device?.recordingPolicy === 'continuous';
+    return this.#forwarded && this.#tab.device?.recordingPolicy === 'continuous';
   }
 
   /** @param {import('./source.js').Source} source */
@@ -227,9 +237,14 @@ export class Camera extends EventTarget {
   /** @returns {Promise<streams.Credentials | null>} null when there is nothing to publish for */
   async #credentials() {
     if (this.#continuous) {
-      const { mediaSession, credentials } = await streams.openMediaSession(this.#tab);
-      this.#mediaSession = mediaSession.id;
-      return credentials;
+      try {
+        const { mediaSession, credentials } = await streams.openMediaSession(this.#tab);
+        this.#mediaSession = mediaSession.id;
+        return credentials;
+      } catch (err) {
+        if (!(err instanceof ApiError) || err.code !== 'not_in_p2p') throw err;
+        this.#forwarded = false;
+      }
     }
     for (const id of [...this.viewers.keys()]) {
       try {

@@ -59,6 +59,15 @@ export class Peer extends EventTarget {
     }
   }
 
+  /** @returns {boolean} */
+  get connected() {
+    return this.pc.connectionState === 'connected';
+  }
+
+  getStats() {
+    return this.pc.getStats();
+  }
+
   /**
    * Ends the session on the server and here. Safe to call twice.
    * @param {boolean} [keepalive] the page is going away

@@ -1,7 +1,9 @@
 // Keeps a camera's one publication up for as long as it is wanted: connects,
-// notices losses, comes back with growing pauses.
+// notices losses, comes back with growing pauses. Where the server forwards no
+// media, the publication is a Party of viewers.
 
 import { backoff } from './backoff.js';
+import { Line, Party } from './p2p.js';
 import { Meter } from './stats.js';
 import { publish, replaceTracks } from './whip.js';
 import { explain } from './words.js';
@@ -27,9 +29,10 @@ export class Publisher extends EventTarget {
 
   #getCredentials;
   #onVoice;
+  #line;
   /** @type {MediaStream | null} */
   #stream = null;
-  /** @type {Peer | null} */
+  /** @type {Peer | Party | null} */
   #peer = null;
   /** @type {Meter | null} */
   #meter = null;
@@ -45,12 +48,14 @@ export class Publisher extends EventTarget {
    * @param {() => Promise<Credentials | null>} getCredentials null: there is
    *   nothing to publish for any more
    * @param {(voice: MediaStream) => void} onVoice gets what viewers say
+   * @param {import('./gateway.js').Gateway} gateway by which viewers call
    */
-  constructor(getCredentials, onVoice) {
+  constructor(getCredentials, onVoice, gateway) {
     super();
     this.#getCredentials = getCredentials;
     this.#onVoice = onVoice;
     const { signal } = this.#off;
+    this.#line = new Line(gateway, signal);
     window.addEventListener('online', () => this.#now(), { signal });
     window.addEventListener('pagehide', () => this.#peer?.close(true), { signal });
     this.#timer = setInterval(() => this.#read(), READ_MS);
@@ -76,7 +81,9 @@ export class Publisher extends EventTarget {
    */
   async use(stream) {
     this.#stream = stream;
-    if (this.#peer && !await replaceTracks(this.#peer, stream)) this.#drop();
+    const peer = this.#peer;
+    const done = peer instanceof Party ? await peer.replace(stream) : !peer || await replaceTracks(peer, stream);
+    if (!done) this.#drop();
     this.#kick();
   }
 
@@ -119,26 +126,32 @@ export class Publisher extends EventTarget {
   async #publish(stream) {
     const credentials = await this.#getCredentials();
     if (!credentials) return;
-    const peer = await publish(credentials, stream, this.#off.signal, this.#onVoice);
+    const peer = credentials.protocol === 'p2p'
+      ? new Party(this.#line, credentials.iceServers, stream, this.#onVoice)
+      : await publish(credentials, stream, this.#off.signal, this.#onVoice);
     if (this.#off.signal.aborted || !this.#wanted || stream !== this.#stream) { // it changed meanwhile
       peer.close();
       this.#again = true;
       return;
     }
     this.#peer = peer;
-    this.#meter = new Meter(peer.pc);
-    peer.addEventListener('state', () => { if (peer.pc.connectionState === 'connected') this.#live(peer); });
+    this.#meter = new Meter(peer);
+    peer.addEventListener('state', () => this.#weigh(peer));
     peer.addEventListener('lost', () => {
       if (peer !== this.#peer) return;
       this.#drop();
-      this.#failed(new Error(peer.cause));
+      this.#failed(new Error(/** @type {Peer} */ (peer).cause));
     });
-    if (peer.pc.connectionState === 'connected') this.#live(peer);
+    this.#weigh(peer);
   }
 
-  /** @param {Peer} peer */
-  #live(peer) {
+  /** @param {Peer | Party} peer */
+  #weigh(peer) {
     if (peer !== this.#peer) return;
+    if (!peer.connected) { // a Peer says when it is lost; the viewers of a Party call again
+      if (peer instanceof Party && this.phase === 'live') this.#set('reconnecting');
+      return;
+    }
     this.#tries = 0;
     this.problem = '';
     this.liveSince ??= new Date();

@@ -22,7 +22,7 @@ export class Meter {
   #pc;
   #last = { at: 0, bytes: 0, packets: 0, lost: 0 };
 
-  /** @param {RTCPeerConnection} pc */
+  /** @param {{getStats: () => Promise<any>}} pc */
   constructor(pc) {
     this.#pc = pc;
   }

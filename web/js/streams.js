@@ -13,7 +13,7 @@
  */
 /**
  * @typedef {object} Credentials
- * @property {'whip' | 'whep'} protocol
+ * @property {'whip' | 'whep' | 'p2p'} protocol p2p: see p2p.js, which needs no url and no token
  * @property {string} url
  * @property {string} token
  * @property {string} expiresAt

@@ -3,6 +3,7 @@
 import { ApiError } from './api.js';
 import { backoff, pause } from './backoff.js';
 import { Health } from './health.js';
+import { call } from './p2p.js';
 import { Meter } from './stats.js';
 import * as streams from './streams.js';
 import { play } from './whep.js';
@@ -215,7 +216,9 @@ export class Watch extends EventTarget {
     const { signal } = this.#off;
     const credentials = await streams.subscribeCredentials(this.#tab, this.#id, signal);
     this.#asked = JSON.stringify(this.#quality);
-    const { peer, stream, talk } = await play(credentials, signal, this.#quality);
+    const { peer, stream, talk } = credentials.protocol === 'p2p'
+      ? await call(this.#gateway, this.#id, credentials, signal)
+      : await play(credentials, signal, this.#quality);
     if (signal.aborted) return peer.close();
     this.#peer = peer;
     this.talk = talk;

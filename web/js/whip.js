@@ -86,10 +86,10 @@ export async function replaceTracks(peer, stream) {
  * long to grow it again: 480x270 for the first 12 s, where with a better start
  * it sends 1280x720 after 1.5 s (measured on one machine). It reads the start
  * from the answer's format parameters; other browsers ignore them.
- * @param {string} answer
+ * @param {string} answer or an offer, of whoever takes the video
  * @returns {string}
  */
-function startFast(answer) {
+export function startFast(answer) {
   const [before, ...media] = answer.split(/^(?=m=)/m);
   return before + media.map((section) => (section.startsWith('m=video') ? withStartRate(section) : section)).join('');
 }

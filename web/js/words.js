@@ -45,6 +45,8 @@ const WORDS = {
   ice_failed: 'The server answers, but no video can get through. A firewall may block UDP: try another network, '
     + 'or set PUBLIC_IPS and open the media and TURN ports on the server.',
   connection_lost: 'The connection to the server was lost. It is being made again.',
+  p2p_failed: 'The camera answers, but no way from it to this device was found. Both in the same network always works.',
+  p2p_lost: 'The connection to the camera was lost. It is being made again.',
   no_video_support: 'This browser cannot send or play live video (WebRTC is missing or turned off).',
 
   camera_unavailable: 'The camera did not answer. Check that its tab is open and online.',
