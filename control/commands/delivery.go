@@ -119,12 +119,15 @@ func (s *Service) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// A command fails once, and who sent it hears of that also while the server stops.
+	telling, cancel := context.WithTimeout(context.WithoutCancel(ctx), tickTimeout)
+	defer cancel()
 	var failed error // the others may be reached all the same
 	s.expired.Add(uint64(len(expired)))
 	for _, c := range expired {
 		s.log.InfoContext(ctx, "command failed", slog.String("command", c.ID),
 			slog.String("device", c.TargetDeviceID), slog.String("reason", c.Error))
-		failed = cmp.Or(failed, s.tell(ctx, c))
+		failed = cmp.Or(failed, s.tell(telling, c))
 	}
 	claimed, err := s.cfg.Store.ClaimCommands(ctx, store.CommandClaim{
 		At: now, Before: now.Add(-s.cfg.AckTimeout), Retries: s.cfg.Retries,
@@ -141,7 +144,7 @@ func (s *Service) round(ctx context.Context) error {
 		}
 		after, err := s.deliver(ctx, c)
 		if err == nil && newlySent(c, after) {
-			err = s.tell(ctx, after)
+			err = s.tell(telling, after)
 		}
 		failed = cmp.Or(failed, err)
 	}

@@ -33,9 +33,12 @@ func (g *fakeGateway) Handle(string, gateway.Handler) {}
 
 func (g *fakeGateway) OnConnect(hook func(ctx context.Context, deviceID string)) { g.hook = hook }
 
-func (g *fakeGateway) Send(_ context.Context, deviceID, event string, data any) (bool, error) {
+func (g *fakeGateway) Send(ctx context.Context, deviceID, event string, data any) (bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	if g.err != nil {
 		return false, g.err
 	}
@@ -199,6 +202,36 @@ func TestCommandToAnOfflineCameraExpires(t *testing.T) {
 	s.gate.hook(t.Context(), s.camera.ID)
 	if heard := s.gate.take(s.camera.ID); len(heard) != 0 {
 		t.Errorf("the camera heard %v when it was back", heard)
+	}
+}
+
+// stopsAfterExpiry is a store whose server is stopped as soon as commands have
+// failed.
+type stopsAfterExpiry struct {
+	Store
+	stop func()
+}
+
+func (s stopsAfterExpiry) ExpireCommands(ctx context.Context, e store.CommandExpiry) ([]store.Command, error) {
+	defer s.stop()
+	return s.Store.ExpireCommands(ctx, e)
+}
+
+// TestStopTellsOfWhatFailed holds that a stop right after a command has failed
+// does not keep its source from hearing of it.
+func TestStopTellsOfWhatFailed(t *testing.T) {
+	t.Parallel()
+	s := newStation(t)
+	s.gate.connected[s.client.ID] = true
+	c := s.create()
+	s.at = s.at.Add(time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.cfg.Store = stopsAfterExpiry{s.db, cancel}
+	s.tick(ctx)
+	s.want(c.ID, store.CommandFailed, 0, "expired")
+	if heard := s.gate.take(s.client.ID); len(heard) != 1 || heard[0].status != "failed" {
+		t.Errorf("the source heard %v, want the failure", heard)
 	}
 }
 

@@ -49,8 +49,11 @@ func (g *fakeGateway) Send(ctx context.Context, device, event string, data any) 
 	if !ok {
 		g.t.Errorf("%s carries %T, want a Stream", event, data)
 	}
-	if row, err := g.db.Stream(ctx, g.user, s.ID); err != nil || string(row.Status) != s.Status {
+	if row, err := g.db.Stream(context.WithoutCancel(ctx), g.user, s.ID); err != nil || string(row.Status) != s.Status {
 		g.t.Errorf("%s told %s of status %s before the row had it (%s, %v)", event, device, s.Status, row.Status, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

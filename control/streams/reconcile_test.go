@@ -53,6 +53,42 @@ func TestCameraUnavailable(t *testing.T) {
 	}
 }
 
+// stopsAfterEnd is a store whose server is stopped as soon as a stream has
+// ended.
+type stopsAfterEnd struct {
+	Store
+	stop func()
+}
+
+func (s stopsAfterEnd) EndStream(
+	ctx context.Context, userID, id string, to store.StreamStatus, reason string, at time.Time, by store.Actor,
+) (store.Stream, store.MediaSession, error) {
+	defer s.stop()
+	return s.Store.EndStream(ctx, userID, id, to, reason, at, by)
+}
+
+// TestStopTellsOfWhatEnded holds that a stop right after the end of a stream
+// keeps nobody from hearing of it.
+func TestStopTellsOfWhatEnded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := must[store.Stream](t)(w.Request(t.Context(), w.client, w.camera.DeviceID, ""))
+	w.settle(t)
+	w.gateway.take()
+	w.clock.advance(time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.store = stopsAfterEnd{w.store, cancel}
+	w.tick(ctx)
+	want := []hearing{
+		{w.camera.DeviceID, EventEnded, s.ID, "failed"},
+		{w.client.DeviceID, EventEnded, s.ID, "failed"},
+	}
+	if got := w.gateway.take(); !reflect.DeepEqual(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+}
+
 func TestCameraLost(t *testing.T) {
 	t.Parallel()
 	t.Run("never came", func(t *testing.T) {

@@ -37,13 +37,20 @@ type Notifier interface {
 	Webhook(ctx context.Context, userID, event, key string, data any) error
 }
 
+// announce tells of what has happened, also when the server stops meanwhile:
+// nobody else would. Only a round whose time is over tells no more.
 func (s *Service) announce(ctx context.Context, event string, st store.Stream, devices ...string) {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		ctx = context.WithoutCancel(ctx)
+	}
 	for _, id := range devices {
 		s.tell(ctx, event, st, id)
 	}
 	if s.cfg.Notifier == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
 	if err := s.cfg.Notifier.Webhook(ctx, st.OwnerUserID, event, st.ID+" "+event, toStream(st)); err != nil {
 		s.log.WarnContext(ctx, "stream event not sent to webhooks", slog.String("stream", st.ID),
 			slog.String("event", event), slog.Any("err", err))

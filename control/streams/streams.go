@@ -284,7 +284,7 @@ func (s *Service) Accept(ctx context.Context, p auth.Principal, id string) (stor
 	}
 	s.log.InfoContext(ctx, "stream started", slog.String("stream", st.ID),
 		slog.String("media_session", m.ID), slog.String("device", p.DeviceID))
-	s.announce(context.WithoutCancel(ctx), EventStarted, st, st.CameraDeviceID, st.RequesterDeviceID)
+	s.announce(ctx, EventStarted, st, st.CameraDeviceID, st.RequesterDeviceID)
 	return st, nil
 }
 
