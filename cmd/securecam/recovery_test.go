@@ -266,9 +266,10 @@ func TestCameraReturns(t *testing.T) {
 		t.Errorf("the viewer is %s", st.Viewer.State)
 	}
 	for i, shown := range st.Shown[1:] {
-		// Time goes on as it passed: the player saw one stream that stood still for a while.
+		// Time goes on as it passed: the player saw one stream that stood still for a while. A busy browser shows a
+		// picture twice now and then.
 		passed, stamped := shown.At-st.Shown[i].At, float64(int32(shown.RTP-st.Shown[i].RTP))/90
-		if stamped <= 0 || passed > 1000 && (stamped < passed/2 || stamped > 2*passed) {
+		if stamped < 0 || passed > 1000 && (stamped < passed/2 || stamped > 2*passed) {
 			t.Errorf("picture %d came %.0f ms after the one before and is stamped %.0f ms after it", i+1, passed, stamped)
 		}
 	}
