@@ -15,12 +15,14 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+	"github.com/pion/transport/v5"
+	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/securecam/securecam/sfu/codec"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // newSFU starts a node on loopback that is shut down, with nothing left, when the test ends.
 func newSFU(t *testing.T, change ...func(*Config)) *SFU {
@@ -125,6 +127,11 @@ func newPCWithRegistry(
 	se.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	n, err := stdnet.NewNet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	se.SetNet(roomy{n})
 	change(&se)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(se),
 		webrtc.WithInterceptorRegistry(r))
@@ -134,6 +141,17 @@ func newPCWithRegistry(
 	}
 	t.Cleanup(func() { _ = pc.GracefulClose() })
 	return pc
+}
+
+// roomy is a network whose sockets keep what comes while a busy machine has no time for who reads them.
+type roomy struct{ transport.Net }
+
+func (n roomy) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
+	c, err := n.Net.ListenUDP(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.SetReadBuffer(4 << 20) // the system gives what it allows
 }
 
 // makeOffer returns the PeerConnection's offer with all its candidates.

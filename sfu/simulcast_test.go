@@ -235,6 +235,18 @@ func seamless(t *testing.T, w *watcher) (switches int) {
 	return switches - 1
 }
 
+// between returns a budget that carries one layer and not the other, in bit/s: a busy machine's camera sends less than
+// it should. Runs on the shard.
+func (d *downTrack) between(rid, above string) int {
+	sum := 0
+	for _, l := range *d.track.layers.Load() {
+		if f := l.facts.Load(); f != nil && (l.rid == rid || l.rid == above) {
+			sum += f.rate(maxSpatial-1, maxTemporal-1)
+		}
+	}
+	return sum / 2
+}
+
 func prefer(t *testing.T, s *SFU, w *watcher, change func(*Preference)) {
 	t.Helper()
 	p := NoPreference()
@@ -282,13 +294,21 @@ func TestSimulcast(t *testing.T) {
 		sh := sess.shard.Load()
 		sh.post(func() { sess.seat.limit(budget, bandwidth.Decision{Hopeless: hopeless}) })
 	}
-	limit(900_000, false) // h takes 2.7 Mbit/s, m 1.1, l 0.6
-	w.awaitLayer("l")
-	limit(2_000_000, false)
-	w.awaitLayer("m")
+	between := func(rid, above string) int {
+		return onShard(s, w, func() int { return sess.seat.downs[0].between(rid, above) })
+	}
+	carrying := func(rid, above string) {
+		t.Helper()
+		eventually(t, "layer "+rid, func() bool {
+			limit(between(rid, above), false)
+			return w.sees() == rid
+		})
+	}
+	carrying("l", "m")
+	carrying("m", "h")
 	limit(0, false)
 	w.awaitLayer("h")
-	limit(900_000, true)
+	limit(between("l", "m"), true)
 	if onShard(s, w, func() bool { d := sess.seat.downs[0]; return d.layer != nil && d.layer.rid == "h" }) {
 		t.Error("what the way does not carry goes on")
 	}
@@ -300,9 +320,7 @@ func TestSimulcast(t *testing.T) {
 	}
 	seamless(t, best)
 	seamless(t, small)
-	if got := small.sees(); got != "l" {
-		t.Errorf("who wants little gets layer %s", got)
-	}
+	small.awaitLayer("l") // on a busy machine it stays away for a moment
 }
 
 // TestPause stops and goes on.
