@@ -14,6 +14,9 @@ const (
 	// byeGrace is how long nothing may come after a camera's goodbye for it to be one: browsers say it of a stream that
 	// pauses, too.
 	byeGrace = 3 * time.Second
+	// farewellWait is how long a connection may stay open for its shard to say goodbye. One that sends in a way that
+	// blocks may not get to it before the connection is closed.
+	farewellWait = 500 * time.Millisecond
 	// mediaTimeout is how long a connected camera may send nothing at all.
 	mediaTimeout = 30 * time.Second
 )

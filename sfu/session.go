@@ -68,6 +68,7 @@ type session struct {
 	fate     atomic.Pointer[transport.Status] // how the transport ended by itself
 	shard    atomic.Pointer[shard]            // set once the down tracks are there
 	lane     *shard                           // nil on a shared shard; guarded by SFU.mu
+	parted   chan struct{}                    // closed when the viewer was told that it is over; nil if it was on no shard
 }
 
 func newSession(r role, mediaSession string, o *offer) *session {
@@ -202,6 +203,14 @@ func (sess *session) shut(socket *socket, reason string) {
 	sess.unfollow(socket)
 	if sess.role == publish {
 		sess.down.send(func(b []byte) []byte { return appendBye(b, sess.cname, sess.uplink.ssrc) })
+	}
+	if sess.parted != nil { // who hears that the connection is over hears nothing any more
+		timer := time.NewTimer(farewellWait)
+		select {
+		case <-sess.parted:
+		case <-timer.C:
+		}
+		timer.Stop()
 	}
 	_ = sess.link.Close(reason)
 	sess.loops.Wait()

@@ -354,36 +354,41 @@ func (s *SFU) endViewer(sess *session, reason string) {
 	m.intercom.disconnect(sess)
 	m.board.leave(sess)
 	s.viewers--
-	for _, t := range sess.tracks {
-		if t.fan == nil {
-			continue
-		}
-		s.detach(t.down, t.fan)
-		if sess.lane == nil {
-			sh, f, d := t.fan.shard, t.fan, t.down
-			sh.post(func() {
-				sh.remove(f, d)
-				d.bye()
-			})
-		}
-	}
-	if sess.lane != nil {
-		lane, tracks, way := sess.lane, sess.tracks, sess.way
-		sess.lane.finish(func() {
-			for _, t := range tracks {
-				t.down.bye()
-			}
-			if way != nil {
-				lane.unwatch(way)
-			}
-		})
-	} else if c := sess.way; c != nil {
-		sh := sess.egress.shard
-		sh.post(func() { sh.unwatch(c) })
-	}
+	s.part(sess)
 	if !sess.connected {
 		return
 	}
 	id, viewer := sess.mediaID, sess.viewer
 	s.emit(func(o Observer) { o.ViewerDown(id, viewer, reason) })
+}
+
+// part takes a viewer's tracks off its shard, which says goodbye. Caller holds mu.
+func (s *SFU) part(sess *session) {
+	sh := sess.shard.Load()
+	if sh == nil {
+		return
+	}
+	tracks, way, parted, lane := sess.tracks, sess.way, make(chan struct{}), sess.lane != nil
+	sess.parted = parted
+	for _, t := range tracks {
+		s.detach(t.down, t.fan)
+	}
+	last := func() {
+		for _, t := range tracks {
+			if !lane { // a lane ends with its viewer
+				sh.remove(t.fan, t.down)
+			}
+			t.down.bye()
+		}
+		if way != nil {
+			sh.unwatch(way)
+		}
+		sh.flush()
+		close(parted)
+	}
+	if lane {
+		sh.finish(last)
+	} else {
+		sh.post(last)
+	}
 }
