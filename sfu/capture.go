@@ -46,7 +46,8 @@ func (l *layer) noteCapture() {
 // its reports. It is nil if nothing is.
 func (l *layer) capturedAt(timestamp uint32) *senderReport {
 	if c := l.captured.Load(); c != nil {
-		if since := int32(timestamp - c.rtp); since > -captureAge*int32(l.track.spec.clockRate) && since < captureAge*int32(l.track.spec.clockRate) {
+		age := captureAge * int32(l.track.spec.clockRate)
+		if since := int32(timestamp - c.rtp); since > -age && since < age {
 			return c
 		}
 	}

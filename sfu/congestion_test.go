@@ -48,7 +48,8 @@ func newTelling(t *testing.T) *watcher {
 	}
 	formats := []webrtc.RTPCodecParameters{vp8, format(webrtc.MimeTypeRTX, 97, "apt=96")}
 	formats[0].RTCPFeedback = []webrtc.RTCPFeedback{
-		{Type: webrtc.TypeRTCPFBTransportCC}, {Type: webrtc.TypeRTCPFBGoogREMB}, {Type: webrtc.TypeRTCPFBNACK}, {Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
+		{Type: webrtc.TypeRTCPFBTransportCC}, {Type: webrtc.TypeRTCPFBGoogREMB}, {Type: webrtc.TypeRTCPFBNACK},
+		{Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
 	}
 	return newWatcher(t, newPCWithRegistry(t, m, registry, func(*webrtc.SettingEngine) {}, formats...))
 }
@@ -122,7 +123,8 @@ func TestBandwidth(t *testing.T) {
 			told = st.Way
 		}
 	}
-	if told == nil || told.Estimate == 0 || told.Budget == 0 || told.Target == 0 || told.Feedbacks == 0 || told.Probes == 0 || told.Padding == 0 {
+	if told == nil || told.Estimate == 0 || told.Budget == 0 || told.Target == 0 || told.Feedbacks == 0 ||
+		told.Probes == 0 || told.Padding == 0 {
 		t.Errorf("told of the way: %+v", told)
 	}
 	if st := s.Stats().Congestion; st.Watched != 1 || st.Feedbacks == 0 || st.Probes == 0 || st.Padding == 0 {
@@ -184,7 +186,8 @@ func TestNoCongestionControl(t *testing.T) {
 	proxy := narrow(t, impair.Link{}, impair.Link{})
 	w := watchThrough(t, s, "m", proxy)
 	w.await(video, 20)
-	if sdp := string(w.answer.SDP); strings.Contains(sdp, "transport-cc") || strings.Contains(sdp, "goog-remb") || strings.Contains(sdp, "a=extmap:") {
+	if sdp := string(w.answer.SDP); strings.Contains(sdp, "transport-cc") || strings.Contains(sdp, "goog-remb") ||
+		strings.Contains(sdp, "a=extmap:") {
 		t.Errorf("congestion control for one layer:\n%s", sdp)
 	}
 	for _, p := range w.packets(video) {

@@ -49,8 +49,8 @@ func (x *extensions) any() bool {
 	return x.numberAt != 0 || x.delayLeft > 0 || x.capture != 0 || x.descriptorAt != 0 && len(x.descriptor) > 0
 }
 
-// write appends the elements of the next packet, whose transport-wide number is number, to b, in which room is left. RFC 8285, sections 4.2 and 4.3: both forms
-// may be mixed within a stream, if the viewer takes long descriptors at all.
+// write appends the elements of the next packet, whose transport-wide number is number, to b, in which room is left.
+// RFC 8285, sections 4.2 and 4.3: both forms may be mixed within a stream, if the viewer takes long descriptors at all.
 func (x *extensions) write(b []byte, number uint16) []byte {
 	head := len(b)
 	descriptor := x.descriptor[:min(len(x.descriptor), 255)]

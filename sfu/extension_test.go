@@ -185,7 +185,8 @@ func TestCameraOffersCaptureTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	pc := newPCOf(t, m, func(*webrtc.SettingEngine) {}, vp8)
-	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo,
+		webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
 		t.Fatal(err)
 	}
 	a, err := s.Publish(t.Context(), "m", makeOffer(t, pc))

@@ -106,7 +106,8 @@ func (s *SFU) dial(sess *session) error {
 // answer holds every server candidate: RFC 9725, section 4.3.1, has no trickle from the server.
 func (sess *session) answer() Answer {
 	return Answer{SessionID: sess.id, ETag: sess.ice.etag, SDP: transport.BuildAnswer(transport.Answer{
-		Offer: sess.counter != nil, ID: uint64(rand.Int64()), Bundle: sess.bundled, Mixed: sess.mixed, Local: sess.link.Local(), Sections: sess.sections,
+		Offer: sess.counter != nil, ID: uint64(rand.Int64()), Bundle: sess.bundled, Mixed: sess.mixed,
+		Local: sess.link.Local(), Sections: sess.sections,
 	})}
 }
 

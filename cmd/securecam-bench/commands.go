@@ -46,7 +46,7 @@ type runArgs struct {
 	Even       bool          `group:"Load" help:"All frames alike, instead of an encoder's pattern with keyframes six times as large."`
 	GOP        int           `group:"Load" name:"gop" default:"300" help:"Frames between keyframes that nobody asked for; 0 for none."`
 	Pace       string        `group:"Load" enum:"frame,burst,saturate" default:"frame" help:"Frames over 10 ms, at once, or back to back."`
-	GSO        bool          `group:"Load" name:"gso" help:"Bursts leave in one message each, as a network card with receive offload hands them to a server."`
+	GSO        bool          `group:"Load" name:"gso" help:"Bursts leave in one message each, as from a network card with receive offload."`
 	Simulcast  int           `group:"Load" default:"1" help:"Layers that each camera sends, up to 3."`
 	MaxHeight  int           `group:"Load" help:"Lines that viewers ask for at most (?maxHeight=), of layers of 720, 360 and 180."`
 	Video      string        `group:"Load" placeholder:"FILE" help:"IVF file for the cameras to play instead; say its --codec."`

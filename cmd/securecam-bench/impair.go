@@ -25,7 +25,7 @@ type impairArgs struct {
 	Server string      `required:"" placeholder:"URL" help:"The server's HTTP address."`
 	Listen string      `default:"127.0.0.1:8480" help:"Where peers speak HTTP, WHIP and WHEP instead."`
 	Media  string      `default:"127.0.0.1:0" help:"Where their media goes instead: an IP address that they reach, and a port or 0."`
-	Up     impair.Link `placeholder:"LINK" help:"Towards the server, as in 'rate=1M queue=32k loss=5% burst=4 duplicate=1% delay=50ms jitter=30ms reorder=3% held=15ms'."`
+	Up     impair.Link `placeholder:"LINK" help:"Towards the server, as in 'rate=1M queue=32k loss=5% burst=4 duplicate=1% delay=50ms jitter=30ms reorder=3% held=15ms'."` //nolint:lll // a tag has no lines
 	Down   impair.Link `placeholder:"LINK" help:"Towards the peers."`
 	Seed   uint64      `default:"1" help:"Decides what happens to which datagram."`
 }
@@ -51,7 +51,8 @@ func runImpair(ctx context.Context, a *impairArgs, stdout io.Writer) error {
 	server := &http.Server{Handler: impair.Signalling(target, proxy), ReadHeaderTimeout: headerTimeout}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	fmt.Fprintf(stdout, "http://%s stands for %s, media goes over %s\nup %v, down %v; change it with\n", listener.Addr(), a.Server, proxy.Addr(), a.Up, a.Down)
+	fmt.Fprintf(stdout, "http://%s stands for %s, media goes over %s\nup %v, down %v; change it with\n",
+		listener.Addr(), a.Server, proxy.Addr(), a.Up, a.Down)
 	fmt.Fprintf(stdout, "  curl -X PUT http://%s%s -d '{\"down\": \"rate=1M delay=50ms\"}'\n", listener.Addr(), impair.ControlPath)
 	fmt.Fprintf(stdout, "  curl -X POST http://%s%s/rebind\n", listener.Addr(), impair.ControlPath)
 	select {

@@ -29,7 +29,8 @@ func startProduct(t *testing.T) (url string, pid int) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	cmd := exec.CommandContext(t.Context(), binary, "serve", "--listen-host=127.0.0.1", "--port=0", "--media-udp-port=0", "--media-tcp-port=-1",
+	cmd := exec.CommandContext(t.Context(), binary, "serve", "--listen-host=127.0.0.1",
+		"--port=0", "--media-udp-port=0", "--media-tcp-port=-1",
 		"--turn-port=-1", "--public-ips=127.0.0.1", "--log-level=warn", "--data-dir="+filepath.Join(dir, "data"))
 	cmd.Dir = dir
 	out, err := cmd.StdoutPipe()

@@ -114,7 +114,8 @@ func (b *table) narrow(i *impaired) {
 	i.watch("clean", "rate=600k delay=20ms")
 	i.measure(5)
 	s = i.measure(10)
-	b.note("up to 5 Mbit/s into 600 kbit/s", "a layer that goes through, at full frame rate", s.String(), s.last().Height < s.Top && s.fps() >= 27)
+	b.note("up to 5 Mbit/s into 600 kbit/s", "a layer that goes through, at full frame rate", s.String(),
+		s.last().Height < s.Top && s.fps() >= 27)
 	i.leave()
 }
 

@@ -136,7 +136,8 @@ func (w watched) String() string {
 		"%d freezes of %.0f ms in all, the longest gap %.0f ms, over 300: %v; "+
 		"%d packets, %d lost for good, %d repaired, %d NACKs, %d PLIs; "+
 		"camera: %d resent, %d PLIs, %d keyframes, %d kbit/s, %dp; delay %.0f ms",
-		w.Sent-w.Decoded, w.Sent, w.missed(), w.Received, w.Dropped, w.Shown, w.Freezes, w.FrozenMS, w.Longest, w.Over, w.Packets, w.Lost, w.Repaired, w.NACKs, w.PLIs,
+		w.Sent-w.Decoded, w.Sent, w.missed(), w.Received, w.Dropped, w.Shown, w.Freezes, w.FrozenMS, w.Longest, w.Over,
+		w.Packets, w.Lost, w.Repaired, w.NACKs, w.PLIs,
 		w.CameraRetransmitted, w.CameraPLIs, w.Keyframes, w.Kbps, w.Height, w.DelayMS)
 }
 

@@ -239,7 +239,8 @@ func (a *app) openControl(
 	features := append([]control.Feature{accounts, gate}, watched.features()...)
 	features = append(features, told.events, told.videos, told.push, told.webhooks)
 	parts := counted{
-		gateway: gate, commands: watched.commands, recorder: watched.recorded, streams: watched.streams, media: watched.media, notify: told.notifier,
+		gateway: gate, commands: watched.commands, recorder: watched.recorded, streams: watched.streams, media: watched.media,
+		notify: told.notifier,
 	}
 	features, err = a.openOps(ctx, c, s, p, accounts, &parts, features)
 	if err != nil {

@@ -55,7 +55,7 @@ type Session struct {
 	RTTMillis   float64    `json:"rttMs,omitempty"`
 	SRTP        string     `json:"srtp,omitempty"`
 	Tracks      []Track    `json:"tracks" nullable:"false"`
-	Way         *Way       `json:"way,omitempty" doc:"What congestion control makes of the way to a viewer; only where the camera sends several layers"`
+	Way         *Way       `json:"way,omitempty" doc:"What congestion control makes of a viewer's way, where the camera sends layers"`
 }
 
 // Way is what is known of the way to a viewer. Rates are in bit/s.

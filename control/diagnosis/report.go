@@ -32,7 +32,7 @@ type Report struct {
 	RTTMillis       float64 `json:"rttMs,omitempty" minimum:"0" maximum:"600000"`
 	JitterBuffer    float64 `json:"jitterBufferMs,omitempty" minimum:"0" maximum:"600000"`
 	FirstFrame      float64 `json:"firstFrameMs,omitempty" minimum:"0" maximum:"600000" doc:"From the offer to the first frame shown"`
-	GlassToGlass    float64 `json:"glassToGlassMs,omitempty" minimum:"0" maximum:"600000" doc:"From capture to playout, where the camera's clock is known"`
+	GlassToGlass    float64 `json:"glassToGlassMs,omitempty" minimum:"0" maximum:"600000" doc:"From capture to playout, if known"`
 	Decoder         string  `json:"decoderImplementation,omitempty" maxLength:"100"`
 	Hidden          bool    `json:"hidden,omitempty" doc:"The page is not visible"`
 	Blocked         bool    `json:"blocked,omitempty" doc:"The browser does not let the page play"`

@@ -142,7 +142,7 @@ func cameraFormat(t Track) []Finding {
 	if t.BFrames {
 		findings = append(findings, Finding{
 			Code: "b_frames", Severity: SeverityWarning,
-			Message: "The camera's H.264 has B-frames. Players over WebRTC show them out of order: the picture jumps back and forth, or stands still.",
+			Message: "The camera's H.264 has B-frames. Players over WebRTC show them out of order: the picture jumps, or stands still.",
 			Advice:  "Turn B-frames off at the encoder (FFmpeg -bf 0, x264 tune=zerolatency), or choose the baseline profile.",
 		})
 	}
@@ -169,7 +169,8 @@ func viewerSide(f Facts) []Finding {
 		s, ok := last(over)
 		switch {
 		case !ok:
-			return failure("viewer_not_connected", "The viewer has not asked for the picture yet.", "It does by WHEP, at the URL of its credentials.")
+			return failure("viewer_not_connected", "The viewer has not asked for the picture yet.",
+				"It does by WHEP, at the URL of its credentials.")
 		case s.Detail != "":
 			return failure("codec_mismatch", "The viewer cannot play what the camera sends: "+s.Detail+".",
 				"Set the camera to VP8 or to H.264 constrained baseline, which every browser plays.")
@@ -276,7 +277,8 @@ func reportSide(f Facts) []Finding {
 	case r.Blocked:
 		return failure("playback_blocked", "The viewer's browser does not let the page play.", "Tap the picture once.")
 	case r.Hidden:
-		return []Finding{{Code: "viewer_hidden", Severity: SeverityInfo, Message: "The viewer's page is in the background, where browsers do not decode."}}
+		return []Finding{{Code: "viewer_hidden", Severity: SeverityInfo,
+			Message: "The viewer's page is in the background, where browsers do not decode."}}
 	case r.FramesDecoded == 0 && r.PacketsReceived > undecoded:
 		return undecodable(f)
 	case r.FreezesDuration > 1 && r.FreezeCount > 2:
@@ -330,7 +332,7 @@ func whyNotConnected(s Session, who string) Finding {
 	default:
 		return Finding{
 			Code: who + "_no_path", Severity: SeverityError, Message: "No way between server and " + who + " worked. " + tried(s),
-			Advice: "Open the media port (MEDIA_UDP_PORT, UDP) in the server's firewall, set PUBLIC_IPS to the server's public address, or use TURN.",
+			Advice: "Open the media port (MEDIA_UDP_PORT, UDP) in the server's firewall, set PUBLIC_IPS to its public address, or use TURN.",
 		}
 	}
 }

@@ -123,7 +123,8 @@ func TestDiagnoseTellsFigures(t *testing.T) {
 		},
 		"carries about 1.2 Mbit/s, so it gets 180 lines of the 3.0 Mbit/s": func(f *Facts) {
 			f.Media.Layers = []Layer{
-				{Track: "video", RID: "l", Active: true, Width: 180, Height: 320, Bitrate: 100_000}, {Track: "video", RID: "h", Active: true, Bitrate: 3e6},
+				{Track: "video", RID: "l", Active: true, Width: 180, Height: 320, Bitrate: 100_000},
+				{Track: "video", RID: "h", Active: true, Bitrate: 3e6},
 			}
 			f.Media.Sessions[1].Way = &Way{Layer: "l", Estimate: 1_200_000, Budget: 1_100_000}
 		},

@@ -52,7 +52,8 @@ func TestLateUpload(t *testing.T) {
 		t.Parallel()
 		endpoint := os.Getenv("TEST_MINIO_ENDPOINT")
 		m, err := blob.OpenMinIO(t.Context(), blob.MinIOConfig{
-			Endpoint: endpoint, PublicEndpoint: "http://" + endpoint, Bucket: "late-" + uuid.NewString(), SpoolDir: filepath.Join(t.TempDir(), "spool"),
+			Endpoint: endpoint, PublicEndpoint: "http://" + endpoint, Bucket: "late-" + uuid.NewString(),
+			SpoolDir:  filepath.Join(t.TempDir(), "spool"),
 			AccessKey: os.Getenv("TEST_MINIO_ACCESS_KEY"), SecretKey: os.Getenv("TEST_MINIO_SECRET_KEY"),
 		})
 		if err != nil {

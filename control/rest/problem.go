@@ -110,7 +110,8 @@ func documentOf(err error) *Document {
 	case errors.Is(err, store.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return newDocument(http.StatusInsufficientStorage, "storage_full", "The server has no space left.", err)
 	case errors.Is(err, store.ErrNoStorage):
-		return newDocument(http.StatusForbidden, "storage_limit", "Videos and recordings take up all the space of this account. Delete some.", err)
+		return newDocument(http.StatusForbidden, "storage_limit",
+			"Videos and recordings take up all the space of this account. Delete some.", err)
 	case errors.Is(err, store.ErrFull):
 		return newDocument(http.StatusConflict, "limit_reached", "There are as many of these as one may have. Remove one first.", err)
 	case errors.Is(err, store.ErrUnavailable):

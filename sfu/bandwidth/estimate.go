@@ -70,8 +70,8 @@ func (c *capacity) bounds() (low, high float64) {
 	return (c.mean - spread) * 1000, (c.mean + spread) * 1000
 }
 
-// update follows the delay, of which the newest packet was sent at sentAt. arriving is the measured throughput, 0 if unknown. While probing says that a probe makes a
-// queue on purpose, overuse does not count.
+// update follows the delay, of which the newest packet was sent at sentAt. arriving is the measured throughput, 0 if
+// unknown. While probing says that a probe makes a queue on purpose, overuse does not count.
 func (e *estimate) update(now, sentAt int64, use usage, arriving int, probing bool) {
 	elapsed := float64(min(max(now-e.at, 0), int64(time.Second))) / float64(time.Second)
 	e.at = now

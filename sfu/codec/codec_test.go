@@ -161,7 +161,8 @@ func TestProfile(t *testing.T) {
 	t.Parallel()
 	for packet, want := range map[string]string{
 		"6764000dacd94141fb0110": "High 1.3", "6742c00dd90141fb011000": "Constrained Baseline 1.3", "674d0028": "Main 4.0",
-		"6742100b": "Baseline 1b", "67580028": "Extended 4.0", "676e0028": "High 10 4.0", "677a0033": "High 4:2:2 5.1", "67f40033": "High 4:4:4 5.1",
+		"6742100b": "Baseline 1b", "67580028": "Extended 4.0", "676e0028": "High 10 4.0",
+		"677a0033": "High 4:2:2 5.1", "67f40033": "High 4:4:4 5.1",
 		"672c0033": "profile 44 5.1", "180004674d0028000168": "Main 4.0",
 	} {
 		raw, err := hex.DecodeString(packet)

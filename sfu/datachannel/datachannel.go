@@ -71,7 +71,10 @@ type Peer struct {
 
 // New returns a Peer that Serve connects.
 func New(cfg Config) *Peer {
-	return &Peer{cfg: cfg, queue: make(chan Message, queueLength), limit: rate.NewLimiter(maxRate, maxBurst), grace: rate.NewLimiter(maxRate, maxRefused)}
+	return &Peer{
+		cfg: cfg, queue: make(chan Message, queueLength),
+		limit: rate.NewLimiter(maxRate, maxBurst), grace: rate.NewLimiter(maxRate, maxRefused),
+	}
 }
 
 // Send queues a message for the channel that the peer opened last. It never waits, and reports false, having counted
