@@ -85,9 +85,10 @@ func (db *DB) UserHolds(ctx context.Context, userID string, since time.Time) err
 	return err
 }
 
-// RevokeUser signs the user out everywhere: it deletes all sessions, revokes
-// the tokens of all devices, and ends what they stream and publish. The
-// devices need new tokens.
+// RevokeUser signs the user out everywhere: it deletes all sessions, forgets
+// trusted browsers, challenges and links to choose a password, revokes the
+// tokens of all devices, and ends what they stream and publish. The devices
+// need new tokens.
 func (db *DB) RevokeUser(ctx context.Context, userID string, by Actor) error {
 	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
@@ -102,8 +103,10 @@ func (db *DB) RevokeUser(ctx context.Context, userID string, by Actor) error {
 
 // revokeUser does RevokeUser. The caller holds the lock on the user's devices.
 func revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
-	if _, err := change(ctx, tx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
-		return err
+	for _, from := range []string{"sessions", "verifications"} {
+		if _, err := change(ctx, tx, "DELETE FROM "+from+" WHERE user_id = $1", userID); err != nil {
+			return err
+		}
 	}
 	const devices = `SELECT id FROM devices WHERE user_id = $1 AND deleted_at IS NULL ORDER BY created_at, id`
 	ids, err := all(ctx, tx, scanText, devices, userID)

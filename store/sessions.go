@@ -165,9 +165,14 @@ func (db *DB) Session(ctx context.Context, userID, id string) (Session, error) {
 }
 
 // DeleteSessions signs the user out of every session but the one with the id
-// except, which may be empty, and returns how many those were.
+// except, which may be empty, and returns how many those were. It forgets which
+// browsers are trusted, and what was asked for by letter.
 func (db *DB) DeleteSessions(ctx context.Context, userID, except string, by Actor) (n int64, err error) {
 	err = db.inRevokingTx(ctx, func(tx *sql.Tx) (err error) {
+		// Browsers that are trusted without a second factor, too, and letters.
+		if _, err := change(ctx, tx, `DELETE FROM verifications WHERE user_id = $1`, userID); err != nil {
+			return err
+		}
 		n, err = endSessions(ctx, tx, userID, except)
 		if err != nil || n == 0 {
 			return err

@@ -137,14 +137,26 @@ type PasswordChange struct {
 	Hash   string
 	Revoke bool     // end every session
 	Next   *Session // begins when those have ended; may be nil
+
+	// ByLetter is a change by somebody who reads the letters of the address. If
+	// that was not known to be the user's, somebody else may have made the
+	// account before its owner came: passkeys, the authenticator app, webhooks
+	// and subscriptions to pushes go, and the tokens of devices, which keep
+	// their rows. From then on it is known to be the user's.
+	ByLetter bool
 }
 
 // SetPassword gives the user another password. What was asked for by the old
 // one, or by a letter, and is not through yet, ends.
 func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error {
 	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
-		if err := lockUser(ctx, tx, c.UserID); err != nil {
+		if err := lockDevices(ctx, tx, c.UserID); err != nil {
 			return err
+		}
+		if c.ByLetter {
+			if err := proveEmail(ctx, tx, c.UserID, by); err != nil {
+				return err
+			}
 		}
 		if err := setAccountHash(ctx, tx, c.UserID, c.Hash, now()); err != nil {
 			return err
@@ -164,6 +176,26 @@ func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error
 		}
 		return audit(ctx, tx, by, c.UserID, "user", "set_password", c.UserID, details{"sessionsRevoked": c.Revoke})
 	})
+}
+
+// proveEmail takes away what was set up before the address of the user, whose
+// devices the transaction has locked, was known to be the user's.
+func proveEmail(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
+	const prove = `UPDATE users SET email_verified = TRUE, two_factor_enabled = FALSE, updated_at = $2
+		WHERE id = $1 AND NOT email_verified`
+	n, err := change(ctx, tx, prove, userID, ms(now()))
+	if err != nil || n == 0 {
+		return err
+	}
+	for _, from := range []string{"passkeys", "two_factors", "webhooks", "push_subscriptions"} {
+		if _, err := change(ctx, tx, "DELETE FROM "+from+" WHERE user_id = $1", userID); err != nil {
+			return err
+		}
+	}
+	if err := revokeUser(ctx, tx, userID, by); err != nil {
+		return err
+	}
+	return audit(ctx, tx, by, userID, "user", "prove_email", userID, nil)
 }
 
 // DeleteUser signs the user out everywhere, deletes the devices as

@@ -95,7 +95,7 @@ func (s *Service) changePassword(ctx context.Context, in *changePasswordInput) (
 	if cookie != nil {
 		setCookie(ctx, cookie)
 	}
-	s.tell(c.user.Email, passwordChanged())
+	s.tell(c.user.Email, passwordChanged(false))
 	return out, nil
 }
 

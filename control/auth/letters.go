@@ -43,9 +43,15 @@ func confirmLetter(newEmail, link string) letter {
 		"If it was not you, do nothing, and change your password.\n"}
 }
 
-func passwordChanged() letter {
+// passwordChanged says proven when the change proved whose the address is.
+func passwordChanged(proven bool) letter {
+	more := ""
+	if proven {
+		more = "As this address had not been confirmed before, passkeys, authenticator apps and webhooks were\n" +
+			"removed, and devices signed out. Set them up again.\n"
+	}
 	return letter{"Your password was changed", "Hello,\n\n" +
-		"the password of your SecureCam account was just changed.\n" +
+		"the password of your SecureCam account was just changed.\n" + more +
 		"If it was not you, ask for a new one at the sign-in page at once.\n"}
 }
 
@@ -69,6 +75,13 @@ func (s *Service) countLetter(ctx context.Context, email string) error {
 	return s.attempts.Take(ctx, AttemptLetter, email)
 }
 
+// resetValue is what the server remembers of a link to choose a password.
+type resetValue struct {
+	// ByLetter is a link that went to the user's address, and not one that the
+	// administrator hands over: that says nothing about the address.
+	ByLetter bool `json:"byLetter"`
+}
+
 // sendReset sends the user with that address, if there is one, a link to choose
 // a new password. It does the same work for an unknown address.
 func (s *Service) sendReset(ctx context.Context, email, redirectTo string) error {
@@ -76,7 +89,7 @@ func (s *Service) sendReset(ctx context.Context, email, redirectTo string) error
 	if err != nil && !isNotFound(err) {
 		return err
 	}
-	token, err := s.expect(ctx, forReset, user.ID, struct{}{}, resetTTL)
+	token, err := s.expect(ctx, forReset, user.ID, resetValue{ByLetter: true}, resetTTL)
 	if err != nil || user.ID == "" {
 		return err
 	}
@@ -92,7 +105,7 @@ func (s *Service) ResetLink(ctx context.Context, userID string, by store.Actor) 
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	token, err := s.expect(ctx, forReset, user.ID, struct{}{}, resetTTL)
+	token, err := s.expect(ctx, forReset, user.ID, resetValue{}, resetTTL)
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -104,8 +117,10 @@ func (s *Service) ResetLink(ctx context.Context, userID string, by store.Actor) 
 }
 
 // resetPassword gives whoever has the token of a letter a new password, signs
-// all sessions out, and forgives failed sign-ins. The letter came by mail, so
-// the address is verified now.
+// all sessions out, and forgives failed sign-ins. If the letter came by mail,
+// the address is verified now; if it was not before, whoever made the account
+// need not be whose the address is, and keeps no way in: see
+// store.PasswordChange.
 func (s *Service) resetPassword(ctx context.Context, token, password string) error {
 	if err := checkLength(password); err != nil {
 		return err
@@ -116,28 +131,24 @@ func (s *Service) resetPassword(ctx context.Context, token, password string) err
 	if err != nil {
 		return err
 	}
-	v, err := s.take(ctx, forReset, token, &struct{}{})
+	var value resetValue
+	v, err := s.take(ctx, forReset, token, &value)
 	if isNotFound(err) || (err == nil && v.UserID == "") {
 		return errInvalidToken
 	}
 	if err != nil {
 		return err
 	}
-	change := store.PasswordChange{UserID: v.UserID, Hash: hash, Revoke: true}
-	if err := s.store.SetPassword(ctx, change, actor(ctx, v.UserID)); err != nil {
-		return err
-	}
 	user, err := s.store.User(ctx, v.UserID)
 	if err != nil {
 		return err
 	}
-	if !user.EmailVerified {
-		if err := s.store.SetEmail(ctx, user.ID, user.Email, user.Email, true, actor(ctx, user.ID)); err != nil {
-			return err
-		}
+	change := store.PasswordChange{UserID: v.UserID, Hash: hash, Revoke: true, ByLetter: value.ByLetter}
+	if err := s.store.SetPassword(ctx, change, actor(ctx, v.UserID)); err != nil {
+		return err
 	}
 	s.attempts.Forget(ctx, AttemptByAccount, user.Email)
-	s.tell(user.Email, passwordChanged())
+	s.tell(user.Email, passwordChanged(value.ByLetter && !user.EmailVerified))
 	return nil
 }
 
@@ -153,7 +164,10 @@ type addressClaims struct {
 	Email    string `json:"email"` // the user's when the letter was written
 	UpdateTo string `json:"updateTo,omitempty"`
 	Step     string `json:"requestType,omitempty"`
-	Exp      int64  `json:"exp"` // Unix seconds
+	// Wish is what expect returned for a change. It ends when the user signs out
+	// everywhere or chooses another password: whoever asked may be why.
+	Wish string `json:"wish,omitempty"`
+	Exp  int64  `json:"exp"` // Unix seconds
 }
 
 // verifyLink returns the link of a letter about an address.
@@ -202,7 +216,11 @@ func (s *Service) sendEmailChange(ctx context.Context, user store.User, newEmail
 		return err
 	}
 	taken := err == nil
-	claims := addressClaims{UserID: user.ID, Email: user.Email, UpdateTo: newEmail, Step: stepChange}
+	wish, err := s.expect(ctx, forChange, user.ID, struct{}{}, 2*verificationTTL) // for two letters
+	if err != nil {
+		return err
+	}
+	claims := addressClaims{UserID: user.ID, Email: user.Email, UpdateTo: newEmail, Step: stepChange, Wish: wish}
 	if user.EmailVerified {
 		claims.Step = stepConfirm
 	}
@@ -240,6 +258,15 @@ func (s *Service) useVerifyLink(ctx context.Context, token, callbackURL string) 
 	}
 	if user.Email != c.Email { // the address was changed since
 		return errInvalidToken
+	}
+	if c.UpdateTo != "" {
+		_, err := s.store.Verification(ctx, identifier(forChange, c.Wish), s.now())
+		if isNotFound(err) {
+			return errInvalidToken.With(err)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	switch c.Step {
 	case stepConfirm:

@@ -15,6 +15,7 @@ import (
 // What verifications are for, as the beginning of their identifiers.
 const (
 	forReset     = "reset-password"
+	forChange    = "change-email"
 	forChallenge = "two-factor"
 	forTrust     = "trust-device"
 	forPasskey   = "passkey"
