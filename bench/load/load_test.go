@@ -2,11 +2,15 @@ package load
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"testing"
 
+	"github.com/pion/rtp"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/securecam/securecam/bench/rtc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -172,6 +176,37 @@ func TestTrackCounts(t *testing.T) {
 		}
 		if tr.expected() != uint64(end-begin) {
 			t.Fatalf("expected %d, want %d", tr.expected(), end-begin)
+		}
+	})
+}
+
+// TestTransportNumber reads what pion writes, in both forms of extensions, and nothing beyond the end.
+func TestTransportNumber(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		h := rtp.Header{Version: 2, CSRC: make([]uint32, rapid.IntRange(0, 3).Draw(t, "csrcs"))}
+		want := rapid.Uint16().Draw(t, "number")
+		there := rapid.Bool().Draw(t, "there")
+		for id := range uint8(5) {
+			if id == rtc.NumberExtension && there {
+				if err := h.SetExtension(id, binary.BigEndian.AppendUint16(nil, want)); err != nil {
+					t.Fatal(err)
+				}
+			} else if id > 0 && id != rtc.NumberExtension && rapid.Bool().Draw(t, "other") {
+				if err := h.SetExtension(id, make([]byte, rapid.SampledFrom([]int{1, 2, 3, 16, 40}).Draw(t, "size"))); err != nil {
+					t.Skip("pion decides on a form by the first")
+				}
+			}
+		}
+		raw, err := (&rtp.Packet{Header: h, Payload: []byte{1, 2, 3}}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := transportNumber(raw); ok != there || ok && got != want {
+			t.Fatalf("%d, %t; want %d, %t in %x", got, ok, want, there, raw)
+		}
+		for n := 12; n < len(raw); n++ {
+			transportNumber(raw[:n])
 		}
 	})
 }

@@ -22,6 +22,7 @@ type Meter struct {
 	Duplicates    atomic.Uint64
 	Reordered     atomic.Uint64
 	Retransmitted atomic.Uint64 // on a stream of their own (RFC 4588)
+	Feedbacks     atomic.Uint64 // on the way, sent to the server
 	Bytes         atomic.Uint64 // of all packets, with headers
 }
 
@@ -31,7 +32,7 @@ func (m *Meter) Reset() {
 	m.Recent.Reset()
 	for _, c := range []*atomic.Uint64{
 		&m.Received, &m.Opened, &m.Forged, &m.Corrupt, &m.Foreign, &m.Unstamped, &m.Duplicates, &m.Reordered,
-		&m.Retransmitted, &m.Bytes,
+		&m.Retransmitted, &m.Feedbacks, &m.Bytes,
 	} {
 		c.Store(0)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
 
 	"github.com/securecam/securecam/bench/rtc"
@@ -22,6 +23,8 @@ type ViewerConfig struct {
 	Meter    *Meter
 	// Every opens one in so many packets; 1 opens all.
 	Every uint64
+	// Congestion offers to tell of the way, as browsers do: a server that has something to choose, layers, takes it.
+	Congestion bool
 }
 
 // Viewer watches one camera.
@@ -32,6 +35,8 @@ type Viewer struct {
 	repairs [128]bool // payload types of retransmissions
 	buffer  []byte
 	ssrc    uint32 // of our reports
+
+	feedback *feedback // nil unless agreed on
 
 	begun     time.Time
 	Connected time.Duration // from the offer to the end of DTLS
@@ -50,7 +55,9 @@ func (c *Client) Play(ctx context.Context, cfg ViewerConfig) (*Viewer, error) {
 	}
 	var sections []rtc.Section
 	for _, s := range cfg.Sources {
-		sections = append(sections, rtc.Section{Kind: s.codec.kind(), Codecs: []rtc.Codec{s.codec.offered()}})
+		sections = append(sections, rtc.Section{
+			Kind: s.codec.kind(), Codecs: []rtc.Codec{s.codec.offered()}, Congestion: cfg.Congestion,
+		})
 		v.tracks = append(v.tracks, &track{
 			source: s, meter: cfg.Meter, every: max(cfg.Every, 1), turn: rand.Uint64N(max(cfg.Every, 1)), open: v.open,
 		})
@@ -78,6 +85,9 @@ func (v *Viewer) connect(ctx context.Context, sections []rtc.Section) error {
 		if t.RTX != 0 {
 			v.repairs[t.RTX] = true
 		}
+		if t.Numbered && v.feedback == nil {
+			v.feedback = &feedback{recorder: twcc.NewRecorder(v.ssrc)}
+		}
 	}
 	return v.transport.Connect(ctx, answer)
 }
@@ -86,6 +96,9 @@ func (v *Viewer) connect(ctx context.Context, sections []rtc.Section) error {
 func (v *Viewer) receive(packet []byte, at int64) {
 	if v.first.Load() == 0 {
 		v.first.Store(max(int64(time.Since(v.begun)), 1))
+	}
+	if v.feedback != nil {
+		v.note(packet, at)
 	}
 	payloadType := packet[1] & 0x7f
 	t := v.byType[payloadType]

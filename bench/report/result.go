@@ -45,8 +45,10 @@ type Load struct {
 	Seconds   float64 `json:"seconds"`
 	RTCPRate  float64 `json:"rtcpPerSecond"` // of each viewer
 	NACK      bool    `json:"nack"`
-	Profile   string  `json:"srtp"`
-	Quiet     bool    `json:"quietSetup"`
+	// Congestion says that viewers tell of the way in transport-wide feedback.
+	Congestion bool   `json:"congestion,omitempty"`
+	Profile    string `json:"srtp"`
+	Quiet      bool   `json:"quietSetup"`
 }
 
 // Setup is how the viewers came in.
@@ -82,6 +84,7 @@ type Delivery struct {
 	Duplicates       uint64  `json:"duplicates"`
 	Reordered        uint64  `json:"reordered"`
 	Retransmitted    uint64  `json:"retransmitted"`
+	Feedbacks        uint64  `json:"feedbacks"` // on the way, that viewers sent
 	KeyframesAsked   uint64  `json:"keyframesAsked"`
 	CameraRepairs    uint64  `json:"cameraRepairs"`
 }

@@ -80,6 +80,9 @@ func (l Load) describe() string {
 	if l.MaxHeight > 0 {
 		s += fmt.Sprintf(", viewers want %d lines at most", l.MaxHeight)
 	}
+	if l.Congestion {
+		s += ", viewers tell of the way"
+	}
 	if l.Profile != "" {
 		s += ", " + l.Profile
 	}
@@ -119,7 +122,8 @@ func (d Delivery) rows() []row {
 		{"delivery", fmt.Sprintf("%.4f%% of %d packets%s, worst viewer %.3f%%, %.0f packets/s",
 			100*d.Ratio, d.Expected, by, 100*d.WorstViewer, d.PacketsPerSecond)},
 		{"packets", checks},
-		{"order", fmt.Sprintf("%d duplicates, %d out of order, %d retransmitted", d.Duplicates, d.Reordered, d.Retransmitted)},
+		{"order", fmt.Sprintf("%d duplicates, %d out of order, %d retransmitted, %d feedbacks on the way",
+			d.Duplicates, d.Reordered, d.Retransmitted, d.Feedbacks)},
 		{"cameras were asked", fmt.Sprintf("for %d keyframes, for %d packets again", d.KeyframesAsked, d.CameraRepairs)},
 	}
 }

@@ -167,7 +167,7 @@ func (t *Transport) Errors() uint64 { return t.errored.Load() + t.sendErrs.Load(
 func (t *Transport) OpenRTP(dst, packet []byte) ([]byte, error) {
 	k := t.keys.Load()
 	if k == nil {
-		return nil, errors.New("rtc: no keys yet")
+		return nil, errEarly
 	}
 	return k.remote.DecryptRTP(dst, packet, nil)
 }
@@ -208,6 +208,8 @@ func (t *Transport) Resend(sealed []byte) error {
 	return err
 }
 
+var errEarly = errors.New("rtc: no keys yet")
+
 // SendRTCP protects and sends a compound packet.
 func (t *Transport) SendRTCP(packets ...rtcp.Packet) error {
 	plain, err := rtcp.Marshal(packets)
@@ -216,7 +218,11 @@ func (t *Transport) SendRTCP(packets ...rtcp.Packet) error {
 	}
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	sealed, err := t.keys.Load().local.EncryptRTCP(nil, plain, nil)
+	keys := t.keys.Load()
+	if keys == nil {
+		return errEarly
+	}
+	sealed, err := keys.local.EncryptRTCP(nil, plain, nil)
 	if err != nil {
 		return err
 	}

@@ -28,12 +28,15 @@ type Section struct {
 	Codecs []Codec
 	SSRC   uint32   // when sending, without simulcast
 	RIDs   []string // simulcast, the best first
+	// Congestion offers transport-wide numbers and feedback.
+	Congestion bool
 }
 
-// Header extension ids of offers with simulcast.
+// Header extension ids of offers: with simulcast, with congestion control.
 const (
-	MidExtension = 1
-	RIDExtension = 2
+	MidExtension    = 1
+	RIDExtension    = 2
+	NumberExtension = 3
 )
 
 // Offer writes the offer of these sections.
@@ -82,6 +85,12 @@ func (t *Transport) writeSection(line func(string, ...any), s Section, mid strin
 	}
 	for _, c := range s.Codecs {
 		c.write(line, s.Kind)
+		if s.Congestion {
+			line("a=rtcp-fb:%d transport-cc", c.PayloadType)
+		}
+	}
+	if s.Congestion {
+		line("a=extmap:%d %s", NumberExtension, sdp.TransportCCURI)
 	}
 	if len(s.RIDs) > 0 {
 		line("a=extmap:%d urn:ietf:params:rtp-hdrext:sdes:mid", MidExtension)
@@ -134,6 +143,7 @@ type Track struct {
 	Payload   uint8
 	RTX       uint8
 	Simulcast bool // the server takes the layers
+	Numbered  bool // it sends transport-wide numbers
 }
 
 // ParseAnswer reads an answer with bundled sections.
@@ -216,6 +226,8 @@ func trackOf(m *sdp.MediaDescription) Track {
 		switch {
 		case a.Key == "simulcast":
 			t.Simulcast = true
+		case a.Key == "extmap" && n == NumberExtension:
+			t.Numbered = strings.HasPrefix(value, sdp.TransportCCURI)
 		case a.Key != "rtpmap" || err != nil:
 		case strings.HasPrefix(strings.ToLower(value), "rtx/"):
 			t.RTX = uint8(n)

@@ -38,6 +38,7 @@ type Config struct {
 	QuietSetup bool          // cameras are mute while viewers come in
 	RTCPRate   float64       // reports a second of each viewer
 	NACK       bool          // each report asks for a packet again
+	Congestion bool          // viewers tell of the way in transport-wide feedback
 	Verify     int           // viewers that open every packet
 	Sample     int           // the others open one in so many
 	Poll       time.Duration // how often sockets are read in the measurement
@@ -71,6 +72,8 @@ func (c Config) check() error {
 		return fmt.Errorf("trial: %s comes from files only", c.Picture.Codec)
 	case c.Layers > 3:
 		return fmt.Errorf("trial: %d layers: 3 at most", c.Layers)
+	case c.Congestion && c.Layers < 2:
+		return errors.New("trial: congestion control is for cameras with layers")
 	case c.MaxHeight < 0 || c.MaxHeight > 0 && (c.Layers < 2 || c.Picture.Codec != load.VP8):
 		return errors.New("trial: only simulcast of VP8 has heights to ask for")
 	}

@@ -191,7 +191,7 @@ func (t *trial) viewer(ctx context.Context, e whip.Endpoint, i int) (*load.Viewe
 	if v := t.cfg.Verify; v > 0 && i%max(t.cfg.Viewers/v, 1) == 0 {
 		every = 1
 	}
-	return t.client.Play(ctx, load.ViewerConfig{Endpoint: e, Sources: c.sources, Meter: &t.meter, Every: every})
+	return t.client.Play(ctx, load.ViewerConfig{Endpoint: e, Sources: c.sources, Meter: &t.meter, Every: every, Congestion: t.cfg.Congestion})
 }
 
 // dismiss lets so many viewers leave, the last ones first.

@@ -106,7 +106,7 @@ func (t *trial) describe() {
 		Load: report.Load{
 			Cameras: c.Cameras, Viewers: c.Viewers, Video: string(c.Picture.Codec), Audio: c.Audio, Bitrate: c.Picture.Bitrate,
 			FPS: c.Picture.FPS, Even: c.Picture.Even, Pace: string(c.Pace), Joined: c.Joined, Layers: max(c.Layers, 1), MaxHeight: c.MaxHeight,
-			Seconds: c.Duration.Seconds(), RTCPRate: c.RTCPRate, NACK: c.NACK, Quiet: c.QuietSetup,
+			Seconds: c.Duration.Seconds(), RTCPRate: c.RTCPRate, NACK: c.NACK, Quiet: c.QuietSetup, Congestion: c.Congestion,
 		},
 	}
 	if c.VideoFile != "" {

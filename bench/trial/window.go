@@ -108,7 +108,7 @@ func (t *trial) delivered(took time.Duration) report.Delivery {
 	d := report.Delivery{
 		Bytes: m.Bytes.Load(), Opened: m.Opened.Load(), Forged: m.Forged.Load(), Corrupt: m.Corrupt.Load(),
 		Foreign: m.Foreign.Load(), Unstamped: m.Unstamped.Load(), Duplicates: m.Duplicates.Load(),
-		Reordered: m.Reordered.Load(), Retransmitted: m.Retransmitted.Load(), WorstViewer: 1,
+		Reordered: m.Reordered.Load(), Retransmitted: m.Retransmitted.Load(), Feedbacks: m.Feedbacks.Load(), WorstViewer: 1,
 	}
 	d.BySequence = d.Unstamped > d.Opened/10
 	for _, c := range t.cameras {

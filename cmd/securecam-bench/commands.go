@@ -56,6 +56,7 @@ type runArgs struct {
 	QuietSetup bool          `group:"Load" help:"Cameras are mute while viewers come in, so that set-up and memory are measured alone."`
 	RTCPRate   float64       `group:"Load" name:"rtcp-rate" default:"1" help:"Receiver reports a second of each viewer."`
 	NACK       bool          `group:"Load" name:"nack" help:"Each of them asks for a packet again."`
+	Congestion bool          `group:"Load" help:"Viewers tell of the way in transport-wide feedback, as browsers do; with --simulcast."`
 
 	FindMax   bool          `group:"Search" help:"Search how many viewers, up to --viewers, the server holds."`
 	MinRatio  float64       `group:"Search" default:"0.999" help:"Delivery that counts as held."`
@@ -132,7 +133,7 @@ func (a *runArgs) config() trial.Config {
 			Codec: load.Codec(a.Codec), Bitrate: int(a.Bitrate * 1e6), FPS: a.FPS, Even: a.Even, GOP: a.GOP,
 		},
 		Pace: load.Pace(a.Pace), Joined: a.GSO, Layers: layers, MaxHeight: a.MaxHeight, VideoFile: a.Video, AudioFile: a.AudioFile,
-		Parallel: a.Parallel, Rate: a.Rate, QuietSetup: a.QuietSetup, RTCPRate: a.RTCPRate, NACK: a.NACK,
+		Parallel: a.Parallel, Rate: a.Rate, QuietSetup: a.QuietSetup, RTCPRate: a.RTCPRate, NACK: a.NACK, Congestion: a.Congestion,
 		FindMax: a.FindMax, MinRatio: a.MinRatio, MaxP99: a.MaxP99, Step: a.Step, Attempts: a.Attempts, Precision: a.Precision,
 		Verify: a.Verify, Sample: a.Sample, Poll: a.Poll, Readers: a.Readers, Floor: a.Floor, Name: a.Name,
 	}
