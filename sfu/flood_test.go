@@ -45,6 +45,23 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestMalformedIsCounted has a camera and a viewer send feedback without what it is about.
+func TestMalformedIsCounted(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	c := publishCamera(t, s, "m", vp8)
+	c.run()
+	w := watch(t, s, "m", "v")
+	w.await(video, 5)
+	nack := rtcp.RawPacket{0x81, 205, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2}
+	for i, pc := range []*webrtc.PeerConnection{c.pc, w.pc} {
+		if err := pc.WriteRTCP([]rtcp.Packet{&nack}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is counted", func() bool { return s.Stats().Malformed == uint64(i+1) })
+	}
+}
+
 // TestFloodEndsSession has one viewer ask for keyframes and for everything ever sent, for ever: it loses its session,
 // the camera is asked no more often than otherwise, and nobody else notices.
 func TestFloodEndsSession(t *testing.T) {

@@ -153,6 +153,13 @@ func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 	return s.answerViewer(sess, sh, plain, now)
 }
 
+// noteMalformed counts what was passed over, which is nothing almost always.
+func (s *SFU) noteMalformed(n int) {
+	if n > 0 {
+		s.malformed.Add(uint64(n))
+	}
+}
+
 // answerViewer does what the RTCP of a viewer asks for.
 func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bool {
 	r, ok := feedback.Read(plain)
@@ -182,6 +189,7 @@ func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bo
 			sess.link.Fail(ReasonBye)
 		}
 	}
+	s.noteMalformed(r.Malformed())
 	if asked > 0 {
 		sess.ingress.mu.Lock()
 		sess.flood.nack(asked)

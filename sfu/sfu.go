@@ -27,6 +27,7 @@ type SFU struct {
 
 	transport transport.Config // of every session
 	flooded   atomic.Uint64    // RTCP packets that were too many to look at
+	malformed atomic.Uint64    // RTCP packets that are not what their type demands
 	unbound   atomic.Uint64    // packets of cameras that belong to no layer
 	ways      wayTotals        // to viewers
 

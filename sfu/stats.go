@@ -115,7 +115,8 @@ func (s *SFU) Stats() Stats {
 	defer s.mu.Unlock()
 	st := Stats{
 		MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(),
-		Unbound: s.unbound.Load(), Flooded: s.flooded.Load(), Congestion: s.ways.load(),
+		Unbound: s.unbound.Load(), Flooded: s.flooded.Load(), Malformed: s.malformed.Load(),
+		Congestion: s.ways.load(),
 	}
 	st.Data = DataStats{
 		Received: s.data.Received.Load(), Sent: s.data.Sent.Load(), Refused: s.data.Refused.Load(), Dropped: s.data.Dropped.Load(),

@@ -122,7 +122,9 @@ type Stats struct {
 	Unbound uint64
 	// Flooded counts RTCP packets that were not looked at because their peers sent too many.
 	Flooded uint64
-	Data    DataStats
+	// Malformed counts RTCP packets that were passed over because their contents are not what their type demands.
+	Malformed uint64
+	Data      DataStats
 	// Congestion is about the ways to viewers of cameras with several layers.
 	Congestion CongestionStats
 }

@@ -88,7 +88,7 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 		case abuse:
 			sess.link.Fail(ReasonFlood)
 		case ok:
-			sess.readReports(plain, now)
+			s.readReports(sess, plain, now)
 		default:
 			s.flooded.Add(1)
 		}
@@ -315,9 +315,10 @@ func extension(b []byte, id uint8) []byte {
 }
 
 // readReports takes the sender reports out of a camera's RTCP.
-func (sess *session) readReports(plain []byte, now int64) {
+func (s *SFU) readReports(sess *session, plain []byte, now int64) {
 	r, ok := feedback.Read(plain)
 	if !ok {
+		s.noteMalformed(1)
 		return
 	}
 	for r.Next() {
@@ -334,6 +335,7 @@ func (sess *session) readReports(plain []byte, now int64) {
 			l.report.Store(&senderReport{ntp: sess.uplink.ntp.local(info.NTP, at), rtp: info.RTP, at: at})
 		}
 	}
+	s.noteMalformed(r.Malformed())
 }
 
 // inform tells the camera how its packets arrive, for the nth time. Reports of many cameras are spread over the ticks.

@@ -24,6 +24,7 @@ func losses(p plane, s state, g *gateway.Gateway, w *media.Service) []loss {
 		{"media packets dropped by a full shard", func() uint64 { return p.sfu.Stats().Dropped }},
 		{"media packets refused by a sink", func() uint64 { return p.sfu.Stats().WriteErrors }},
 		{"RTCP packets of peers that send too many", func() uint64 { return p.sfu.Stats().Flooded }},
+		{"RTCP packets of peers that are malformed", func() uint64 { return p.sfu.Stats().Malformed }},
 		{"datagrams refused by the system", func() uint64 { return p.sfu.Stats().Socket.Refused }},
 		{"media packets not authentic", func() uint64 { return p.sfu.Stats().Socket.Rejected }},
 		{"handshake datagrams over the queue", func() uint64 { return p.sfu.Stats().Socket.Overflowed }},

@@ -15,13 +15,16 @@ var profiles = map[string]Profile{"GCM128": GCM128, "GCM256": GCM256, "CM_SHA1_8
 // testKeys are keys for a profile, always the same.
 func testKeys(tb testing.TB, p Profile) Keys {
 	tb.Helper()
-	exported := make([]byte, p.ExportLen())
-	for i := range exported {
-		exported[i] = byte(7 * i)
-	}
-	k, _, err := KeysFromDTLS(exported, p)
+	size, err := p.sizes()
 	if err != nil {
 		tb.Fatal(err)
+	}
+	k := Keys{Key: make([]byte, size.key), Salt: make([]byte, size.salt)}
+	for i := range k.Key {
+		k.Key[i] = byte(7 * i)
+	}
+	for i := range k.Salt {
+		k.Salt[i] = byte(11 * i)
 	}
 	return k
 }

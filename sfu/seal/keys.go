@@ -7,39 +7,6 @@ import (
 	"fmt"
 )
 
-// ExporterLabel is the label under which DTLS exports what KeysFromDTLS takes, without a context: RFC 5764, section 4.2.
-const ExporterLabel = "EXTRACTOR-dtls_srtp"
-
-// ExportLen returns how many bytes DTLS has to export for KeysFromDTLS: two keys and two salts, or 0 if p is not
-// implemented.
-func (p Profile) ExportLen() int {
-	size, err := p.sizes()
-	if err != nil {
-		return 0
-	}
-	return 2 * (size.key + size.salt)
-}
-
-// KeysFromDTLS splits exported keying material, p.ExportLen bytes of it, into the keys that the DTLS client sends with
-// and those that the DTLS server sends with: RFC 5764, section 4.2. The keys share the memory of exported.
-func KeysFromDTLS(exported []byte, p Profile) (client, server Keys, err error) {
-	size, err := p.sizes()
-	if err != nil {
-		return Keys{}, Keys{}, err
-	}
-	if len(exported) != p.ExportLen() {
-		return Keys{}, Keys{}, fmt.Errorf("%w: %d bytes exported, not %d", ErrKeys, len(exported), p.ExportLen())
-	}
-	cut := func(n int) []byte {
-		b := exported[:n:n]
-		exported = exported[n:]
-		return b
-	}
-	client.Key, server.Key = cut(size.key), cut(size.key)
-	client.Salt, server.Salt = cut(size.salt), cut(size.salt)
-	return client, server, nil
-}
-
 // sessionKeys are what encrypts and authenticates RTP or RTCP of one direction.
 type sessionKeys struct {
 	key, auth, salt []byte

@@ -134,39 +134,16 @@ func TestKeyStream(t *testing.T) {
 	}
 }
 
-func TestKeysFromDTLS(t *testing.T) {
+func TestBadKeys(t *testing.T) {
 	t.Parallel()
-	exported := make([]byte, 88)
-	for i := range exported {
-		exported[i] = byte(i)
-	}
-	for p, size := range map[Profile]int{AES128CMSHA1: 60, GCM128: 56, GCM256: 88} {
-		if p.ExportLen() != size {
-			t.Errorf("profile %d: %d bytes to export, not %d", p, p.ExportLen(), size)
+	for name, p := range profiles {
+		k := testKeys(t, p)
+		if _, err := NewSender(p, Keys{Key: k.Key[1:], Salt: k.Salt}); !errors.Is(err, ErrKeys) {
+			t.Errorf("%s, sender with short key: %v", name, err)
 		}
-		client, server, err := KeysFromDTLS(exported[:size], p)
-		if err != nil {
-			t.Fatal(err)
+		if _, err := NewReceiver(p, Keys{Key: k.Key, Salt: append(k.Salt, 0)}); !errors.Is(err, ErrKeys) {
+			t.Errorf("%s, receiver with long salt: %v", name, err)
 		}
-		if got := bytes.Join([][]byte{client.Key, server.Key, client.Salt, server.Salt}, nil); !bytes.Equal(got, exported[:size]) {
-			t.Errorf("profile %d: %x", p, got)
-		}
-		if len(client.Key) != len(server.Key) || len(client.Salt) != len(server.Salt) {
-			t.Errorf("profile %d: unequal directions", p)
-		}
-		if _, _, err := KeysFromDTLS(exported[:size-1], p); !errors.Is(err, ErrKeys) {
-			t.Errorf("profile %d, short: %v", p, err)
-		}
-		short := Keys{Key: client.Key[1:], Salt: client.Salt}
-		if _, err := NewSender(p, short); !errors.Is(err, ErrKeys) {
-			t.Errorf("profile %d, sender with short key: %v", p, err)
-		}
-		if _, err := NewReceiver(p, Keys{Key: client.Key, Salt: append(client.Salt, 0)}); !errors.Is(err, ErrKeys) {
-			t.Errorf("profile %d, receiver with long salt: %v", p, err)
-		}
-	}
-	if _, _, err := KeysFromDTLS(exported, 2); !errors.Is(err, ErrProfile) || Profile(2).ExportLen() != 0 {
-		t.Errorf("SRTP_AES128_CM_HMAC_SHA1_32: %v", err)
 	}
 	if _, err := NewSender(0, Keys{}); !errors.Is(err, ErrProfile) {
 		t.Errorf("sender without profile: %v", err)
