@@ -48,7 +48,9 @@ func newTelling(t *testing.T) *watcher {
 	}
 	formats := []webrtc.RTPCodecParameters{vp8, format(webrtc.MimeTypeRTX, 97, "apt=96")}
 	formats[0].RTCPFeedback = []webrtc.RTCPFeedback{
-		{Type: webrtc.TypeRTCPFBTransportCC}, {Type: webrtc.TypeRTCPFBGoogREMB}, {Type: webrtc.TypeRTCPFBNACK},
+		{Type: webrtc.TypeRTCPFBTransportCC},
+		{Type: webrtc.TypeRTCPFBGoogREMB},
+		{Type: webrtc.TypeRTCPFBNACK},
 		{Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
 	}
 	return newWatcher(t, newPCWithRegistry(t, m, registry, func(*webrtc.SettingEngine) {}, formats...))

@@ -67,9 +67,10 @@ func profileName(p seal.Profile) string {
 		return "AEAD_AES_128_GCM"
 	case seal.GCM256:
 		return "AEAD_AES_256_GCM"
-	default:
+	case seal.AES128CMSHA1:
 		return "AES128_CM_HMAC_SHA1_80"
 	}
+	return "" // there is no other
 }
 
 // peer is a connected session on the socket.

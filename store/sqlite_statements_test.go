@@ -7,33 +7,33 @@ import (
 	"testing"
 )
 
-func openStatements(t testing.TB) *sql.DB {
-	t.Helper()
-	db, err := openSQLite("file:" + filepath.Join(t.TempDir(), "test.db"))
+func openStatements(tb testing.TB) *sql.DB {
+	tb.Helper()
+	db, err := openSQLite("file:" + filepath.Join(tb.TempDir(), "test.db"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := db.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(t.Context(), "CREATE TABLE numbers (n INTEGER PRIMARY KEY)"); err != nil {
-		t.Fatal(err)
+	if _, err := db.ExecContext(tb.Context(), "CREATE TABLE numbers (n INTEGER PRIMARY KEY)"); err != nil {
+		tb.Fatal(err)
 	}
 	for i := range 10 {
-		if _, err := db.ExecContext(t.Context(), "INSERT INTO numbers VALUES ($1)", i); err != nil {
-			t.Fatal(err)
+		if _, err := db.ExecContext(tb.Context(), "INSERT INTO numbers VALUES ($1)", i); err != nil {
+			tb.Fatal(err)
 		}
 	}
 	return db
 }
 
-func count(t testing.TB, q querier, query string, args ...any) (n int) {
-	t.Helper()
-	if err := q.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
-		t.Fatal(err)
+func count(tb testing.TB, q querier, query string, args ...any) (n int) {
+	tb.Helper()
+	if err := q.QueryRowContext(tb.Context(), query, args...).Scan(&n); err != nil {
+		tb.Fatal(err)
 	}
 	return n
 }
@@ -53,6 +53,7 @@ func TestStatementWithinItself(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer rows.Close() //nolint:errcheck // Err tells
 		for want := 3; rows.Next(); want++ {
 			var got int
 			if err := rows.Scan(&got); err != nil || got != want {
@@ -63,9 +64,6 @@ func TestStatementWithinItself(t *testing.T) {
 			}
 		}
 		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
-		if err := rows.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}

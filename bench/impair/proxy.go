@@ -323,7 +323,7 @@ func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
 func (q queue) Less(i, j int) bool {
 	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].number < q[j].number
 }
-func (q *queue) Push(x any) { *q = append(*q, x.(*waiting)) } //nolint:errcheck,forcetypeassert,revive // only schedule pushes
+func (q *queue) Push(x any) { *q = append(*q, x.(*waiting)) } // only schedule pushes
 func (q *queue) Pop() any {
 	old := *q
 	w := old[len(old)-1]

@@ -198,7 +198,7 @@ func TestSignalling(t *testing.T) {
 	p := start(t, Config{})
 	relay := httptest.NewServer(Signalling(target, p))
 	t.Cleanup(relay.Close)
-	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections) //nolint:errcheck,forcetypeassert // it is one
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections) // it is one
 
 	do := func(method, path, kind, body string) (*http.Response, string) {
 		t.Helper()
@@ -234,7 +234,7 @@ func TestSignalling(t *testing.T) {
 		t.Errorf("the media port got %q", text)
 	}
 
-	if resp, got := do(http.MethodPut, ControlPath, "application/json", `{"up":"clean","down":"rate=1M loss=5%"}`); resp.StatusCode != 200 ||
+	if resp, got := do(http.MethodPut, ControlPath, "application/json", `{"up":"clean","down":"rate=1M loss=5%"}`); resp.StatusCode != http.StatusOK ||
 		!strings.Contains(got, `"down":"rate=1000000 loss=5%"`) {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
@@ -247,7 +247,7 @@ func TestSignalling(t *testing.T) {
 	if resp, _ := do(http.MethodPost, ControlPath+"/rebind", "", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("rebind: %d", resp.StatusCode)
 	}
-	if resp, got := do(http.MethodGet, ControlPath, "", ""); resp.StatusCode != 200 || !strings.Contains(got, `"countsUp":{"in":1,"out":1`) {
+	if resp, got := do(http.MethodGet, ControlPath, "", ""); resp.StatusCode != http.StatusOK || !strings.Contains(got, `"countsUp":{"in":1,"out":1`) {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
 }

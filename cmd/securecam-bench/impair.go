@@ -63,7 +63,7 @@ func runImpair(ctx context.Context, a *impairArgs, stdout io.Writer) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = server.Close()
 		}
-		<-ended
+		_ = <-ended // says that it was shut down
 	case err = <-ended:
 	}
 	up, down := proxy.Counts()

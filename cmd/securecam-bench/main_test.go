@@ -180,7 +180,8 @@ func TestImpairCommand(t *testing.T) {
 		t.Errorf("it ended with %q", rest)
 	}
 	for _, args := range [][]string{
-		{"impair", "--server", "nowhere"}, {"impair", "--server", "http://127.0.0.1:1", "--media", "x"},
+		{"impair", "--server", "nowhere"},
+		{"impair", "--server", "http://127.0.0.1:1", "--media", "x"},
 		{"impair", "--server", "http://127.0.0.1:1", "--up", "speed=9"},
 	} {
 		var out bytes.Buffer

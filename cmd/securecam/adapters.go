@@ -143,7 +143,7 @@ func (streamMedia) Name() string { return streams.ProviderSFU }
 func (m streamMedia) Held() map[string]streams.MediaStatus {
 	held := map[string]streams.MediaStatus{}
 	for _, id := range m.MediaSessions() {
-		if s, ok := m.SFU.Status(id); ok {
+		if s, ok := m.Status(id); ok {
 			held[id] = streams.MediaStatus{Publishing: s.Publishing, Viewers: s.Viewers}
 		}
 	}

@@ -194,6 +194,45 @@ func forgetEmpty(parser *kong.Kong) error {
 
 // Validate names the first setting whose value is not allowed, and what is.
 func (c *Config) Validate() error {
+	if err := c.validateNumbers(); err != nil {
+		return err
+	}
+	if err := c.validateNotifications(); err != nil {
+		return err
+	}
+	if c.TURNRelayPortMin > c.TURNRelayPortMax || c.TURNRelayPortMin == 0 {
+		return fmt.Errorf("TURN_RELAY_PORT_MIN is %d and TURN_RELAY_PORT_MAX %d: use 1 to 65535, the smaller first",
+			c.TURNRelayPortMin, c.TURNRelayPortMax)
+	}
+	if s := c.BetterAuthSecret; s != "" && len(s) < 32 {
+		return errors.New("BETTER_AUTH_SECRET is too short: use 32 characters or more, or leave it empty")
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		return errors.New("TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none")
+	}
+	if c.TLSCertFile != "" && c.TLSSelfSigned {
+		return errors.New("TLS_SELF_SIGNED makes a certificate, TLS_CERT_FILE names one: set one of them")
+	}
+	if c.MinIOEndpoint != "" && (c.MinIOAccessKey == "" || c.MinIOSecretKey == "") {
+		return errors.New("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
+	}
+	if err := c.validateMedia(); err != nil {
+		return err
+	}
+	if err := c.validateCluster(); err != nil {
+		return err
+	}
+	if err := c.validateIdentity(c.BetterAuthBaseURL); err != nil {
+		return err
+	}
+	if err := c.validateAdmin(); err != nil {
+		return err
+	}
+	return c.validateAddresses()
+}
+
+// validateNumbers checks what has a least and a greatest value.
+func (c *Config) validateNumbers() error {
 	for _, p := range []struct {
 		name     string
 		min, got int
@@ -229,44 +268,13 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s is %d: use %d to %d seconds", n.name, n.got, n.min, n.max)
 		}
 	}
-	if err := c.validateNotifications(); err != nil {
-		return err
-	}
 	if c.MaxStorageBytes < 0 {
 		return fmt.Errorf("MAX_STORAGE_BYTES_PER_USER is %d: use a number of bytes, or 0 for any", c.MaxStorageBytes)
 	}
 	if c.BurstWindowMS < 0 || c.BurstWindowMS > 100 {
 		return fmt.Errorf("BURST_WINDOW_MS is %d: use 0 to 100 milliseconds", c.BurstWindowMS)
 	}
-	if c.TURNRelayPortMin > c.TURNRelayPortMax || c.TURNRelayPortMin == 0 {
-		return fmt.Errorf("TURN_RELAY_PORT_MIN is %d and TURN_RELAY_PORT_MAX %d: use 1 to 65535, the smaller first",
-			c.TURNRelayPortMin, c.TURNRelayPortMax)
-	}
-	if s := c.BetterAuthSecret; s != "" && len(s) < 32 {
-		return errors.New("BETTER_AUTH_SECRET is too short: use 32 characters or more, or leave it empty")
-	}
-	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
-		return errors.New("TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none")
-	}
-	if c.TLSCertFile != "" && c.TLSSelfSigned {
-		return errors.New("TLS_SELF_SIGNED makes a certificate, TLS_CERT_FILE names one: set one of them")
-	}
-	if c.MinIOEndpoint != "" && (c.MinIOAccessKey == "" || c.MinIOSecretKey == "") {
-		return errors.New("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
-	}
-	if err := c.validateMedia(); err != nil {
-		return err
-	}
-	if err := c.validateCluster(); err != nil {
-		return err
-	}
-	if err := c.validateIdentity(c.BetterAuthBaseURL); err != nil {
-		return err
-	}
-	if err := c.validateAdmin(); err != nil {
-		return err
-	}
-	return c.validateAddresses()
+	return nil
 }
 
 const minAdminPassword = 12 // characters

@@ -93,12 +93,6 @@ func (i *impaired) watch(up, down string) time.Duration {
 	return time.Duration(ms * float64(time.Millisecond))
 }
 
-// leave ends the viewer's session.
-func (i *impaired) leave() {
-	i.t.Helper()
-	i.script.ask("leave", nil, nil)
-}
-
 func (i *impaired) set(up, down string) {
 	i.t.Helper()
 	var links [2]impair.Link
@@ -134,26 +128,6 @@ func (s *stretch) gap() float64 {
 // fps is the frames decoded a second.
 func (s *stretch) fps() float64 {
 	return float64(s.last().Decoded-s.first().Decoded) / (s.last().At - s.first().At) * 1000
-}
-
-// lost is the share of the frames that came and were not decoded, in percent.
-func (s *stretch) lost() float64 {
-	came := s.last().Received - s.first().Received
-	return 100 * float64(came-(s.last().Decoded-s.first().Decoded)) / float64(max(came, 1))
-}
-
-// reached is when the picture had that height for good, in seconds; -1 if it never did.
-func (s *stretch) reached(height int) float64 {
-	at := -1.0
-	for _, x := range s.Samples {
-		switch {
-		case x.Height != height:
-			at = -1
-		case at < 0:
-			at = (x.At - s.first().At) / 1000
-		}
-	}
-	return at
 }
 
 func (s *stretch) switches() int {

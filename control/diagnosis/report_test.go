@@ -13,10 +13,14 @@ func TestReportsAddUp(t *testing.T) {
 	r := newReports()
 	at := moment
 	next := func() time.Time { at = at.Add(2 * time.Second); return at }
-	r.keep("s", Report{FramesDecoded: 10, FreezeCount: 1, FreezesDuration: 0.5, FirstFrame: 120,
-		PacketsReceived: 90, PacketsLost: 10, RTTMillis: 30}, next())
-	r.keep("s", Report{FramesDecoded: 40, FreezeCount: 2, FreezesDuration: 0.75, FirstFrame: 120,
-		PacketsReceived: 190, PacketsLost: 10}, next())
+	r.keep("s", Report{
+		FramesDecoded: 10, FreezeCount: 1, FreezesDuration: 0.5, FirstFrame: 120,
+		PacketsReceived: 90, PacketsLost: 10, RTTMillis: 30,
+	}, next())
+	r.keep("s", Report{
+		FramesDecoded: 40, FreezeCount: 2, FreezesDuration: 0.75, FirstFrame: 120,
+		PacketsReceived: 190, PacketsLost: 10,
+	}, next())
 	if r.keep("s", Report{FramesDecoded: 41}, at.Add(time.Millisecond)) {
 		t.Error("a report came too soon")
 	}

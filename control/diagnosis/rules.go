@@ -277,8 +277,10 @@ func reportSide(f Facts) []Finding {
 	case r.Blocked:
 		return failure("playback_blocked", "The viewer's browser does not let the page play.", "Tap the picture once.")
 	case r.Hidden:
-		return []Finding{{Code: "viewer_hidden", Severity: SeverityInfo,
-			Message: "The viewer's page is in the background, where browsers do not decode."}}
+		return []Finding{{
+			Code: "viewer_hidden", Severity: SeverityInfo,
+			Message: "The viewer's page is in the background, where browsers do not decode.",
+		}}
 	case r.FramesDecoded == 0 && r.PacketsReceived > undecoded:
 		return undecodable(f)
 	case r.FreezesDuration > 1 && r.FreezeCount > 2:

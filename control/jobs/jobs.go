@@ -110,12 +110,10 @@ func (w *Worker[J]) Run(ctx context.Context) error {
 	done := make(chan struct{}, w.cfg.Concurrency)
 	tick := time.NewTicker(w.cfg.Interval)
 	defer tick.Stop()
-	free, more := w.cfg.Concurrency, true // more: jobs may be due
+	free := w.cfg.Concurrency
 	for {
-		if more && free > 0 {
-			claimed, ok := w.claim(ctx, free)
-			// A full claim may have left others.
-			more = ok && len(claimed) == free
+		if free > 0 {
+			claimed := w.claim(ctx, free)
 			free -= len(claimed)
 			for _, job := range claimed {
 				w.running.Add(1)
@@ -129,15 +127,10 @@ func (w *Worker[J]) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-done:
-			free++
-			// A queue that is fair between users may have held some back.
-			more = true
+			free++ // a queue that is fair between users may have held some back
 		case <-w.wake:
-			more = true
 		case <-others:
-			more = true
 		case <-tick.C:
-			more = true
 		}
 	}
 }
@@ -190,7 +183,7 @@ func (w *Worker[J]) prune(ctx context.Context) {
 }
 
 // claim logs an outage once, not each time.
-func (w *Worker[J]) claim(ctx context.Context, limit int) ([]J, bool) {
+func (w *Worker[J]) claim(ctx context.Context, limit int) []J {
 	claimCtx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	claimed, err := w.queue.Claim(claimCtx, limit)
@@ -203,7 +196,7 @@ func (w *Worker[J]) claim(ctx context.Context, limit int) ([]J, bool) {
 		w.failing = false
 		w.cfg.Logger.InfoContext(ctx, "queue read again", slog.String("queue", w.cfg.Name))
 	}
-	return claimed, err == nil
+	return claimed
 }
 
 // Backoff returns how long to wait after the given number of attempts: first

@@ -191,8 +191,10 @@ func extensionOperations() []*huma.Operation {
 	layer := op(http.MethodPost, "/layer", "layer", "choose a layer", map[string]*huma.Response{
 		"200": {Description: "Chosen"},
 	})
-	layer.RequestBody = &huma.RequestBody{Description: "mediaId, rid, maxWidth, maxHeight; {} leaves it to the server",
-		Content: text(typeJSON)}
+	layer.RequestBody = &huma.RequestBody{
+		Description: "mediaId, rid, maxWidth, maxHeight; {} leaves it to the server",
+		Content:     text(typeJSON),
+	}
 	return []*huma.Operation{
 		open, read, layer,
 		op(http.MethodDelete, "/events/{stream}", "events-close", "close a stream of events", map[string]*huma.Response{

@@ -68,8 +68,10 @@ func TestSignalsOfOthers(t *testing.T) {
 		"wrong type":    {w.client, `{"streamSessionId":7}`, errBadSignal},
 		"wrong address": {w.client, `{"streamSessionId":"` + st.ID + `","toDeviceId":[]}`, errBadSignal},
 		"no data":       {w.client, ``, errBadSignal},
-		"escaped": {w.client, `{"streamSessionId":"` + st.ID + `","sdp":"` + strings.Repeat("<", maxSignal-100) + `"}`,
-			errLongSignal},
+		"escaped": {
+			w.client, `{"streamSessionId":"` + st.ID + `","sdp":"` + strings.Repeat("<", maxSignal-100) + `"}`,
+			errLongSignal,
+		},
 	} {
 		if _, err := w.say(t, tt.who, tt.data); !errors.Is(err, tt.want) {
 			t.Errorf("%s: got %v, want %v", name, err, tt.want)

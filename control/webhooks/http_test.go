@@ -97,8 +97,14 @@ func TestHTTP(t *testing.T) {
 	}
 	delivery := one + "/deliveries/" + id(want("user", "POST", one+"/ping", "", 202, `"ping"`))
 	for _, r := range [][2]string{
-		{"GET", one}, {"PATCH", one}, {"DELETE", one}, {"POST", one + "/secret"}, {"POST", one + "/ping"},
-		{"GET", one + "/deliveries"}, {"GET", delivery}, {"POST", delivery + "/replay"},
+		{"GET", one},
+		{"PATCH", one},
+		{"DELETE", one},
+		{"POST", one + "/secret"},
+		{"POST", one + "/ping"},
+		{"GET", one + "/deliveries"},
+		{"GET", delivery},
+		{"POST", delivery + "/replay"},
 	} {
 		want("stranger", r[0], r[1], `{}`, 404, "not_found")
 	}

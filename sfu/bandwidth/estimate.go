@@ -20,7 +20,7 @@ const (
 	// highLoss and lowLoss are the shares of lost packets above which the estimate falls, and below which loss does not
 	// hold it back: draft-ietf-rmcat-gcc-02, section 6.
 	highLoss, lowLoss = 0.10, 0.02
-	// lossWindow and lossPackets are how much it takes to tell a share: packets that were only overtaken are taken back
+	// lossWindow and lossPackets are how much it takes to tell a share: packets that were only overtaken are taken back.
 	lossWindow  = int64(500 * time.Millisecond)
 	lossPackets = 20
 	heavyWindow = int64(100 * time.Millisecond)

@@ -40,13 +40,12 @@ type simulation struct {
 	seq    uint64
 	skew   int64 // of the receiver's clock
 
-	free      int64 // when the bottleneck is
-	current   int   // layer, -1 none
-	target    int
-	switchAt  int64
-	waiting   bool // for the keyframe, and nothing is sent until then
-	budget    int
-	lastFrame int64
+	free     int64 // when the bottleneck is
+	current  int   // layer, -1 none
+	target   int
+	switchAt int64
+	waiting  bool // for the keyframe, and nothing is sent until then
+	budget   int
 
 	switches []string
 	worst    int64 // the longest time that no frame was complete at the receiver
@@ -70,7 +69,7 @@ func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
 func (e events) Less(i, j int) bool {
 	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].n < e[j].n
 }
-func (e *events) Push(x any) { *e = append(*e, x.(event)) } //nolint:forcetypeassert,errcheck,revive // only at pushes
+func (e *events) Push(x any) { *e = append(*e, x.(event)) } // only at pushes
 func (e *events) Pop() any {
 	old := *e
 	x := old[len(old)-1]
@@ -110,7 +109,7 @@ func (s *simulation) repeat(every int64, do func()) {
 func (s *simulation) run(d time.Duration) *simulation {
 	end := s.now + int64(d)
 	for s.events[0].at <= end {
-		e := heap.Pop(&s.events).(event) //nolint:forcetypeassert,errcheck // they all are
+		e := heap.Pop(&s.events).(event) // they all are
 		s.now = e.at
 		e.do()
 	}

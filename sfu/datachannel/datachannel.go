@@ -96,7 +96,7 @@ func (p *Peer) Open() bool { return p.channel() != nil }
 
 // Serve is the peer's SCTP association (RFC 8261), on conn, until that or the association ends. It leaves no goroutine.
 func (p *Peer) Serve(conn net.Conn) {
-	association, err := sctp.Server(sctp.Config{
+	association, err := sctp.ServerWithOptions(sctp.Config{
 		NetConn: conn, LoggerFactory: &logging.DefaultLoggerFactory{Writer: io.Discard},
 		MaxReceiveBufferSize: receiveBuffer, MaxMessageSize: uint32(p.cfg.MaxSend), BlockWrite: true,
 	})

@@ -30,7 +30,7 @@ func pair(t *testing.T, cfg Config) (*Peer, *sctp.Association) {
 	p := New(cfg)
 	var serving sync.WaitGroup
 	serving.Go(func() { p.Serve(ours) })
-	client, err := sctp.Client(sctp.Config{NetConn: theirs, LoggerFactory: silent})
+	client, err := sctp.ClientWithOptions(sctp.Config{NetConn: theirs, LoggerFactory: silent})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,8 +33,8 @@ func transportCC(t *rapid.T, base uint16, reference uint32, symbols []uint16, de
 		for run < len(rest) && rest[run] == rest[0] {
 			run++
 		}
-		switch kind := rapid.IntRange(0, 2).Draw(t, "chunk"); {
-		case kind == 0:
+		switch kind := rapid.IntRange(0, 2).Draw(t, "chunk"); kind {
+		case 0:
 			run = rapid.IntRange(1, run).Draw(t, "run")
 			p.PacketChunks = append(p.PacketChunks, &rtcp.RunLengthChunk{
 				Type: rtcp.TypeTCCRunLengthChunk, PacketStatusSymbol: rest[0], RunLength: uint16(run),
@@ -64,7 +64,7 @@ func transportCC(t *rapid.T, base uint16, reference uint32, symbols []uint16, de
 			p.RecvDeltas = append(p.RecvDeltas, &rtcp.RecvDelta{Type: s, Delta: int64(deltas[i]) * rtcp.TypeTCCDeltaScaleFactor})
 		}
 	}
-	size := int(p.MarshalSize())
+	size := p.MarshalSize()
 	p.Header = rtcp.Header{
 		Padding: size%4 != 0, Count: rtcp.FormatTCC, Type: rtcp.TypeTransportSpecificFeedback, Length: uint16((size+3)/4 - 1),
 	}
