@@ -18,6 +18,7 @@ import (
 	"github.com/securecam/securecam/control/erasure"
 	"github.com/securecam/securecam/control/limit"
 	"github.com/securecam/securecam/control/mail"
+	"github.com/securecam/securecam/control/metrics"
 	"github.com/securecam/securecam/store"
 )
 
@@ -180,6 +181,19 @@ func (i identity) run(a *app) {
 	if i.letters != nil {
 		a.run("letters", i.letters.Run)
 	}
+}
+
+// sources lists the numbers that identity keeps.
+func (i identity) sources() []metrics.Source {
+	list := []metrics.Source{
+		{Name: "erasure", Snapshot: func() any { return i.erasure.Stats() }},
+		{Name: "request_limits", Snapshot: func() any { return i.requests.Stats() }},
+		{Name: "attempt_limits", Snapshot: func() any { return i.attempts.Stats() }},
+	}
+	if i.letters != nil {
+		list = append(list, metrics.Source{Name: "letters", Snapshot: func() any { return i.letters.Stats() }})
+	}
+	return list
 }
 
 // losses lists what identity counts instead of logging it when it happens.

@@ -15,7 +15,7 @@ import (
 // TestMetrics reads /ops/metrics of a server with some traffic.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	app := startApp(t, minioSettings(t)...)
+	app := startApp(t, append(minioSettings(t), "--login-attempts=1")...)
 	user := signUp(t, app.url, "metrics@example.org")
 	camera, info := user.register("camera")
 	client, _ := user.register("client")
@@ -26,6 +26,10 @@ func TestMetrics(t *testing.T) {
 	awaitGrowth(t, play(t, client, stream))
 	user.raw("GET", "/devices/"+info.Device.ID, nil)
 	user.raw("GET", "/nothing/like/that", nil)
+	stranger := newBrowser(t, app.url)
+	for range 3 { // one is let through
+		stranger.raw("POST", "/api/auth/sign-in/email", map[string]string{"email": "metrics@example.org", "password": "wrong horse"})
+	}
 
 	// The recorder begins when it is told that somebody publishes.
 	var text string
@@ -37,7 +41,7 @@ func TestMetrics(t *testing.T) {
 		text = string(body)
 		for _, line := range []string{
 			`securecam_sfu_publishers 1`, `securecam_recorder_running 1`, `securecam_gateway_devices 1`, `securecam_bus_connected 1`,
-			`securecam_commands_delivered_total 1`,
+			`securecam_commands_delivered_total 1`, `securecam_attempt_limits_refused_total 2`,
 			`securecam_http_requests_total{method="GET",route="/devices/:id",status="200"} 1`,
 		} {
 			if !strings.Contains(text, line+"\n") {
@@ -60,6 +64,8 @@ func TestMetrics(t *testing.T) {
 		"securecam_recorder_running", "securecam_recorder_packets_total",
 		"securecam_turn_allocations", "securecam_push_queued",
 		"securecam_push_sent_total", "securecam_webhooks_dead", "securecam_objects_spool_bytes", "securecam_downloads_open",
+		"securecam_erasure_erased_total", "securecam_erasure_failed_total",
+		"securecam_request_limits_refused_total", "securecam_request_limits_local_total", "securecam_attempt_limits_uncounted_total",
 		"go_goroutines", "process_resident_memory_bytes",
 	} {
 		if families[name] == nil {

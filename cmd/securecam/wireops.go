@@ -32,6 +32,7 @@ type counted struct {
 	streams  *streams.Service
 	media    *media.Service
 	notify   notifier
+	identity identity
 	recorder *recorder.Totals
 
 	revocations *revoke.Service
@@ -100,7 +101,7 @@ func metricSources(s state, p plane, c counted) []metrics.Source {
 	if c.files != nil {
 		sources = append(sources, metrics.Source{Name: "downloads", Snapshot: func() any { return c.files.Stats() }})
 	}
-	return sources
+	return append(sources, c.identity.sources()...)
 }
 
 // openAdmin makes the operator's page and its API.

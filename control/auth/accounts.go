@@ -123,17 +123,19 @@ func (s *Service) checkPassword(ctx context.Context, email, password string) (us
 // successes and outages do not.
 func (s *Service) attempt(ctx context.Context, account string, check func() error) error {
 	from := rest.RequestOf(ctx).Network()
-	if err := s.attempts.Take(ctx, AttemptByAddress, from); err != nil {
+	fromBack, err := s.attempts.Take(ctx, AttemptByAddress, from)
+	if err != nil {
 		return err
 	}
-	if err := s.attempts.Take(ctx, AttemptByAccount, account); err != nil {
+	accountBack, err := s.attempts.Take(ctx, AttemptByAccount, account)
+	if err != nil {
 		return err
 	}
-	err := check()
+	err = check()
 	var refused *fault.Error
 	if !errors.As(err, &refused) || errors.Is(err, errBusy) {
-		s.attempts.GiveBack(ctx, AttemptByAddress, from)
-		s.attempts.GiveBack(ctx, AttemptByAccount, account)
+		fromBack(ctx)
+		accountBack(ctx)
 	}
 	return err
 }

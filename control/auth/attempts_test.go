@@ -18,19 +18,17 @@ type few struct {
 	tried map[string]int
 }
 
-func (f *few) Take(_ context.Context, kind, key string) error {
+func (f *few) Take(_ context.Context, kind, key string) (func(context.Context), error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.tried[kind+key]++; f.tried[kind+key] > f.limit {
-		return fault.New(fault.TooMany, "rate_limited", "")
+		return nil, fault.New(fault.TooMany, "rate_limited", "")
 	}
-	return nil
-}
-
-func (f *few) GiveBack(_ context.Context, kind, key string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.tried[kind+key]--
+	return func(context.Context) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.tried[kind+key]--
+	}, nil
 }
 
 func (f *few) Forget(_ context.Context, kind, key string) {

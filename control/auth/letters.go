@@ -69,10 +69,11 @@ func (s *Service) tell(to string, l letter) {
 // countLetter bounds the letters that an address gets and that somebody asks
 // for.
 func (s *Service) countLetter(ctx context.Context, email string) error {
-	if err := s.attempts.Take(ctx, AttemptLetterFrom, rest.RequestOf(ctx).Network()); err != nil {
+	if _, err := s.attempts.Take(ctx, AttemptLetterFrom, rest.RequestOf(ctx).Network()); err != nil {
 		return err
 	}
-	return s.attempts.Take(ctx, AttemptLetter, email)
+	_, err := s.attempts.Take(ctx, AttemptLetter, email)
+	return err
 }
 
 // resetValue is what the server remembers of a link to choose a password.

@@ -276,19 +276,17 @@ type attempts struct {
 	counts map[string]int
 }
 
-func (a *attempts) Take(_ context.Context, kind, key string) error {
+func (a *attempts) Take(_ context.Context, kind, key string) (func(context.Context), error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.counts[kind+key]++; a.counts[kind+key] > 3 {
-		return fault.New(fault.TooMany, "rate_limited", "Too many.")
+		return nil, fault.New(fault.TooMany, "rate_limited", "Too many.")
 	}
-	return nil
-}
-
-func (a *attempts) GiveBack(_ context.Context, kind, key string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.counts[kind+key]--
+	return func(context.Context) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.counts[kind+key]--
+	}, nil
 }
 
 func (a *attempts) Forget(_ context.Context, kind, key string) {

@@ -95,11 +95,10 @@ type Mailer interface {
 // Attempts bounds how often something may be tried by somebody, in all
 // processes together.
 type Attempts interface {
-	// Take counts an attempt of a kind by key. It returns a fault of kind
-	// fault.TooMany when there were too many.
-	Take(ctx context.Context, kind, key string) error
-	// GiveBack takes an attempt back that did no harm.
-	GiveBack(ctx context.Context, kind, key string)
+	// Take counts an attempt of a kind by key, and returns what takes it back
+	// when it did no harm. It returns a fault of kind fault.TooMany when there
+	// were too many.
+	Take(ctx context.Context, kind, key string) (giveBack func(context.Context), err error)
 	// Forget takes all of key's attempts back.
 	Forget(ctx context.Context, kind, key string)
 }
@@ -213,9 +212,10 @@ func originOf(rawURL string) (string, error) {
 // uncounted lets everybody try everything.
 type uncounted struct{}
 
-func (uncounted) Take(context.Context, string, string) error { return nil }
-func (uncounted) GiveBack(context.Context, string, string)   {}
-func (uncounted) Forget(context.Context, string, string)     {}
+func (uncounted) Take(context.Context, string, string) (func(context.Context), error) {
+	return func(context.Context) {}, nil
+}
+func (uncounted) Forget(context.Context, string, string) {}
 
 // TrustsOrigin says whether pages of a foreign origin may write with a user's
 // cookie.

@@ -69,7 +69,10 @@ func (s *Service) Nudge() {
 }
 
 // Stats counts objects since the start; one that failed is tried again.
-type Stats struct{ Erased, Failed uint64 }
+type Stats struct {
+	Erased uint64 `help:"Objects without a row erased"`
+	Failed uint64 `help:"Attempts to erase an object that failed"`
+}
 
 // Stats returns the counters.
 func (s *Service) Stats() Stats { return Stats{Erased: s.erased.Load(), Failed: s.failed.Load()} }

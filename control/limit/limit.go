@@ -58,9 +58,9 @@ type Limiter struct {
 
 // Stats counts since the start.
 type Stats struct {
-	Refused   uint64 // over a limit
-	Local     uint64 // counted by this process alone, for want of the bus
-	Uncounted uint64 // let through, because that counted too many keys already
+	Refused   uint64 `help:"Tries over a limit"`
+	Local     uint64 `help:"Tries that this process counted alone, for want of the bus"`
+	Uncounted uint64 `help:"Tries let through, because that counted too many keys already"`
 }
 
 // New returns a Limiter.
@@ -81,6 +81,8 @@ type Result struct {
 	Limit     int
 	Remaining int
 	Reset     time.Duration // until the window ends
+
+	period int64 // the window
 }
 
 // Take counts a try of key under a rule that allows limit in a window. A limit
@@ -88,7 +90,7 @@ type Result struct {
 func (l *Limiter) Take(ctx context.Context, rule, key string, limit int) Result {
 	now := l.now()
 	period := now.UnixNano() / int64(l.window)
-	r := Result{Allowed: true, Limit: limit, Reset: time.Duration((period+1)*int64(l.window) - now.UnixNano())}
+	r := Result{Allowed: true, Limit: limit, period: period, Reset: time.Duration((period+1)*int64(l.window) - now.UnixNano())}
 	if limit <= 0 {
 		return r
 	}
@@ -100,10 +102,12 @@ func (l *Limiter) Take(ctx context.Context, rule, key string, limit int) Result 
 	return r
 }
 
-// GiveBack takes back a try that Take counted in this window.
-func (l *Limiter) GiveBack(ctx context.Context, rule, key string) {
-	period := l.now().UnixNano() / int64(l.window)
-	l.add(context.WithoutCancel(ctx), rule+"\x00"+key, period, -1)
+// GiveBack takes back a try that Take has counted, in the window where it was:
+// the next one has nothing to give.
+func (l *Limiter) GiveBack(ctx context.Context, rule, key string, taken Result) {
+	if taken.Limit > 0 {
+		l.add(context.WithoutCancel(ctx), rule+"\x00"+key, taken.period, -1)
+	}
 }
 
 // Forget takes back what was counted of key in this window.
@@ -142,6 +146,9 @@ func (l *Limiter) add(ctx context.Context, key string, period int64, n int) int6
 func (l *Limiter) addLocally(key string, period int64, n int) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n < 0 && period != l.period {
+		return 0 // its window has ended
+	}
 	if period != l.period {
 		l.period = period
 		clear(l.counts)
@@ -162,20 +169,15 @@ type Attempts struct {
 	Limits  map[string]int // by kind; a kind without one is not limited
 }
 
-// Take counts an attempt of a kind by key. It returns a fault of kind
-// fault.TooMany when there were too many.
-func (a Attempts) Take(ctx context.Context, kind, key string) error {
-	if r := a.Limiter.Take(ctx, kind, key, a.Limits[kind]); !r.Allowed {
-		return ErrTooMany.After(r.Reset)
+// Take counts an attempt of a kind by key, and returns what takes it back when
+// it did no harm. It returns a fault of kind fault.TooMany when there were too
+// many.
+func (a Attempts) Take(ctx context.Context, kind, key string) (giveBack func(context.Context), err error) {
+	r := a.Limiter.Take(ctx, kind, key, a.Limits[kind])
+	if !r.Allowed {
+		return nil, ErrTooMany.After(r.Reset)
 	}
-	return nil
-}
-
-// GiveBack takes back an attempt that did no harm.
-func (a Attempts) GiveBack(ctx context.Context, kind, key string) {
-	if a.Limits[kind] > 0 {
-		a.Limiter.GiveBack(ctx, kind, key)
-	}
+	return func(ctx context.Context) { a.Limiter.GiveBack(ctx, kind, key, r) }, nil
 }
 
 // Forget takes back all attempts of a kind by key.

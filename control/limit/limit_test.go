@@ -84,19 +84,40 @@ func TestLimitIsExactAcrossProcesses(t *testing.T) {
 func TestWindowsEnd(t *testing.T) {
 	t.Parallel()
 	l, at := newLimiter(t, &counter{})
+	var taken limit.Result
 	for i, want := range []bool{true, true, false} {
-		if got := l.Take(t.Context(), "rule", "key", 2).Allowed; got != want {
-			t.Errorf("try %d: got %v", i, got)
+		if taken = l.Take(t.Context(), "rule", "key", 2); taken.Allowed != want {
+			t.Errorf("try %d: got %v", i, taken)
 		}
 	}
-	l.GiveBack(t.Context(), "rule", "key")
-	l.GiveBack(t.Context(), "rule", "key")
+	l.GiveBack(t.Context(), "rule", "key", taken)
+	l.GiveBack(t.Context(), "rule", "key", taken)
 	if !l.Take(t.Context(), "rule", "key", 2).Allowed {
 		t.Error("what was given back counts")
 	}
 	at.Add(int64(45 * time.Second))
 	if r := l.Take(t.Context(), "rule", "key", 2); r.Remaining != 1 || r.Reset != time.Minute {
 		t.Errorf("a new window: got %+v", r)
+	}
+}
+
+// TestGiveBackBehindTheWindow gives back in the next window what the last one
+// has counted: with the bus, and without it.
+func TestGiveBackBehindTheWindow(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		shared := &counter{}
+		shared.gone.Store(gone)
+		l, at := newLimiter(t, shared)
+		old := l.Take(t.Context(), "rule", "key", 2)
+		at.Add(int64(time.Minute))
+		l.Take(t.Context(), "rule", "key", 2)
+		l.GiveBack(t.Context(), "rule", "key", old)
+		l.GiveBack(t.Context(), "rule", "key", l.Take(t.Context(), "rule", "key", 0)) // nothing was counted
+		l.Take(t.Context(), "rule", "key", 2)
+		if l.Take(t.Context(), "rule", "key", 2).Allowed {
+			t.Errorf("without the bus %v: the next window allows one more", gone)
+		}
 	}
 }
 
@@ -144,23 +165,24 @@ func TestAttempts(t *testing.T) {
 	t.Parallel()
 	l, _ := newLimiter(t, &counter{})
 	a := limit.Attempts{Limiter: l, Limits: map[string]int{"sign_in": 1}}
-	if err := a.Take(t.Context(), "sign_in", "ada"); err != nil {
+	if _, err := a.Take(t.Context(), "sign_in", "ada"); err != nil {
 		t.Fatal(err)
 	}
-	err := a.Take(t.Context(), "sign_in", "ada")
+	_, err := a.Take(t.Context(), "sign_in", "ada")
 	var refused *fault.Error
 	if !errors.As(err, &refused) || !errors.Is(err, limit.ErrTooMany) || refused.RetryAfter != 45*time.Second {
 		t.Errorf("got %v", err)
 	}
 	a.Forget(t.Context(), "sign_in", "ada")
-	if err := a.Take(t.Context(), "sign_in", "ada"); err != nil {
+	if _, err := a.Take(t.Context(), "sign_in", "ada"); err != nil {
 		t.Errorf("what was forgotten counts: %v", err)
 	}
 	a.Forget(t.Context(), "unlimited", "ada")
 	for range 3 {
-		if err := a.Take(t.Context(), "unlimited", "ada"); err != nil {
+		back, err := a.Take(t.Context(), "unlimited", "ada")
+		if err != nil {
 			t.Error(err)
 		}
+		back(t.Context())
 	}
-	a.GiveBack(t.Context(), "unlimited", "ada")
 }

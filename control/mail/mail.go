@@ -37,9 +37,9 @@ var ErrFull = errors.New("mail: too many letters wait")
 
 // Stats counts letters since the start.
 type Stats struct {
-	Sent   uint64
-	Failed uint64 // given up after several attempts, or at the end of the process
-	Full   uint64 // refused because too many waited
+	Sent   uint64 `help:"Letters that the mail server took"`
+	Failed uint64 `help:"Letters given up after several attempts, or at the end of the process"`
+	Full   uint64 `help:"Letters refused because too many waited"`
 }
 
 type letter struct{ to, subject, text string }
