@@ -317,3 +317,90 @@ func TestBadBodies(t *testing.T) {
 		}
 	}
 }
+
+// authBodies name another user's things to operations of accounts, as "?key",
+// with the status that says nothing: a session that is not one's own is not
+// found, and that is not told.
+var authBodies = map[string]struct {
+	status int
+	body   string
+}{
+	"POST /api/auth/revoke-session":         {http.StatusOK, `{"token":"?session"}`},
+	"POST /api/auth/passkey/update-passkey": {http.StatusNotFound, `{"id":"?passkey","name":"mine"}`},
+	"POST /api/auth/passkey/delete-passkey": {http.StatusNotFound, `{"id":"?passkey"}`},
+}
+
+// authOwn are operations of accounts that name nothing of anybody's: they work
+// on whoever asks.
+var authOwn = []string{
+	"GET /api/auth/list-accounts", "GET /api/auth/list-sessions", "GET /api/auth/passkey/generate-register-options",
+	"GET /api/auth/passkey/list-user-passkeys", "POST /api/auth/change-email", "POST /api/auth/change-password",
+	"POST /api/auth/delete-user", "POST /api/auth/passkey/verify-registration", "POST /api/auth/revoke-other-sessions",
+	"POST /api/auth/revoke-sessions", "POST /api/auth/two-factor/disable", "POST /api/auth/two-factor/enable",
+	"POST /api/auth/two-factor/generate-backup-codes", "POST /api/auth/two-factor/get-totp-uri", "POST /api/auth/update-user",
+	"POST /api/auth/update-session",
+}
+
+// TestOwnershipOfAccounts sends the operations of accounts with another user's
+// ids in their bodies, and looks for these in what they list.
+func TestOwnershipOfAccounts(t *testing.T) {
+	t.Parallel()
+	database := postgresSettings(t)
+	app := startApp(t, append(database, "--rate-limits=off")...)
+	db, err := store.Open(t.Context(), store.Config{URL: strings.TrimPrefix(database[0], "--database-url=")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	victim, thief := signUp(t, app.url, "victim@example.org"), signUp(t, app.url, "thief@example.org")
+	other := newBrowser(t, app.url) // the victim's, too
+	other.must(http.StatusOK, "POST", "/api/auth/sign-in/email",
+		map[string]string{"email": "victim@example.org", "password": "correct horse battery"}, nil)
+	var me struct{ User, Session struct{ ID string } }
+	other.must(http.StatusOK, "GET", "/api/auth/get-session", nil, &me)
+	passkey := store.Passkey{
+		ID: uuid.NewString(), UserID: me.User.ID, Name: "key", CredentialID: "x", Credential: json.RawMessage(`{}`), CreatedAt: storetest.Now(),
+	}
+	if err := db.CreatePasskey(t.Context(), passkey, 9, store.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]string{"session": me.Session.ID, "passkey": passkey.ID, "user": me.User.ID}
+
+	doc, _ := readOpenAPI(t, app.url)
+	for path, operations := range doc.Paths {
+		for method, op := range operations {
+			if !strings.HasPrefix(path, "/api/auth/") || len(op.Security) == 0 {
+				continue
+			}
+			route := strings.ToUpper(method) + " " + path
+			names, known := authBodies[route]
+			switch {
+			case known:
+				for key, id := range ids {
+					names.body = strings.ReplaceAll(names.body, `"?`+key+`"`, `"`+id+`"`)
+				}
+				if status, answer := thief.raw(strings.ToUpper(method), path, json.RawMessage(names.body)); status != names.status {
+					t.Errorf("%s with another's ids: %d %s, want %d", route, status, answer, names.status)
+				}
+			case !slices.Contains(authOwn, route):
+				t.Errorf("%s: add it to authBodies, or to authOwn if it names nothing", route)
+			case method == "get":
+				_, answer := thief.raw(http.MethodGet, path, nil)
+				for what, id := range ids {
+					if strings.Contains(string(answer), id) {
+						t.Errorf("%s shows another's %s: %s", route, what, answer)
+					}
+				}
+			}
+			if status, answer := newBrowser(t, app.url).raw(strings.ToUpper(method), path, json.RawMessage(`{}`)); status != http.StatusUnauthorized {
+				t.Errorf("%s without a session: %d %s", route, status, answer)
+			}
+		}
+	}
+	for _, b := range []*apiClient{victim, other} {
+		b.must(http.StatusOK, "GET", "/devices", nil, nil)
+	}
+	if keys, err := db.Passkeys(t.Context(), me.User.ID); err != nil || len(keys) != 1 || keys[0].Name != "key" {
+		t.Errorf("the victim's passkeys are %+v, %v", keys, err)
+	}
+}
