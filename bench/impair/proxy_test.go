@@ -234,7 +234,8 @@ func TestSignalling(t *testing.T) {
 		t.Errorf("the media port got %q", text)
 	}
 
-	if resp, got := do(http.MethodPut, ControlPath, "application/json", `{"up":"clean","down":"rate=1M loss=5%"}`); resp.StatusCode != http.StatusOK ||
+	if resp, got := do(http.MethodPut, ControlPath, "application/json",
+		`{"up":"clean","down":"rate=1M loss=5%"}`); resp.StatusCode != http.StatusOK ||
 		!strings.Contains(got, `"down":"rate=1000000 loss=5%"`) {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
@@ -247,7 +248,8 @@ func TestSignalling(t *testing.T) {
 	if resp, _ := do(http.MethodPost, ControlPath+"/rebind", "", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("rebind: %d", resp.StatusCode)
 	}
-	if resp, got := do(http.MethodGet, ControlPath, "", ""); resp.StatusCode != http.StatusOK || !strings.Contains(got, `"countsUp":{"in":1,"out":1`) {
+	if resp, got := do(http.MethodGet, ControlPath, "", ""); resp.StatusCode != http.StatusOK ||
+		!strings.Contains(got, `"countsUp":{"in":1,"out":1`) {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
 }

@@ -63,7 +63,9 @@ func runImpair(ctx context.Context, a *impairArgs, stdout io.Writer) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = server.Close()
 		}
-		_ = <-ended // says that it was shut down
+		if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
 	case err = <-ended:
 	}
 	up, down := proxy.Counts()

@@ -94,7 +94,8 @@ func TestSquattedAccount(t *testing.T) {
 		}
 
 		owner := e.browser()
-		owner.want(owner.post("/reset-password", map[string]string{"newPassword": newPassword, "token": e.resetToken("ada@example.org")}), 200, "")
+		owner.want(owner.post("/reset-password",
+			map[string]string{"newPassword": newPassword, "token": e.resetToken("ada@example.org")}), 200, "")
 		if squatter.user() != nil {
 			t.Error("the squatter is still signed in")
 		}
@@ -117,7 +118,8 @@ func TestSquattedAccount(t *testing.T) {
 		// Whose address is proven keeps all that, whatever the password.
 		k, _ = owner.addPasskey(virtualwebauthn.AuthenticatorOptions{})
 		again := e.browser()
-		again.want(again.post("/reset-password", map[string]string{"newPassword": testPassword, "token": e.resetToken("ada@example.org")}), 200, "")
+		again.want(again.post("/reset-password",
+			map[string]string{"newPassword": testPassword, "token": e.resetToken("ada@example.org")}), 200, "")
 		again.want(again.signInBy(k), 200, "")
 	})
 }
