@@ -14,6 +14,7 @@ type media struct {
 	pending       *session // answered, not connected yet
 	tracks        [kinds]*upTrack
 	viewers       map[*session]struct{}
+	sessions      map[string]int // of each viewer
 	taps          map[*tap]struct{}
 	home          *shard // where its next viewer goes
 	counters      counters
@@ -39,7 +40,7 @@ func (s *SFU) openMedia(id string) (*media, error) {
 	}
 	m := &media{
 		id: id, lostAt: now(),
-		viewers: make(map[*session]struct{}), taps: make(map[*tap]struct{}), board: newSwitchboard(&s.data),
+		viewers: make(map[*session]struct{}), sessions: make(map[string]int), taps: make(map[*tap]struct{}), board: newSwitchboard(&s.data),
 	}
 	m.intercom = &intercom{counters: &m.counters}
 	s.media[id] = m

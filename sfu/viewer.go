@@ -282,6 +282,7 @@ func (s *SFU) admitViewer(ctx context.Context, sess *session, m *media) error {
 	}
 	s.makeRoom(m, sess.viewer)
 	m.viewers[sess] = struct{}{}
+	m.sessions[sess.viewer]++
 	sess.board = m.board
 	m.board.join(sess)
 	s.open(sess, m)
@@ -291,20 +292,16 @@ func (s *SFU) admitViewer(ctx context.Context, sess *session, m *media) error {
 // makeRoom ends the oldest session of a viewer that has too many, so that nobody takes all seats of the node. Players
 // reconnect, and what they left behind takes seconds to be noticed. Caller holds mu.
 func (s *SFU) makeRoom(m *media, viewer string) {
+	if m.sessions[viewer] < s.cfg.MaxViewerSessions {
+		return
+	}
 	var oldest *session
-	n := 0
 	for v := range m.viewers {
-		if v.viewer != viewer {
-			continue
-		}
-		n++
-		if oldest == nil || v.number < oldest.number {
+		if v.viewer == viewer && (oldest == nil || v.number < oldest.number) {
 			oldest = v
 		}
 	}
-	if n >= s.cfg.MaxViewerSessions {
-		s.closeSession(oldest, "replaced")
-	}
+	s.closeSession(oldest, "replaced")
 }
 
 // startViewer puts a connected viewer's tracks on a shard: one of its own if it can only be reached in a way that may
@@ -351,6 +348,9 @@ func (s *SFU) startViewer(sess *session) {
 func (s *SFU) endViewer(sess *session, reason string) {
 	m := sess.media
 	delete(m.viewers, sess)
+	if m.sessions[sess.viewer]--; m.sessions[sess.viewer] == 0 {
+		delete(m.sessions, sess.viewer)
+	}
 	m.intercom.disconnect(sess)
 	m.board.leave(sess)
 	s.viewers--

@@ -237,19 +237,46 @@ func closeAll(ports []opened) {
 	}
 }
 
-// admit gives the agent its candidates. Caller holds ice, or is New.
+// admit gives the agent its candidates, those for TCP when the peer connects. Caller holds ice, or is New.
 func (t *Transport) admit(ports []opened) error {
-	t.slow = t.slow[:0]
+	t.closeSlow()
 	for i, o := range ports {
 		if conn, ok := o.conn.PacketConn.(*streams); ok {
 			t.slow = append(t.slow, conn)
+			conn.mu.Lock()
+			conn.announce = func() error { return t.announce(o, conn) }
+			conn.mu.Unlock()
+			continue
 		}
 		if err := t.agent.AddVirtualCandidate(o.candidate, o.conn); err != nil {
 			closeAll(ports[i:])
+			t.closeSlow()
 			return fmt.Errorf("transport: ice: %w", err)
 		}
 	}
 	return nil
+}
+
+// announce gives the agent a candidate for TCP, if its ICE session is still the one that goes on.
+func (t *Transport) announce(o opened, conn *streams) error {
+	t.ice.Lock()
+	defer t.ice.Unlock()
+	if !slices.Contains(t.slow, conn) {
+		return ErrClosed
+	}
+	err := t.agent.AddVirtualCandidate(o.candidate, o.conn)
+	if err != nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+// closeSlow closes the TCP connections of the ICE session. Caller holds ice, or is New.
+func (t *Transport) closeSlow() {
+	for _, conn := range t.slow {
+		_ = conn.Close()
+	}
+	t.slow = nil
 }
 
 // Local returns what the answer is to say.

@@ -162,7 +162,7 @@ func (p *TCPPort) introduce(c net.Conn) {
 	p.mu.Lock()
 	s := p.sessions[streamKey{ufragOf(first.bytes()), at.Addr().Is6()}]
 	p.mu.Unlock()
-	if s == nil || !s.serve(c, at, first) {
+	if s == nil || !s.begin() || !s.serve(c, at, first) {
 		p.refused.Add(1)
 	}
 }
@@ -188,10 +188,7 @@ func (p *TCPPort) session(ufrag string, ipv6 bool) (*streams, error) {
 	if p.closed {
 		return nil, ErrClosed
 	}
-	s := &streams{
-		port: p, key: streamKey{ufrag, ipv6}, in: make(chan *frame, streamQueue), done: make(chan struct{}),
-		by: make(map[netip.AddrPort]*stream),
-	}
+	s := &streams{port: p, key: streamKey{ufrag, ipv6}, done: make(chan struct{})}
 	p.sessions[s.key] = s
 	return s, nil
 }
@@ -235,14 +232,29 @@ func (f *frame) set(b []byte) {
 type streams struct {
 	port *TCPPort
 	key  streamKey
-	in   chan *frame
+	in   chan *frame // made with the first connection
 	done chan struct{}
 	once sync.Once
 	// patient: media waits for a slow peer instead of being dropped.
 	patient atomic.Bool
 
-	mu sync.Mutex // guards by
+	mu sync.Mutex // guards what follows
 	by map[netip.AddrPort]*stream
+	// announce has ICE know of the streams; nil once it was called.
+	announce func() error
+}
+
+// begin has ICE know of the streams with their first connection. Most sessions never have one, and pion would read for
+// each with a goroutine and a buffer. It reports false if their ICE session is over.
+func (s *streams) begin() bool {
+	s.mu.Lock()
+	announce := s.announce
+	s.announce = nil
+	if s.in == nil {
+		s.in, s.by = make(chan *frame, streamQueue), make(map[netip.AddrPort]*stream)
+	}
+	s.mu.Unlock()
+	return announce == nil || announce() == nil
 }
 
 // stream is one connection. What is written waits in out, so that whoever writes does not wait for the peer.

@@ -119,6 +119,7 @@ func TestTCPStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = session.Close() }()
+	session.begin()
 	strangers := map[string]net.Conn{}
 	for name, first := range map[string][]byte{
 		"silence":      nil,
@@ -181,6 +182,7 @@ func TestTCPDeaf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	session.begin()
 	dialTCP(t, cfg.TCP, framed(greeting(t, "known")))
 	_, from, err := session.ReadFromAddrPort(make([]byte, maxFrame))
 	if err != nil {
@@ -205,6 +207,48 @@ func TestTCPDeaf(t *testing.T) {
 	case <-waiting:
 	case <-time.After(patience):
 		t.Fatal("a writer waits for a session that is closed")
+	}
+}
+
+// TestTCPOfNobody holds that ICE does not know of a TCP candidate that nobody uses, that nothing of an ICE session stays
+// behind in the port when another one begins, and that nothing stays when the transport closes.
+func TestTCPOfNobody(t *testing.T) {
+	t.Parallel()
+	cfg, _ := server(t, withTCP(t, "127.0.0.1"))
+	_, tr, _ := join(t, cfg)
+	held := func() (ufrags []string) {
+		cfg.TCP.mu.Lock()
+		defer cfg.TCP.mu.Unlock()
+		for k := range cfg.TCP.sessions {
+			ufrags = append(ufrags, k.ufrag)
+		}
+		return ufrags
+	}
+	local, err := tr.agent.GetLocalCandidates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range local {
+		if c.NetworkType().IsTCP() {
+			t.Errorf("ICE reads for %s", c)
+		}
+	}
+	before := tr.Local().Ufrag
+	if got := held(); len(got) != 1 || got[0] != before {
+		t.Errorf("sessions %q, want %q", got, before)
+	}
+	next, err := tr.Restart(t.Context(), "anotherufrag", "anotherpasswordthatislong")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := held(); len(got) != 1 || got[0] != next.Ufrag || next.Ufrag == before {
+		t.Errorf("sessions %q after the restart, want %q", got, next.Ufrag)
+	}
+	if err := tr.Close("over"); err != nil {
+		t.Fatal(err)
+	}
+	if got := held(); len(got) != 0 {
+		t.Errorf("sessions %q are left", got)
 	}
 }
 

@@ -275,6 +275,9 @@ func (t *Transport) Close(reason string) error {
 		t.goodbye()
 		t.loops.Wait()
 		err = t.agent.GracefulClose()
+		t.ice.Lock()
+		defer t.ice.Unlock()
+		t.closeSlow()
 	})
 	return err
 }
