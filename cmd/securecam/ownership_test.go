@@ -338,7 +338,6 @@ var authOwn = []string{
 	"POST /api/auth/delete-user", "POST /api/auth/passkey/verify-registration", "POST /api/auth/revoke-other-sessions",
 	"POST /api/auth/revoke-sessions", "POST /api/auth/two-factor/disable", "POST /api/auth/two-factor/enable",
 	"POST /api/auth/two-factor/generate-backup-codes", "POST /api/auth/two-factor/get-totp-uri", "POST /api/auth/update-user",
-	"POST /api/auth/update-session",
 }
 
 // TestOwnershipOfAccounts sends the operations of accounts with another user's

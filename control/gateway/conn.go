@@ -54,6 +54,7 @@ type conn struct {
 
 	// Of the reading goroutine.
 	ip        string
+	network   string // of the ip
 	limiter   *rate.Limiter
 	limiters  map[string]*rate.Limiter // by event, of those that have a limit of their own
 	token     string

@@ -188,6 +188,34 @@ func TestUnauthenticatedCap(t *testing.T) {
 	n.connect(t, "2")
 }
 
+// TestStrangersOfOneAddress holds that one address cannot take every place of
+// those that are not authenticated yet.
+func TestStrangersOfOneAddress(t *testing.T) {
+	t.Parallel()
+	n := start(t, gateway.Config{MaxStrangers: 2}, nil)
+	idle := n.dial(t, nil)
+	n.dial(t, nil)
+	eventually(t, "the idle ones are counted", func() bool { return n.Stats().Unauthenticated == 2 })
+	_, response, err := websocket.DefaultDialer.Dial("ws://"+n.url+"/realtime", nil)
+	if err == nil || response == nil || response.StatusCode != http.StatusServiceUnavailable {
+		t.Fatalf("got %v, want 503", response)
+	}
+	elsewhere := &websocket.Dialer{NetDial: func(network, address string) (net.Conn, error) {
+		return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial(network, address)
+	}}
+	socket, _, err := elsewhere.Dial("ws://"+n.url+"/realtime", nil)
+	if err != nil {
+		t.Fatalf("from another address: %v", err)
+	}
+	t.Cleanup(func() { _ = socket.Close() })
+	idle.say(`{"event":"authenticate","data":{"token":"token-1"}}`)
+	idle.expect("ready")
+	n.connect(t, "2") // who is known takes no such place
+	if s := n.Stats(); s.Crowded != 1 || s.Refused != 1 {
+		t.Errorf("got %+v, want 1 refused for its address", s)
+	}
+}
+
 func TestDeviceCapDropsTheOldest(t *testing.T) {
 	t.Parallel()
 	n := start(t, gateway.Config{MaxDeviceConns: 2}, nil)

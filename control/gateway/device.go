@@ -50,7 +50,7 @@ func (g *Gateway) join(c *conn, userID, id string) error {
 	}
 	d.conns = append(d.conns, c)
 	c.device = d
-	g.unauthenticated--
+	g.known(c)
 	g.mu.Unlock()
 
 	if oldest != nil {

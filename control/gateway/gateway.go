@@ -56,6 +56,7 @@ type Config struct {
 
 	MaxConns           int // in this process; 10000
 	MaxUnauthenticated int // of them; 1000
+	MaxStrangers       int // of those, from one address, of one /64 in IPv6; 250
 	MaxDeviceConns     int // of one device in this process; 8
 	QueueSize          int // messages waiting for one connection; 64
 	KeepEvents         int // of each device, for when it comes back; 256
@@ -95,6 +96,7 @@ type Gateway struct {
 	closing         bool
 	conns           map[*conn]struct{}
 	unauthenticated int
+	strangers       map[string]int // of them, by where they come from
 	devices         map[string]*device
 
 	counters
@@ -102,7 +104,7 @@ type Gateway struct {
 
 type counters struct {
 	accepted, refused, slow, floods, replaced, revoked, panics atomic.Uint64
-	resumed, forgotten, refusedEvents                          atomic.Uint64
+	resumed, forgotten, refusedEvents, crowded                 atomic.Uint64
 }
 
 // Stats is what a gateway holds now and what it has counted since New.
@@ -113,6 +115,7 @@ type Stats struct {
 
 	Accepted    uint64 // connections
 	Refused     uint64 // connections over a limit
+	Crowded     uint64 // of those: their address had too many that were not authenticated
 	SlowReaders uint64 // connections closed because their queue was full
 	Floods      uint64 // connections closed because they sent too much
 	Replaced    uint64 // connections closed in favour of the device's newer ones
@@ -137,6 +140,7 @@ func New(cfg Config) *Gateway {
 	orDuration(&cfg.CloseGrace, 2*time.Second)
 	orInt(&cfg.MaxConns, 10000)
 	orInt(&cfg.MaxUnauthenticated, 1000)
+	orInt(&cfg.MaxStrangers, 250)
 	orInt(&cfg.MaxDeviceConns, 8)
 	orInt(&cfg.QueueSize, 64)
 	orInt(&cfg.KeepEvents, 256)
@@ -155,6 +159,8 @@ func New(cfg Config) *Gateway {
 		done:     make(chan struct{}),
 		conns:    make(map[*conn]struct{}),
 		devices:  make(map[string]*device),
+
+		strangers: make(map[string]int),
 	}
 	// Any message is a sign of life; this one asks for a reply.
 	g.Handle("ping", func(context.Context, auth.Principal, json.RawMessage) (any, error) { return nil, nil })
@@ -189,6 +195,7 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		Accepted:    g.accepted.Load(),
 		Refused:     g.refused.Load(),
+		Crowded:     g.crowded.Load(),
 		SlowReaders: g.slow.Load(),
 		Floods:      g.floods.Load(),
 		Replaced:    g.replaced.Load(),
@@ -255,13 +262,33 @@ func (g *Gateway) admit(c *conn) error {
 	switch {
 	case g.closing:
 		return bus.ErrClosed
-	case len(g.conns) >= g.cfg.MaxConns, g.unauthenticated >= g.cfg.MaxUnauthenticated:
+	case g.full(c.network):
 		return errFull
 	}
 	g.conns[c] = struct{}{}
 	g.unauthenticated++
+	g.strangers[c.network]++
 	g.wg.Add(1)
 	return nil
+}
+
+// full says whether there is no place for another connection from there;
+// caller holds mu.
+func (g *Gateway) full(network string) bool {
+	if g.strangers[network] >= g.cfg.MaxStrangers {
+		g.crowded.Add(1)
+		return true
+	}
+	return len(g.conns) >= g.cfg.MaxConns || g.unauthenticated >= g.cfg.MaxUnauthenticated
+}
+
+// known frees the place of a connection that is not authenticated; caller holds
+// mu.
+func (g *Gateway) known(c *conn) {
+	g.unauthenticated--
+	if g.strangers[c.network]--; g.strangers[c.network] <= 0 {
+		delete(g.strangers, c.network)
+	}
 }
 
 // release undoes admit, and join if there was one.
@@ -269,7 +296,7 @@ func (g *Gateway) release(c *conn) {
 	g.mu.Lock()
 	delete(g.conns, c)
 	if c.device == nil {
-		g.unauthenticated--
+		g.known(c)
 	} else {
 		c.device.remove(c)
 	}

@@ -106,24 +106,24 @@ func (g *Gateway) check(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderConnection, fiber.HeaderUpgrade)
 		return rest.Problem(c, fiber.ErrUpgradeRequired)
 	}
-	if g.full() {
-		g.refused.Add(1)
-		return rest.Problem(c, errBusy)
-	}
 	// The library keeps what c.IP returns, which lives in the request's buffer
 	// when a proxy header is trusted.
 	ip := rest.RequestOf(c.UserContext()).IP
 	if ip == "" {
 		ip = utils.CopyString(c.IP())
 	}
+	if g.busy(rest.Request{IP: ip}.Network()) {
+		g.refused.Add(1)
+		return rest.Problem(c, errBusy)
+	}
 	c.Locals(ipLocal, ip)
 	return c.Next()
 }
 
-func (g *Gateway) full() bool {
+func (g *Gateway) busy(network string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.closing || len(g.conns) >= g.cfg.MaxConns || g.unauthenticated >= g.cfg.MaxUnauthenticated
+	return g.closing || g.full(network)
 }
 
 // accept runs a connection, on a goroutine that fasthttp has given away: its
@@ -133,7 +133,7 @@ func (g *Gateway) accept(ws *websocket.Conn, d dialect) {
 	defer cancel()
 	ip, _ := ws.Locals(ipLocal).(string)
 	c := &conn{
-		g: g, ws: ws.Conn, dialect: d, ip: ip, cancel: cancel,
+		g: g, ws: ws.Conn, dialect: d, ip: ip, network: rest.Request{IP: ip}.Network(), cancel: cancel,
 		queue:   make(chan message, g.cfg.QueueSize),
 		stopped: make(chan struct{}),
 		limiter: rate.NewLimiter(rate.Limit(g.cfg.MessagesPerSecond), g.cfg.MessageBurst),

@@ -181,9 +181,24 @@ func (e *eventStream) read() <-chan struct{} {
 	defer e.mu.Unlock()
 	if e.reader != nil {
 		close(e.reader)
+		e.retell()
 	}
 	e.reader = make(chan struct{})
 	return e.reader
+}
+
+// retell queues all that there is to know: a reader that comes back may have
+// missed what its connection lost. Caller holds mu.
+func (e *eventStream) retell() {
+	clear(e.waiting)
+	e.order = nil
+	name := eventInactive
+	if e.told.Publishing {
+		name = eventActive
+	}
+	e.queue(name, struct{}{})
+	e.queue(eventViewerCount, map[string]int{eventViewerCount: e.told.Viewers})
+	e.queueLayers(e.told.Layers)
 }
 
 // tell queues what has changed since the last time.
@@ -203,9 +218,13 @@ func (e *eventStream) tell(now Activity) {
 	}
 	if e.age++; (first || !sameLayers(now.Layers, e.told.Layers) || e.age >= ratesEvery) && len(now.Layers)+len(e.told.Layers) > 0 {
 		e.age = 0
-		e.queue(eventLayers, map[string][]layerEvent{strconv.Itoa(e.video): layerEvents(now.Layers)})
+		e.queueLayers(now.Layers)
 	}
 	e.told = now
+}
+
+func (e *eventStream) queueLayers(layers []Layer) {
+	e.queue(eventLayers, map[string][]layerEvent{strconv.Itoa(e.video): layerEvents(layers)})
 }
 
 // queue has an event wait, in place of one of its name. Caller holds mu.

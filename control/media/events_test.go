@@ -68,14 +68,21 @@ func TestEvents(t *testing.T) {
 		t.Fatalf("POST: %d %v", got.status, got.header)
 	}
 	next, status := w.lines(t, stream)
-	for _, want := range []string{
-		"event: active", "data: {}", "event: viewercount", `data: {"viewercount":1}`,
-		"event: layers", `data: {"0":[{"rid":"h","spatialLayerId":0,"temporalLayerId":0,"bitrate":5,"width":640,"height":360}]}`,
-	} {
-		if line := next(); line != want || status != http.StatusOK {
-			t.Fatalf("%d %q, want %q", status, line, want)
+	if status != http.StatusOK {
+		t.Fatal(status)
+	}
+	hearsAll := func() {
+		t.Helper()
+		for _, want := range []string{
+			"event: active", "data: {}", "event: viewercount", `data: {"viewercount":1}`,
+			"event: layers", `data: {"0":[{"rid":"h","spatialLayerId":0,"temporalLayerId":0,"bitrate":5,"width":640,"height":360}]}`,
+		} {
+			if line := next(); line != want {
+				t.Fatalf("%q, want %q", line, want)
+			}
 		}
 	}
+	hearsAll()
 	// An EventSource that comes back takes the place of its connection before,
 	// and so nobody has many.
 	before := next
@@ -83,6 +90,7 @@ func TestEvents(t *testing.T) {
 	if line := before(); line != "end" {
 		t.Errorf("%q to a reader that was replaced", line)
 	}
+	hearsAll() // again: it may have missed some
 	w.sfu.setState(Activity{Viewers: 1, Layers: []Layer{{RID: "h", Width: 640, Height: 360}}})
 	if line := next(); line != "event: inactive" {
 		t.Errorf("%q, want inactive", line)
@@ -150,6 +158,28 @@ func TestEventsWait(t *testing.T) {
 			t.Errorf("nothing changed: %q", got)
 		}
 	})
+}
+
+// TestEventsForOneThatComesBack holds that a reader that has lost its
+// connection gets all that there is to know first, whatever it was told.
+func TestEventsForOneThatComesBack(t *testing.T) {
+	t.Parallel()
+	e := &eventStream{names: eventNames(), waiting: map[string][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	first := e.read()
+	e.tell(Activity{Publishing: true, Viewers: 1, Layers: []Layer{{RID: "h", Active: true}}})
+	all := string(e.take()) // and it gets lost
+	e.tell(Activity{Publishing: true, Viewers: 1, Layers: []Layer{{RID: "h", Active: true}}})
+	e.read()
+	<-first
+	if got := string(e.take()); got != all || !strings.Contains(got, "event: active") || !strings.Contains(got, "event: layers") {
+		t.Errorf("got %q, want %q", got, all)
+	}
+	e.tell(Activity{Viewers: 1})
+	e.take()
+	e.read()
+	if got := string(e.take()); !strings.Contains(got, "event: inactive") || !strings.Contains(got, `"viewercount":1`) {
+		t.Errorf("of a camera that is gone: %q", got)
+	}
 }
 
 func TestLayerSelection(t *testing.T) {

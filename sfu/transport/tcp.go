@@ -20,6 +20,9 @@ const (
 	// maxStreams bounds the TCP connections of a port, maxStreamsEach those of one ICE session: a browser opens one for
 	// each of its interfaces.
 	maxStreams, maxStreamsEach = 4096, 8
+	// maxStrangers bounds the connections of one address, of one /64 in IPv6, that have not said yet which session they
+	// are of: nobody is to hold all places without a session.
+	maxStrangers = 256
 	// introduction is how long a connection may take to say which session it is of.
 	introduction = 5 * time.Second
 	// stuck is how long a peer may take nothing before its connection is cut.
@@ -36,7 +39,7 @@ const (
 type TCPStats struct {
 	Open     int    // connections now
 	Accepted uint64 // connections there ever were
-	Refused  uint64 // of those: too many, or of no session
+	Refused  uint64 // of those: too many, also of one address, or of no session
 	Dropped  uint64 // frames that a peer did not take in time
 }
 
@@ -54,6 +57,8 @@ type TCPPort struct {
 	sessions map[streamKey]*streams
 	open     map[net.Conn]struct{}
 	closed   bool
+	// strangers are the connections that have not introduced themselves.
+	strangers map[netip.Prefix]int
 }
 
 // streamKey tells the families of a session apart, as ICE has a candidate for each.
@@ -72,7 +77,7 @@ func ListenTCP(addr netip.AddrPort) (*TCPPort, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &TCPPort{listener: l, sessions: make(map[streamKey]*streams), open: make(map[net.Conn]struct{})}
+	p := &TCPPort{listener: l, sessions: make(map[streamKey]*streams), open: make(map[net.Conn]struct{}), strangers: make(map[netip.Prefix]int)}
 	p.frames.New = func() any { return new(frame) }
 	p.accepts.Go(p.accept)
 	return p, nil
@@ -134,9 +139,11 @@ func (p *TCPPort) accept() {
 func (p *TCPPort) admit(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.open) >= maxStreams {
+	from := origin(c)
+	if p.closed || len(p.open) >= maxStreams || p.strangers[from] >= maxStrangers {
 		return false
 	}
+	p.strangers[from]++
 	p.open[c] = struct{}{}
 	return true
 }
@@ -148,11 +155,35 @@ func (p *TCPPort) forget(c net.Conn) {
 	_ = c.Close()
 }
 
+// known says that a connection has introduced itself, or will not.
+func (p *TCPPort) known(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	from := origin(c)
+	if p.strangers[from]--; p.strangers[from] <= 0 {
+		delete(p.strangers, from)
+	}
+}
+
+// origin is what counts as one address.
+func origin(c net.Conn) netip.Prefix {
+	remote, _ := c.RemoteAddr().(*net.TCPAddr) // it is nothing else
+	addr := remote.AddrPort().Addr().Unmap()
+	bits := 64
+	if addr.Is4() {
+		bits = 32
+	}
+	from, _ := addr.WithZone("").Prefix(bits) // it has that many
+	return from
+}
+
 // introduce reads a connection's first packet and serves it for the session that that names.
 func (p *TCPPort) introduce(c net.Conn) {
 	_ = c.SetReadDeadline(time.Now().Add(introduction))
 	first := p.frame()
-	if err := first.read(c); err != nil {
+	err := first.read(c)
+	p.known(c)
+	if err != nil {
 		p.refused.Add(1)
 		return
 	}

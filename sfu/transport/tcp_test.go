@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -170,6 +171,43 @@ func TestTCPStrangers(t *testing.T) {
 	}
 	if _, err := session.WriteToAddrPort([]byte("x"), netip.MustParseAddrPort("192.0.2.1:5")); err == nil {
 		t.Error("wrote to nobody")
+	}
+}
+
+// TestTCPCrowd has one address open more connections than it may without saying which session they are of; who has one
+// gets in from there as soon as one of them has gone, and from elsewhere at once.
+func TestTCPCrowd(t *testing.T) {
+	t.Parallel()
+	cfg := Config{}
+	withTCP(t, "127.0.0.1")(&cfg)
+	session, err := cfg.TCP.session("known", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = session.Close() }()
+	to := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), cfg.TCP.Port()))
+	elsewhere, err := net.DialTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = elsewhere.Close() })
+	for cfg.TCP.Stats().Open != 1 {
+		runtime.Gosched()
+	}
+	for range maxStrangers {
+		dialTCP(t, cfg.TCP, nil)
+	}
+	over := dialTCP(t, cfg.TCP, framed(greeting(t, "known")))
+	if n, err := over.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one too many: read %d, %v", n, err)
+	}
+	_, _ = elsewhere.Write(framed(greeting(t, "known")))
+	b := make([]byte, maxFrame)
+	if n, _, err := session.ReadFromAddrPort(b); err != nil || ufragOf(b[:n]) != "known" {
+		t.Fatalf("from another address: %q, %v", b[:n], err)
+	}
+	if s := cfg.TCP.Stats(); s.Refused != 1 {
+		t.Errorf("%+v, want 1 refused", s)
 	}
 }
 
