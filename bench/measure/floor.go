@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/securecam/securecam/bench/wire"
 	"github.com/securecam/securecam/sfu/udp"
 )
 
@@ -33,9 +34,11 @@ type FloorStep struct {
 
 // Floor measures the least that a media server can do for each packet: copy a
 // header, seal the payload with AES-128-GCM under the receiver's key, and
-// hand it to the kernel, to 300 receivers that never read. Each step takes d.
-func Floor(ctx context.Context, segments []int, d time.Duration) ([]FloorStep, error) {
-	f, err := newFloor(ctx)
+// hand it to the kernel, to 300 receivers. They never read, so that the kernel drops at the end what it has delivered;
+// or they do with read, once a millisecond, as those of a load do: then it keeps every packet until it is read. Each
+// step takes d.
+func Floor(ctx context.Context, segments []int, d time.Duration, read bool) ([]FloorStep, error) {
+	f, err := newFloor(ctx, read)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +56,8 @@ func Floor(ctx context.Context, segments []int, d time.Duration) ([]FloorStep, e
 
 type floor struct {
 	conn      *udp.Conn
-	sinks     []net.PacketConn
+	sinks     []net.PacketConn // that nobody reads
+	poller    *wire.Poller     // that reads; nil for none
 	receivers []floorReceiver
 	packet    []byte
 }
@@ -65,38 +69,63 @@ type floorReceiver struct {
 	count uint64
 }
 
-func newFloor(ctx context.Context) (*floor, error) {
+func newFloor(ctx context.Context, read bool) (*floor, error) {
 	conn, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), udp.Config{WriteBuffer: 4 << 20})
 	if err != nil {
 		return nil, err
 	}
 	f := &floor{conn: conn, packet: make([]byte, floorPacket)}
+	if read {
+		if f.poller, err = wire.NewPoller(wire.Config{}); err != nil {
+			return nil, errors.Join(err, f.close())
+		}
+		f.poller.SetInterval(time.Millisecond)
+	}
 	for range floorReceivers {
-		if err := f.add(ctx); err != nil {
+		open := f.deaf
+		if read {
+			open = f.reader
+		}
+		at, err := open(ctx)
+		if err == nil {
+			err = f.add(at)
+		}
+		if err != nil {
 			return nil, errors.Join(err, f.close())
 		}
 	}
 	return f, nil
 }
 
-// add makes a receiver: a socket with the smallest buffer, which soon is full,
-// so that the kernel does its work but wakes nobody.
-func (f *floor) add(ctx context.Context) error {
+// reader opens a socket that is read.
+func (f *floor) reader(context.Context) (netip.AddrPort, error) {
+	s, err := f.poller.Open(netip.MustParseAddrPort("127.0.0.1:0"), func([]byte, netip.AddrPort, int64) {})
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return s.LocalAddr(), s.Start()
+}
+
+// deaf opens a socket with the smallest buffer, which soon is full, so that the kernel does its work but wakes nobody.
+func (f *floor) deaf(ctx context.Context) (netip.AddrPort, error) {
 	var lc net.ListenConfig
 	sink, err := lc.ListenPacket(ctx, "udp4", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return netip.AddrPort{}, err
 	}
 	f.sinks = append(f.sinks, sink)
 	local, ok := sink.LocalAddr().(*net.UDPAddr)
 	if !ok {
-		return errors.New("measure: no UDP address")
+		return netip.AddrPort{}, errors.New("measure: no UDP address")
 	}
 	if u, ok := sink.(*net.UDPConn); ok {
-		if err := u.SetReadBuffer(1); err != nil {
-			return err
-		}
+		err = u.SetReadBuffer(1)
 	}
+	return local.AddrPort(), err
+}
+
+// add makes a receiver with a key of its own.
+func (f *floor) add(at netip.AddrPort) error {
 	key := make([]byte, 16)
 	_, _ = rand.Read(key) // never fails
 	block, err := aes.NewCipher(key)
@@ -107,7 +136,7 @@ func (f *floor) add(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.receivers = append(f.receivers, floorReceiver{to: f.conn.Addr(local.AddrPort()), seal: seal})
+	f.receivers = append(f.receivers, floorReceiver{to: f.conn.Addr(at), seal: seal})
 	return nil
 }
 
@@ -151,6 +180,9 @@ func (f *floor) burst(batch *udp.Batch, segments int) {
 
 func (f *floor) close() error {
 	err := f.conn.Close()
+	if f.poller != nil {
+		err = errors.Join(err, f.poller.Close())
+	}
 	for _, s := range f.sinks {
 		err = errors.Join(err, s.Close())
 	}

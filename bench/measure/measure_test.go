@@ -60,13 +60,15 @@ func TestProcess(t *testing.T) {
 
 func TestFloor(t *testing.T) {
 	t.Parallel()
-	steps, err := Floor(t.Context(), []int{1, 9}, 20*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range steps {
-		if s.Micros <= 0 {
-			t.Errorf("a packet in messages of %d costs %v µs", s.Segments, s.Micros)
+	for _, read := range []bool{false, true} {
+		steps, err := Floor(t.Context(), []int{1, 9}, 20*time.Millisecond, read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			if s.Micros <= 0 {
+				t.Errorf("a packet in messages of %d costs %v µs (read: %v)", s.Segments, s.Micros, read)
+			}
 		}
 	}
 }

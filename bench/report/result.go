@@ -25,6 +25,7 @@ type Result struct {
 	Server    *Server             `json:"server,omitempty"`
 	Generator Generator           `json:"generator"`
 	Floor     []measure.FloorStep `json:"floor,omitempty"`
+	FloorRead []measure.FloorStep `json:"floorRead,omitempty"` // where the receivers read
 	Seconds   []Second            `json:"seconds"`
 	Search    *Search             `json:"search,omitempty"`
 }

@@ -49,6 +49,9 @@ func (r Result) rows() []row {
 	if len(r.Floor) > 0 {
 		rows = append(rows, row{"floor", FloorText(r.Floor)})
 	}
+	if len(r.FloorRead) > 0 {
+		rows = append(rows, row{"where receivers read", FloorText(r.FloorRead)})
+	}
 	rows = append(rows, row{"this program", r.Generator.describe()})
 	if r.Search != nil {
 		rows = append(rows, r.Search.rows()...)

@@ -69,7 +69,10 @@ func (t *trial) run(ctx context.Context) error {
 	if t.cfg.Floor > 0 {
 		t.cfg.Progress("measuring the floor")
 		var err error
-		if t.result.Floor, err = measure.Floor(ctx, []int{1, 4, 9, 16}, t.cfg.Floor); err != nil {
+		if t.result.Floor, err = measure.Floor(ctx, []int{1, 4, 9, 16}, t.cfg.Floor, false); err != nil {
+			return fmt.Errorf("floor: %w", err)
+		}
+		if t.result.FloorRead, err = measure.Floor(ctx, []int{1, 9}, t.cfg.Floor, true); err != nil {
 			return fmt.Errorf("floor: %w", err)
 		}
 	}

@@ -79,6 +79,7 @@ type runArgs struct {
 type floorArgs struct {
 	Segments []int         `default:"1,2,4,9,16" help:"Packets of one message."`
 	Duration time.Duration `default:"1s" help:"How long to measure each."`
+	Read     bool          `help:"The receivers read, so that the kernel keeps every packet until then."`
 }
 
 type compareArgs struct {
@@ -157,7 +158,7 @@ func hideTokens(args []string) []string {
 }
 
 func runFloor(ctx context.Context, a *floorArgs, stdout io.Writer) error {
-	steps, err := measure.Floor(ctx, a.Segments, a.Duration)
+	steps, err := measure.Floor(ctx, a.Segments, a.Duration, a.Read)
 	if err != nil {
 		return err
 	}
