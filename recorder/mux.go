@@ -166,6 +166,11 @@ func (m *muxer) write(t *track) error {
 		f.duration = t.lastStep
 	}
 	t.written, t.lastTime = true, f.time
+	if f.keyframe && f.width > 0 && f.height > 0 {
+		if err := m.writer.Enlarge(t.number, f.width, f.height); err != nil {
+			return m.flushed(err)
+		}
+	}
 	open, size := m.writer.Open(), m.writer.Size()
 	err := m.writer.WriteFrame(webm.Frame{
 		Track: t.number, Time: (f.time - m.zero).Round(time.Millisecond), Duration: f.duration,

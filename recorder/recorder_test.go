@@ -92,6 +92,33 @@ func near(t *testing.T, what string, got, want, off time.Duration) {
 	}
 }
 
+// TestLargestPicture has a picture become larger, and smaller again: the head says how large it was at most.
+func TestLargestPicture(t *testing.T) {
+	small, large := media(t, "video/VP8", "320x180"), media(t, "video/VP8", "640x360")
+	var packets []sent
+	for i, src := range []*source{small, large, small} {
+		for _, p := range src.packets() {
+			if p.audio {
+				continue
+			}
+			p.at += time.Duration(i) * mediaLength
+			p.SequenceNumber += uint16(len(packets)) - p.SequenceNumber + firstSequence
+			p.Timestamp += uint32(i) * uint32(mediaLength/time.Second) * 90000
+			packets = append(packets, p)
+		}
+	}
+	var g *rig
+	synctest.Test(t, func(t *testing.T) {
+		g = start(t, "video/VP8", Config{})
+		g.send(packets)
+		mustClose(t, g.Recording)
+	})
+	got := validate(t, g.data(t))
+	if v := got.Segment.Tracks.TrackEntry[0].Video; v.PixelWidth != 640 || v.PixelHeight != 360 {
+		t.Errorf("the head says %dx%d", v.PixelWidth, v.PixelHeight)
+	}
+}
+
 // What comes out is what went in, picture for picture, for every codec, across the wraps of sequence numbers
 // and timestamps, with packets out of order and twice.
 func TestLossless(t *testing.T) {

@@ -171,6 +171,20 @@ func awaitRecording(t *testing.T, c *apiClient) recordingJSON {
 // checkRecording downloads a recording and has independent programs read it.
 func checkRecording(t *testing.T, c *apiClient, r recordingJSON) {
 	t.Helper()
+	file, url := downloaded(t, c, r)
+	body, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if part := fetch(t, c, url, "bytes=100-199"); string(part) != string(body[100:200]) {
+		t.Error("a range of the recording differs from the file")
+	}
+	inspectRecording(t, file, time.Duration(r.DurationMS)*time.Millisecond)
+}
+
+// downloaded downloads a recording into a file, and returns from where.
+func downloaded(t *testing.T, c *apiClient, r recordingJSON) (file, url string) {
+	t.Helper()
 	var download struct {
 		URL string `json:"url"`
 	}
@@ -178,7 +192,7 @@ func checkRecording(t *testing.T, c *apiClient, r recordingJSON) {
 	if strings.HasPrefix(download.URL, "/") {
 		download.URL = c.base + download.URL
 	}
-	file := filepath.Join(t.TempDir(), "recording.webm")
+	file = filepath.Join(t.TempDir(), "recording.webm")
 	body := fetch(t, c, download.URL, "")
 	if int64(len(body)) != r.Size {
 		t.Errorf("the recording has %d bytes, its row says %d", len(body), r.Size)
@@ -186,10 +200,7 @@ func checkRecording(t *testing.T, c *apiClient, r recordingJSON) {
 	if err := os.WriteFile(file, body, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if part := fetch(t, c, download.URL, "bytes=100-199"); string(part) != string(body[100:200]) {
-		t.Error("a range of the recording differs from the file")
-	}
-	inspectRecording(t, file, time.Duration(r.DurationMS)*time.Millisecond)
+	return file, download.URL
 }
 
 func fetch(t *testing.T, c *apiClient, url, byteRange string) []byte {

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ type scene struct {
 	cameraBase, viewerBase string
 	published              credentialsJSON
 	mediaSession           string
+	codec, mode            string // that the camera sends, "VP8" and "L1T1" if empty
 }
 
 type liveJSON struct {
@@ -41,6 +44,14 @@ const sceneBitrate = 2_500_000
 // newScene has the camera go live over a good network.
 func newScene(t *testing.T, recording string, settings ...string) *scene {
 	t.Helper()
+	s := openScene(t, recording, settings...)
+	s.goLive()
+	return s
+}
+
+// openScene is newScene before that.
+func openScene(t *testing.T, recording string, settings ...string) *scene {
+	t.Helper()
 	app := startApp(t, settings...)
 	s := &scene{t: t, app: app, user: signUp(t, app.url, "scene@example.org")}
 	s.user.must(http.StatusCreated, "POST", "/devices/register",
@@ -48,7 +59,6 @@ func newScene(t *testing.T, recording string, settings ...string) *scene {
 	s.cameraNet, s.cameraBase = network(t, app.url)
 	s.viewerNet, s.viewerBase = network(t, app.url)
 	s.script = startBrowsers(t, "recovery.mjs")
-	s.goLive()
 	return s
 }
 
@@ -59,9 +69,11 @@ func (s *scene) goLive() {
 	var live liveJSON
 	camera.must(http.StatusCreated, "POST", "/media-sessions", nil, &live)
 	s.published, s.mediaSession = live.Credentials, live.MediaSession.ID
-	s.script.ask("publish", map[string]any{
-		"base": s.cameraBase, "credentials": s.by(s.cameraBase, live.Credentials), "bitrate": sceneBitrate,
-	}, nil)
+	ask := map[string]any{"base": s.cameraBase, "credentials": s.by(s.cameraBase, live.Credentials), "bitrate": sceneBitrate}
+	if s.codec != "" {
+		ask["codec"], ask["mode"] = s.codec, s.mode
+	}
+	s.script.ask("publish", ask, nil)
 }
 
 // joined is what a viewer says of its beginning.
@@ -249,16 +261,7 @@ func TestCameraReturns(t *testing.T) {
 	s := newScene(t, "session")
 	stream, _ := s.join()
 	first := s.published
-	eventually(t, 20*time.Second, func() string {
-		var list struct {
-			Items []recordingJSON `json:"items"`
-		}
-		s.user.must(http.StatusOK, "GET", "/recordings", nil, &list)
-		if len(list.Items) != 1 {
-			return fmt.Sprintf("%d recordings, want the one that has begun", len(list.Items))
-		}
-		return ""
-	})
+	s.awaitRecording()
 	st := s.comeBack()
 	if s.published.URL != first.URL {
 		t.Fatalf("the camera was told to publish to %s, then to %s", first.URL, s.published.URL)
@@ -294,6 +297,54 @@ func (s *scene) comeBack() (st sceneStats) {
 	s.awaitFrames(60)
 	s.script.ask("stats", nil, &st)
 	return st
+}
+
+// TestBrowserRecordsLayers records spatial layers within one stream: players of the file show the largest picture alone.
+func TestBrowserRecordsLayers(t *testing.T) {
+	s := openScene(t, "session")
+	s.codec, s.mode = "VP9", "L3T3"
+	s.goLive()
+	s.join()
+	s.awaitRecording()
+	s.awaitFrames(60)
+	camera := &apiClient{t: t, base: s.app.url, http: s.user.http, token: s.camera.Token}
+	camera.must(http.StatusNoContent, "DELETE", "/media-sessions/"+s.mediaSession, nil, nil)
+	file, _ := downloaded(t, s.user, awaitRecording(t, s.user))
+	sizes := sizesIn(t, file)
+	t.Logf("pictures by size: %v", sizes)
+	if len(sizes) != 1 {
+		t.Errorf("the file shows pictures of several sizes: %v", sizes)
+	}
+}
+
+// awaitRecording waits until a recording has begun.
+func (s *scene) awaitRecording() {
+	s.t.Helper()
+	eventually(s.t, 20*time.Second, func() string {
+		var list struct {
+			Items []recordingJSON `json:"items"`
+		}
+		s.user.must(http.StatusOK, "GET", "/recordings", nil, &list)
+		if len(list.Items) != 1 {
+			return fmt.Sprintf("%d recordings, want the one that has begun", len(list.Items))
+		}
+		return ""
+	})
+}
+
+// sizesIn returns how many pictures of which size ffmpeg finds in a file.
+func sizesIn(t *testing.T, file string) map[string]int {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "frame=width,height",
+		"-of", "csv=p=0", file).Output()
+	if err != nil {
+		t.Fatalf("ffprobe: %v", err)
+	}
+	sizes := map[string]int{}
+	for size := range strings.FieldsSeq(string(out)) {
+		sizes[size]++
+	}
+	return sizes
 }
 
 // awaitFrames waits until the viewer decoded n frames more.

@@ -4,8 +4,10 @@ import "encoding/binary"
 
 // vp9 reads the payload format of RFC 9628.
 type vp9 struct {
-	starts        []int // of the spatial layers in the frame
-	width, height int   // of the highest layer, as the scalability structure says
+	starts        []int  // of the spatial layers in the frame
+	layers        []byte // which those are
+	widths        [8]int // of the layers' pictures, as far as frames have said
+	width, height int    // of the highest layer, as the scalability structure says
 }
 
 const maxVP9Layers = 8
@@ -18,7 +20,7 @@ type vp9Descriptor struct {
 	media         []byte
 }
 
-func (d *vp9) Reset() { d.starts, d.width, d.height = d.starts[:0], 0, 0 }
+func (d *vp9) Reset() { d.starts, d.layers, d.width, d.height = d.starts[:0], d.layers[:0], 0, 0 }
 
 func (*vp9) descriptor(p []byte) (vp9Descriptor, bool) {
 	var d vp9Descriptor
@@ -91,7 +93,7 @@ func (d *vp9) Push(frame, payload []byte) ([]byte, error) {
 		if len(d.starts) == maxVP9Layers {
 			return frame, ErrInvalid
 		}
-		d.starts = append(d.starts, len(frame))
+		d.starts, d.layers = append(d.starts, len(frame)), append(d.layers, v.spatial)
 	}
 	if v.width > 0 && v.height > 0 {
 		d.width, d.height = v.width, v.height
@@ -107,13 +109,35 @@ func (d *vp9) Finish(frame []byte) (Frame, error) {
 	if err != nil {
 		return f, err
 	}
+	if f.Keyframe {
+		d.widths[d.layers[0]] = f.Width
+	}
 	if f.Keyframe && d.width > 0 {
 		f.Width, f.Height = d.width, d.height
 	}
 	if len(d.starts) > 1 {
-		f.Data, err = d.superframe(frame)
+		f.Data, err = d.superframe(d.hideLower(frame))
 	}
 	return f, err
+}
+
+// hideLower has the highest layer alone shown.
+func (d *vp9) hideLower(frame []byte) []byte {
+	for i := len(d.starts) - 2; i >= 0; i-- {
+		start, end := d.starts[i], d.starts[i+1]
+		width := &d.widths[d.layers[i]]
+		var hidden []byte
+		hidden, *width = hide(append(make([]byte, 0, end-start+1), frame[start:end]...), *width)
+		if grown := len(hidden) - (end - start); grown > 0 {
+			frame = append(frame, 0)
+			copy(frame[end+1:], frame[end:])
+			for j := i + 1; j < len(d.starts); j++ {
+				d.starts[j] += grown
+			}
+		}
+		copy(frame[start:], hidden)
+	}
+	return frame
 }
 
 // superframe appends the index that a decoder needs to tell spatial layers apart: RTP keeps them apart by its

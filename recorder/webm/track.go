@@ -21,6 +21,9 @@ const (
 // MaxTracks is how many tracks a file may have: block headers then need one byte for the number.
 const MaxTracks = 8
 
+// maxSide is the largest width and height that the head says: VP9 knows of one pixel more.
+const maxSide = 1<<16 - 1
+
 // maxPrivate bounds CodecPrivate, so that what is rewritten in place stays near the front of the file.
 const maxPrivate = 16 << 10
 
@@ -38,7 +41,7 @@ var errTrack = errors.New("webm: invalid track")
 // Track describes one track of a file.
 type Track struct {
 	Codec         Codec
-	Width, Height int    // video: of the first keyframe
+	Width, Height int    // video: of the first keyframe; see Writer.Enlarge
 	Channels      int    // Opus: 1 or 2
 	Private       []byte // AV1: av1C, AVC: avcC; otherwise empty
 }
@@ -100,9 +103,7 @@ func appendTrack(b []byte, number int, t Track) []byte {
 		if len(t.Private) > 0 {
 			e = appendBytes(e, idCodecPrivate, t.Private)
 		}
-		v := appendUint(nil, idPixelWidth, uint64(t.Width))
-		v = appendUint(v, idPixelHeight, uint64(t.Height))
-		e = appendBytes(e, idVideo, v)
+		e = appendBytes(e, idVideo, appendSides(nil, t.Width, t.Height))
 	} else {
 		e = appendUint(e, idTrackType, 2)
 		e = appendBytes(e, idCodecPrivate, opusHead(t.Channels))
@@ -113,6 +114,43 @@ func appendTrack(b []byte, number int, t Track) []byte {
 		e = appendBytes(e, idAudio, a)
 	}
 	return appendBytes(b, idTrackEntry, e)
+}
+
+// sidesSize is what appendSides appends.
+const sidesSize = 2 * (1 + 1 + 2)
+
+// appendSides appends a picture's size, in fields that are rewritten in place when a larger picture comes.
+func appendSides(b []byte, width, height int) []byte {
+	b = binary.BigEndian.AppendUint16(appendSize(appendID(b, idPixelWidth), 2, 1), uint16(min(width, maxSide)))
+	return binary.BigEndian.AppendUint16(appendSize(appendID(b, idPixelHeight), 2, 1), uint16(min(height, maxSide)))
+}
+
+// findSides returns where the sizes of the tracks' pictures stand in the front of a file, 0 for tracks without.
+func findSides(front []byte, l layout) (at [MaxTracks]int) {
+	children := func(of element, id uint32, found func(element)) {
+		for off := of.start; off < of.end; {
+			e, ok := readElement(front[:of.end], off)
+			if !ok {
+				return
+			}
+			if e.id == id {
+				found(e)
+			}
+			off = e.end
+		}
+	}
+	n := 0
+	children(element{start: l.segmentData, end: l.end}, idTracks, func(tracks element) {
+		children(tracks, idTrackEntry, func(entry element) {
+			children(entry, idVideo, func(video element) {
+				if n < MaxTracks && video.end-video.start == sidesSize {
+					at[n] = video.start
+				}
+			})
+			n++
+		})
+	})
+	return at
 }
 
 // opusHead is the identification header, RFC 7845, section 5.1, with channel mapping family 0.

@@ -290,3 +290,38 @@ func BenchmarkWriteFrame(b *testing.B) {
 		}
 	}
 }
+
+// TestEnlarge has the head name the largest picture, whatever comes before and after.
+func TestEnlarge(t *testing.T) {
+	t.Parallel()
+	d := newDisk(math.MaxInt)
+	w, err := NewWriter(d, both, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, size := range [][2]int{{160, 120}, {1 << 16, 1 << 16}, {640, 480}} {
+		if err := w.Enlarge(0, size[0], size[1]); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WriteFrame(Frame{
+			Time: time.Duration(i) * 3 * time.Second, Duration: 40 * time.Millisecond, Keyframe: true, Data: []byte{1},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want := max(320, min(w.sides[0].width, maxSide))
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if v := check(t, d.data).Segment.Tracks.TrackEntry[0].Video; v.PixelWidth != uint64(want) {
+			t.Errorf("after %v the head says %dx%d, want a width of %d", size, v.PixelWidth, v.PixelHeight, want)
+		}
+	}
+	for _, bad := range []int{-1, 1, 2} {
+		if err := w.Enlarge(bad, 9000, 9000); !errors.Is(err, errFrame) {
+			t.Errorf("track %d: %v", bad, err)
+		}
+	}
+	if err := w.Enlarge(0, 0, 9); !errors.Is(err, errFrame) {
+		t.Errorf("no width: %v", err)
+	}
+}

@@ -60,6 +60,7 @@ type Writer struct {
 	scratch []byte
 	err     error
 
+	sides   [MaxTracks]sides
 	tracks  int
 	main    int // the track whose keyframes begin clusters
 	video   bool
@@ -88,12 +89,16 @@ func NewWriter(f File, tracks []Track, o Options) (*Writer, error) {
 		}
 		if tracks[i].Video() {
 			w.main, w.video = i, true
+			w.sides[i] = sides{width: tracks[i].Width, height: tracks[i].Height}
 		}
 	}
 	head := buildHead(tracks, o.Cues, o.Date)
 	l, err := readLayout(head)
 	if err != nil {
 		return nil, err
+	}
+	for i, at := range findSides(head, l) {
+		w.sides[i].at = at
 	}
 	w.layout, w.front = l, head[:l.journalEnd:l.journalEnd]
 	w.index = index{limit: o.Cues, track: byte(w.main + 1)}
@@ -104,6 +109,29 @@ func NewWriter(f File, tracks []Track, o Options) (*Writer, error) {
 	}
 	w.front = append([]byte(nil), w.front...) // lets go of the rest of the head
 	return w, nil
+}
+
+// sides are the size of a track's largest picture, and where it stands in the file.
+type sides struct{ width, height, at int }
+
+// Enlarge says that a track has pictures of this size. The head names the largest that there were: players make room by
+// it, and show smaller ones in the same place.
+func (w *Writer) Enlarge(track, width, height int) error {
+	if w.err != nil {
+		return w.err
+	}
+	if track < 0 || track >= w.tracks || w.sides[track].at == 0 || width <= 0 || height <= 0 {
+		return errFrame
+	}
+	s := &w.sides[track]
+	if width*height <= s.width*s.height {
+		return nil
+	}
+	s.width, s.height = width, height
+	if _, err := w.file.WriteAt(appendSides(w.scratch[:0], width, height), int64(s.at)); err != nil {
+		w.err = fmt.Errorf("webm: write size: %w", err)
+	}
+	return w.err
 }
 
 // WriteFrame adds a frame. It writes to the file only when the frame begins a new cluster: at a keyframe of

@@ -5,7 +5,7 @@
 // answered by a line on standard output, {"result": ...} or {"error": text}.
 // The end of the input ends the browsers.
 //
-//   publish  {base, credentials, bitrate}  a camera goes live, in a browser of its own
+//   publish  {base, credentials, bitrate, codec?, mode?}  a camera goes live, in a browser of its own
 //   kill     {}                            its browser dies without a word
 //   join     {base, credentials}           a viewer joins: when it saw its first frame
 //   leave    {}                            the viewer that joined last leaves
@@ -32,8 +32,8 @@ const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 // The following run in pages, so they know nothing but their argument. The
 // product's own modules do the work.
 
-/** @param {{credentials: Credentials, camera: typeof CAMERA, bitrate: number}} arg */
-async function publishInPage({ credentials, camera, bitrate }) {
+/** @param {{credentials: Credentials, camera: typeof CAMERA, bitrate: number, codec: string, mode: string}} arg */
+async function publishInPage({ credentials, camera, bitrate, codec, mode }) {
   const { Peer } = await import('/sim/js/peer.js');
   const stream = await navigator.mediaDevices.getUserMedia({ video: camera, audio: true });
   const [video] = stream.getVideoTracks();
@@ -41,11 +41,16 @@ async function publishInPage({ credentials, camera, bitrate }) {
   // count as lost here.
   const { pc } = window.peer = new Peer(credentials);
   pc.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
-  const { sender } = pc.addTransceiver(video, {
-    direction: 'sendonly', streams: [stream], sendEncodings: [{ maxBitrate: bitrate, scalabilityMode: 'L1T1' }],
+  const transceiver = pc.addTransceiver(video, {
+    direction: 'sendonly', streams: [stream], sendEncodings: [{ maxBitrate: bitrate, scalabilityMode: mode }],
   });
+  const { sender } = transceiver;
+  const { codecs } = RTCRtpSender.getCapabilities('video');
+  transceiver.setCodecPreferences(codecs.filter((c) => c.mimeType === `video/${codec}` || c.mimeType === 'video/rtx'));
   Object.assign(window, { sender, track: video });
-  const start = (answer) => answer.replace(/^a=rtpmap:(\d+) VP8.*\r\n/gm, `$&a=fmtp:$1 x-google-start-bitrate=${bitrate / 2000}\r\n`);
+  const start = (answer) => (
+    answer.replace(/^a=rtpmap:(\d+) (VP8|VP9|AV1)\/.*\r\n/gm, `$&a=fmtp:$1 x-google-start-bitrate=${bitrate / 2000}\r\n`)
+  );
   await window.peer.connect(undefined, start);
   const parameters = sender.getParameters();
   parameters.degradationPreference = 'maintain-framerate';
@@ -141,13 +146,13 @@ class Scene {
     return scene;
   }
 
-  /** @param {{base: string, credentials: Credentials, bitrate: number}} request */
-  async publish({ base, credentials, bitrate }) {
+  /** @param {{base: string, credentials: Credentials, bitrate: number, codec?: string, mode?: string}} request */
+  async publish({ base, credentials, bitrate, codec = 'VP8', mode = 'L1T1' }) {
     this.#cameraBrowser = await launch({ camera: true });
     const context = await this.#cameraBrowser.newContext({ permissions: ['camera', 'microphone'] });
     this.#camera = await openTab(context, 'camera', faults);
     await this.#camera.goto(new URL('/sim', base).href);
-    await this.#camera.evaluate(publishInPage, { credentials, camera: CAMERA, bitrate });
+    await this.#camera.evaluate(publishInPage, { credentials, camera: CAMERA, bitrate, codec, mode });
     await until('the camera sends nothing', this.#camera, ({ sent }) => sent > 0);
   }
 
