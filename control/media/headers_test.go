@@ -90,6 +90,17 @@ func (fixed) DeviceByID(_ context.Context, id string) (store.Device, error) {
 	return store.Device{ID: "d", UserID: "u", TokenKeyID: "k"}, nil
 }
 
+func (fixed) PublishGrant(_ context.Context, device, _ string) (store.Grant, error) {
+	if device != "d" {
+		return store.Grant{}, store.ErrNotFound
+	}
+	return store.Grant{TokenKeyID: "k", Open: true}, nil
+}
+
+func (f fixed) WatchGrant(ctx context.Context, device, _, _ string) (store.Grant, error) {
+	return f.PublishGrant(ctx, device, "")
+}
+
 func (fixed) MediaSession(context.Context, string) (store.MediaSession, error) {
 	return store.MediaSession{ID: "m", OwnerUserID: "u", CameraDeviceID: "d"}, nil
 }

@@ -55,6 +55,8 @@ type Store interface {
 	Stream(ctx context.Context, userID, id string) (store.Stream, error)
 	MediaSession(ctx context.Context, id string) (store.MediaSession, error)
 	DeviceByID(ctx context.Context, id string) (store.Device, error)
+	PublishGrant(ctx context.Context, deviceID, mediaSessionID string) (store.Grant, error)
+	WatchGrant(ctx context.Context, deviceID, userID, streamID string) (store.Grant, error)
 	NoteAccess(ctx context.Context, by store.Actor, ownerUserID, target, verb, id string, details map[string]any) error
 }
 

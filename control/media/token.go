@@ -70,32 +70,24 @@ func (s *Service) authorize(ctx context.Context, token string, d direction, medi
 	if c.Direction != d {
 		return claims{}, errWrongDirection
 	}
-	device, err := s.store.DeviceByID(ctx, c.DeviceID)
+	grant, err := s.grant(ctx, c)
 	if err != nil {
 		return claims{}, gone(err)
 	}
-	if device.TokenKeyID != c.KeyID {
+	if grant.TokenKeyID != c.KeyID || !grant.Open {
 		return claims{}, errInvalidToken
 	}
-	return c, s.stillOpen(ctx, c)
+	return c, nil
 }
 
-// stillOpen returns nil while what the token is for goes on: the media session
-// for a publisher, the stream for a subscriber. Links need no look of their
-// own, because the store ends a link's streams with it.
-func (s *Service) stillOpen(ctx context.Context, c claims) error {
+// grant returns what the token stands on: the media session for a publisher,
+// the stream for a subscriber. Links need no look of their own, because the
+// store ends a link's streams with it.
+func (s *Service) grant(ctx context.Context, c claims) (store.Grant, error) {
 	if c.Direction == publish {
-		m, err := s.store.MediaSession(ctx, c.MediaSessionID)
-		if err == nil && !m.EndedAt.IsZero() {
-			return errInvalidToken
-		}
-		return gone(err)
+		return s.store.PublishGrant(ctx, c.DeviceID, c.MediaSessionID)
 	}
-	st, err := s.store.Stream(ctx, c.UserID, c.StreamID)
-	if err == nil && st.Status != store.StreamStreaming {
-		return errInvalidToken
-	}
-	return gone(err)
+	return s.store.WatchGrant(ctx, c.DeviceID, c.UserID, c.StreamID)
 }
 
 // gone makes a token worthless whose device, stream or media session does not
