@@ -9,6 +9,7 @@ import (
 
 	"github.com/securecam/securecam/control/events"
 	"github.com/securecam/securecam/control/gateway"
+	"github.com/securecam/securecam/control/jobs"
 	"github.com/securecam/securecam/control/outbound"
 	"github.com/securecam/securecam/control/push"
 	"github.com/securecam/securecam/control/streams"
@@ -59,14 +60,14 @@ func (a *app) openNotifier(c *Config, keys secrets, s state) (notifier, error) {
 	}
 	sender := outbound.New(outbound.Config{Networks: allowed})
 	a.onStop("outgoing requests", stopPart, func(context.Context) error { sender.Close(); return nil })
-	interval := milliseconds(c.PushWorkerIntervalMS)
+	patience := jobs.Patience{Interval: milliseconds(c.PushWorkerIntervalMS), MaxAttempts: c.PushMaxAttempts}
 	return notifier{
 		push: push.New(push.Config{
 			Store: s.db, Sender: sender, Identity: identity, Bus: s.bus, Logger: a.log,
-			Interval: interval, MaxAttempts: c.PushMaxAttempts,
+			Patience: patience,
 		}),
 		webhooks: webhooks.New(webhooks.Config{
-			Store: s.db, Sender: sender, Bus: s.bus, Logger: a.log, Interval: interval, MaxAttempts: c.PushMaxAttempts,
+			Store: s.db, Sender: sender, Bus: s.bus, Logger: a.log, Patience: patience,
 		}),
 	}, nil
 }

@@ -29,77 +29,60 @@ const (
 	errLost           = "lost"    // the last of its attempts did not come back
 )
 
-const (
-	// messageLife is how long a push service keeps a message for a browser that
-	// is not running: older ones are no news.
-	messageLife = 4 * time.Hour
-	settlePause = 200 * time.Millisecond
-	stopTimeout = 1500 * time.Millisecond // for the last word when the worker stops
-)
+// messageLife is how long a push service keeps a message for a browser that is
+// not running: older ones are no news.
+const messageLife = 4 * time.Hour
 
-// worker is the service as its jobs see it.
-type worker struct{ *Service }
+// mail is the service as its post sees it.
+type mail struct{ *Service }
 
 // Claim takes pushes that are due.
-func (w worker) Claim(ctx context.Context, limit int) ([]store.Push, error) {
-	now := w.now()
-	return w.cfg.Store.ClaimPushes(ctx, store.Claim{At: now, Until: now.Add(w.cfg.Lease), Limit: limit})
+func (m mail) Claim(ctx context.Context, c store.Claim) ([]store.Push, error) {
+	return m.cfg.Store.ClaimPushes(ctx, c)
 }
 
-// result is how an attempt ended.
-type result struct {
-	reason string // empty: sent
-	final  bool   // there is no use in another attempt
-	after  time.Duration
+// Settle writes down how an attempt ended.
+func (m mail) Settle(ctx context.Context, p store.Push, o store.DeliveryOutcome) error {
+	return m.cfg.Store.SettlePush(ctx, p.ID, p.Attempts, o.Outcome)
 }
 
-// Run makes one attempt to send a push and writes down how that ended.
-func (w worker) Run(ctx context.Context, p store.Push) {
-	if p.Attempts > w.cfg.MaxAttempts { // whoever made the last one died with it
-		w.settle(ctx, p, result{reason: errLost, final: true})
-		return
-	}
-	r, err := w.send(ctx, p)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		r = result{reason: errStopped}
-	case err != nil:
-		w.log.WarnContext(ctx, "push not sent", slog.String("push", p.ID), slog.String("device", p.RecipientDeviceID),
-			slog.Int("attempt", p.Attempts), slog.Any("err", err))
-	}
-	w.settle(ctx, p, r)
+// Prune deletes pushes that are too old.
+func (m mail) Prune(ctx context.Context, before time.Time, limit int) (int64, error) {
+	return m.cfg.Store.PrunePushes(ctx, before, limit)
 }
 
-// send makes one attempt. The error is for the log; the result says what
-// follows from it.
-func (w worker) send(ctx context.Context, p store.Push) (result, error) {
-	// The lease must outlive the attempt.
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Lease/2)
-	defer cancel()
-	sub, err := w.cfg.Store.PushSubscription(ctx, p.OwnerUserID, p.RecipientDeviceID)
+// Stats returns the state of the queue.
+func (m mail) Stats(ctx context.Context) (store.QueueStats, error) { return m.cfg.Store.PushStats(ctx) }
+
+// About returns a push's id and attempt.
+func (mail) About(p store.Push) (id string, attempt int) { return p.ID, p.Attempts }
+
+// Try makes one attempt to send a push.
+func (m mail) Try(ctx context.Context, p store.Push) (jobs.Result, error) {
+	sub, err := m.cfg.Store.PushSubscription(ctx, p.OwnerUserID, p.RecipientDeviceID)
 	if errors.Is(err, store.ErrNotFound) {
-		return result{reason: errNoSubscription}, nil
+		return jobs.Result{Reason: errNoSubscription}, nil
 	}
 	if err != nil {
-		return result{reason: errUnreachable}, err
+		return jobs.Result{Reason: errUnreachable}, err
 	}
 	keys, err := webpush.ParseKeys(sub.P256dh, sub.AuthSecret)
 	if err != nil {
-		return result{reason: errKeys, final: true}, err
+		return jobs.Result{Reason: errKeys, Final: true}, err
 	}
 	text, err := plaintext(p)
 	if err != nil {
-		return result{reason: errTooLong, final: true}, err
+		return jobs.Result{Reason: errTooLong, Final: true}, err
 	}
 	body, err := webpush.Encrypt(keys, text)
 	if err != nil {
-		return result{reason: errTooLong, final: true}, err
+		return jobs.Result{Reason: errTooLong, Final: true}, err
 	}
-	authorization, err := w.cfg.Identity.Authorization(sub.Endpoint, w.cfg.Now())
+	authorization, err := m.cfg.Identity.Authorization(sub.Endpoint, m.cfg.Now())
 	if err != nil {
-		return result{reason: errKeys, final: true}, err
+		return jobs.Result{Reason: errKeys, Final: true}, err
 	}
-	answer, err := w.cfg.Sender.Post(ctx, sub.Endpoint, http.Header{
+	answer, err := m.cfg.Sender.Post(ctx, sub.Endpoint, http.Header{
 		"Authorization":    {authorization},
 		"Content-Encoding": {"aes128gcm"},
 		"Content-Type":     {"application/octet-stream"},
@@ -108,11 +91,11 @@ func (w worker) send(ctx context.Context, p store.Push) (result, error) {
 	}, bytes.NewReader(body))
 	switch {
 	case errors.Is(err, outbound.ErrAddress), errors.Is(err, outbound.ErrURL):
-		return result{reason: errAddress, final: true}, err
+		return jobs.Result{Reason: errAddress, Final: true}, err
 	case err != nil:
-		return result{reason: errUnreachable}, err
+		return jobs.Result{Reason: errUnreachable}, err
 	}
-	return w.judge(ctx, sub, answer)
+	return m.judge(ctx, sub, answer)
 }
 
 // plaintext is what the browser gets: the payload, with the type and id of the
@@ -137,58 +120,22 @@ func plaintext(p store.Push) ([]byte, error) {
 
 // judge says what a push service's answer means (RFC 8030, section 5, and what
 // the services of the browsers do).
-func (w worker) judge(ctx context.Context, sub store.PushSubscription, answer outbound.Response) (result, error) {
+func (m mail) judge(ctx context.Context, sub store.PushSubscription, answer outbound.Response) (jobs.Result, error) {
 	reason := errRefused + ":" + strconv.Itoa(answer.Status)
 	switch status := answer.Status; {
 	case status >= 200 && status < 300:
-		return result{}, nil
+		return jobs.Result{}, nil
 	case status == http.StatusNotFound, status == http.StatusGone:
-		if err := w.cfg.Store.ForgetPushEndpoint(ctx, sub.Endpoint); err != nil {
-			return result{reason: errGone}, err
+		if err := m.cfg.Store.ForgetPushEndpoint(ctx, sub.Endpoint); err != nil {
+			return jobs.Result{Reason: errGone}, err
 		}
-		w.forgotten.Add(1)
-		w.log.InfoContext(ctx, "push subscription forgotten", slog.String("device", sub.DeviceID))
-		return result{reason: errGone}, nil
+		m.forgotten.Add(1)
+		m.log.InfoContext(ctx, "push subscription forgotten", slog.String("device", sub.DeviceID))
+		return jobs.Result{Reason: errGone}, nil
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
 		status >= http.StatusInternalServerError:
-		return result{reason: reason, after: answer.RetryAfter()}, nil
+		return jobs.Result{Reason: reason, After: answer.RetryAfter()}, nil
 	default:
-		return result{reason: reason, final: true}, nil
-	}
-}
-
-// settle writes down how an attempt ended. It does so also when the worker
-// stops: what was sent must not be sent again by the next one.
-func (s *Service) settle(ctx context.Context, p store.Push, r result) {
-	within := s.cfg.Lease / 4 // what an attempt leaves of it at least, halved
-	if ctx.Err() != nil {
-		within = stopTimeout
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
-	defer cancel()
-	now := s.now()
-	o := store.Outcome{Status: store.WorkSent, Error: r.reason, At: now}
-	switch {
-	case r.reason == "":
-	case r.reason == errStopped:
-		o.Status, o.NextAttemptAt = store.WorkQueued, now
-	case r.final || p.Attempts >= s.cfg.MaxAttempts:
-		o.Status = store.WorkFailed
-	default:
-		pause := max(r.after, jobs.Backoff(p.Attempts, s.cfg.FirstPause, s.cfg.LongestWait))
-		o.Status, o.NextAttemptAt = store.WorkQueued, now.Add(pause)
-	}
-	err := jobs.Insist(ctx, settlePause, func() error { return s.cfg.Store.SettlePush(ctx, p.ID, p.Attempts, o) })
-	switch {
-	case errors.Is(err, store.ErrConflict): // deleted, or the lease ended and another worker has it
-		s.stale.Add(1)
-	case err != nil: // the lease will end
-		s.log.ErrorContext(ctx, "push not settled", slog.String("push", p.ID), slog.Any("err", err))
-	case o.Status == store.WorkSent:
-		s.sent.Add(1)
-	case o.Status == store.WorkFailed:
-		s.dead.Add(1)
-	default:
-		s.retried.Add(1)
+		return jobs.Result{Reason: reason, Final: true}, nil
 	}
 }

@@ -5,7 +5,6 @@
 package push
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,13 +76,7 @@ type Config struct {
 	Logger   *slog.Logger
 	Now      func() time.Time // time.Now if nil
 
-	Interval    time.Duration // between looks that nobody asked for; 10 s
-	MaxAttempts int           // before a push is a dead letter; 8
-	FirstPause  time.Duration // after the first attempt, doubled with each; 10 s
-	LongestWait time.Duration // between two attempts; 15 min
-	Lease       time.Duration // a worker that died gives its pushes back after that; 1 min
-	Concurrency int           // pushes sent at a time; 32
-	Keep        time.Duration // of what was sent, and of dead letters; 30 days
+	jobs.Patience
 }
 
 func (c Config) withDefaults() Config {
@@ -93,37 +86,21 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.MaxAttempts = cmp.Or(c.MaxAttempts, 8)
-	c.FirstPause = cmp.Or(c.FirstPause, 10*time.Second)
-	c.LongestWait = cmp.Or(c.LongestWait, 15*time.Minute)
-	c.Lease = cmp.Or(c.Lease, time.Minute)
-	c.Keep = cmp.Or(c.Keep, 30*24*time.Hour)
 	return c
 }
 
 // Service is the feature. It is safe for concurrent use.
 type Service struct {
-	cfg    Config
-	log    *slog.Logger
-	worker *jobs.Worker[store.Push]
-	counters
+	*jobs.Post[store.Push]
+	cfg       Config
+	log       *slog.Logger
+	forgotten atomic.Uint64
 }
-
-type counters struct{ sent, retried, dead, forgotten, stale atomic.Uint64 }
 
 // Stats is the state of the queue, and what this process counted since New.
 type Stats struct {
-	Queued    int64         `help:"Messages that wait"`
-	Sent      int64         `help:"Messages sent, of what is kept"`
-	Dead      int64         `help:"Dead letters"`
-	OldestAge time.Duration `help:"Age of the oldest message that waits"`
-
-	Running        int    `help:"Messages being sent"`
-	TotalSent      uint64 `help:"Pushes that a push service took"`
-	TotalRetried   uint64 `help:"Attempts that failed and will be repeated"`
-	TotalDead      uint64 `help:"Pushes that became dead letters"`
+	jobs.PostStats
 	TotalForgotten uint64 `help:"Subscriptions that their push service knew no more"`
-	TotalStale     uint64 `help:"Attempts whose lease ended before they did"`
 }
 
 // ErrNotFailed reports a wish to send again what is not a dead letter.
@@ -132,24 +109,15 @@ var ErrNotFailed = fault.New(fault.Conflict, "push_not_failed", "Only a push tha
 // typeTest is the type of a push that a device is sent to try it out.
 const typeTest = "test"
 
-const pruneBatch = 1000
-
 // New returns the feature; the caller runs its Run.
 func New(c Config) *Service {
 	c = c.withDefaults()
 	s := &Service{cfg: c, log: c.Logger}
-	s.worker = jobs.New(jobs.Config{
-		Name: "push", Bus: c.Bus, Interval: c.Interval, Concurrency: c.Concurrency, Logger: c.Logger, Prune: s.prune,
-	}, worker{s})
+	s.Post = jobs.NewPost(jobs.PostConfig{
+		Patience: c.Patience, Name: "push", Bus: c.Bus, Logger: c.Logger, Now: c.Now,
+	}, mail{s})
 	return s
 }
-
-// Run sends what is due until ctx ends.
-func (s *Service) Run(ctx context.Context) error { return s.worker.Run(ctx) }
-
-// Notify has the workers of every process look at the queue, because a
-// transaction that is committed has added to it.
-func (s *Service) Notify(ctx context.Context) { s.worker.Notify(ctx) }
 
 // Message is what a device is to be told.
 type Message struct {
@@ -221,28 +189,8 @@ func (s *Service) Delete(ctx context.Context, p auth.Principal, id string) error
 
 // Stats returns the state of the queue and the counters.
 func (s *Service) Stats(ctx context.Context) (Stats, error) {
-	q, err := s.cfg.Store.PushStats(ctx)
-	if err != nil {
-		return Stats{}, err
-	}
-	stats := Stats{
-		Queued: q.Queued, Sent: q.Sent, Dead: q.Failed, Running: s.worker.Running(),
-		TotalSent: s.sent.Load(), TotalRetried: s.retried.Load(), TotalDead: s.dead.Load(),
-		TotalForgotten: s.forgotten.Load(), TotalStale: s.stale.Load(),
-	}
-	if !q.Oldest.IsZero() {
-		stats.OldestAge = max(0, s.now().Sub(q.Oldest))
-	}
-	return stats, nil
-}
-
-func (s *Service) prune(ctx context.Context) error {
-	for {
-		n, err := s.cfg.Store.PrunePushes(ctx, s.now().Add(-s.cfg.Keep), pruneBatch)
-		if err != nil || n < pruneBatch {
-			return err
-		}
-	}
+	stats, err := s.Post.Stats(ctx)
+	return Stats{PostStats: stats, TotalForgotten: s.forgotten.Load()}, err
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

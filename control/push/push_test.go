@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/jobs"
 	"github.com/securecam/securecam/control/outbound"
 	"github.com/securecam/securecam/control/webpush"
 	"github.com/securecam/securecam/control/webpush/webpushtest"
@@ -71,7 +73,8 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 func (w *world) service(db Store, change func(*Config)) *Service {
 	w.t.Helper()
 	c := Config{
-		Store: db, Sender: newSender(w.t), Identity: newIdentity(w.t), Interval: 5 * time.Millisecond, FirstPause: 1, LongestWait: 2,
+		Store: db, Sender: newSender(w.t), Identity: newIdentity(w.t),
+		Patience: jobs.Patience{Interval: 5 * time.Millisecond, FirstPause: 1, LongestWait: 2},
 	}
 	if change != nil {
 		change(&c)
@@ -317,13 +320,19 @@ func TestManyProcesses(t *testing.T) {
 	}
 }
 
+// claim takes what is due, as a worker does.
+func (w *world) claim(limit int) ([]store.Push, error) {
+	now := time.Now()
+	return mail{w.Service}.Claim(w.t.Context(), store.Claim{At: now, Until: now.Add(time.Minute), Limit: limit})
+}
+
 // TestDeadProcess has a process claim a push and die.
 func TestDeadProcess(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.subscribe()
 	p := w.send(nil)
-	claimed, err := worker{w.Service}.Claim(t.Context(), 10)
+	claimed, err := w.claim(10)
 	if err != nil || len(claimed) != 1 {
 		t.Fatalf("claimed %v, %v", claimed, err)
 	}
@@ -334,9 +343,11 @@ func TestDeadProcess(t *testing.T) {
 	w.browser.Await(1)
 	w.await(p.ID, has(store.WorkSent))
 	// The dead one was only slow, and comes back: too late.
-	w.settle(t.Context(), claimed[0], result{reason: errUnreachable})
-	if p := w.await(p.ID, has(store.WorkSent)); p.Attempts != 2 || w.stale.Load() != 1 {
-		t.Errorf("push %+v, %d stale", p, w.stale.Load())
+	err = mail{w.Service}.Settle(t.Context(), claimed[0], store.DeliveryOutcome{Outcome: store.Outcome{
+		Status: store.WorkQueued, At: time.Now(), NextAttemptAt: time.Now(),
+	}})
+	if p := w.await(p.ID, has(store.WorkSent)); p.Attempts != 2 || !errors.Is(err, store.ErrConflict) {
+		t.Errorf("push %+v, %v", p, err)
 	}
 }
 
@@ -346,7 +357,7 @@ func TestLastAttemptLost(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxAttempts = 1 })
 	w.subscribe()
 	p := w.send(nil)
-	if _, err := (worker{w.Service}).Claim(t.Context(), 10); err != nil {
+	if _, err := w.claim(10); err != nil {
 		t.Fatal(err)
 	}
 	heir := w.service(w.db, func(c *Config) {
@@ -354,7 +365,7 @@ func TestLastAttemptLost(t *testing.T) {
 		c.Now = func() time.Time { return time.Now().Add(2 * time.Minute) }
 	})
 	start(t, heir)
-	if p := w.await(p.ID, has(store.WorkFailed)); p.Error != errLost || w.browser.Requests() != 0 {
+	if p := w.await(p.ID, has(store.WorkFailed)); p.Error != jobs.ReasonLost || w.browser.Requests() != 0 {
 		t.Errorf("push %+v", p)
 	}
 }
@@ -381,7 +392,7 @@ func TestStopGivesBack(t *testing.T) {
 	<-h.asked
 	stop()
 	p = w.await(p.ID, has(store.WorkQueued))
-	if p.Error != errStopped || p.NextAttemptAt.After(time.Now()) {
+	if p.Error != jobs.ReasonStopped || p.NextAttemptAt.After(time.Now()) {
 		t.Errorf("push %+v", p)
 	}
 	start(t, w.service(w.db, nil))

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,85 +25,65 @@ const (
 	errAddress     = "address_not_allowed"
 	errRefused     = "refused" // the status is beside it
 	errGone        = "gone"    // 410: the receiver wants no more, and the webhook is disabled
-	errStopped     = "stopped" // this server did, in the middle
-	errLost        = "lost"    // the last of its attempts did not come back
 	errBroken      = "not_sendable"
 	errDisabled    = "disabled" // by its user, in between
 )
 
-const (
-	settlePause = 200 * time.Millisecond
-	stopTimeout = 1500 * time.Millisecond // for the last word when the worker stops
-)
-
-// worker is the service as its jobs see it.
-type worker struct{ *Service }
-
-// result is how an attempt ended.
-type result struct {
-	reason string // empty: sent
-	final  bool   // there is no use in another attempt
-	after  time.Duration
-	status int
-	took   time.Duration
-}
+// mail is the service as its post sees it.
+type mail struct{ *Service }
 
 // Claim takes deliveries that are due.
-func (w worker) Claim(ctx context.Context, limit int) ([]store.Delivery, error) {
-	now := w.now()
-	return w.cfg.Store.ClaimDeliveries(ctx, store.Claim{At: now, Until: now.Add(w.cfg.Lease), Limit: limit})
+func (m mail) Claim(ctx context.Context, c store.Claim) ([]store.Delivery, error) {
+	return m.cfg.Store.ClaimDeliveries(ctx, c)
 }
 
-// Run makes one attempt to deliver and writes down how it ended.
-func (w worker) Run(ctx context.Context, d store.Delivery) {
-	if d.Attempts > w.cfg.MaxAttempts { // whoever made the last one died with it
-		w.settle(ctx, d, result{reason: errLost, final: true})
-		return
-	}
-	r, err := w.send(ctx, d)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		r = result{reason: errStopped}
-	case err != nil:
-		w.log.InfoContext(ctx, "webhook not delivered", slog.String("webhook", d.WebhookID), slog.String("delivery", d.ID),
-			slog.Int("attempt", d.Attempts), slog.Any("err", err))
-	}
-	w.settle(ctx, d, r)
+// Settle writes down how an attempt ended.
+func (m mail) Settle(ctx context.Context, d store.Delivery, o store.DeliveryOutcome) error {
+	return m.cfg.Store.SettleDelivery(ctx, d.ID, d.Attempts, o)
 }
 
-// send makes one attempt. The error is for the log; the result says what
-// follows from it.
-func (w worker) send(ctx context.Context, d store.Delivery) (result, error) {
-	// The lease must outlive the attempt.
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Lease/2)
-	defer cancel()
-	hook, err := w.cfg.Store.Webhook(ctx, d.UserID, d.WebhookID)
+// Prune deletes what is too old from the log.
+func (m mail) Prune(ctx context.Context, before time.Time, limit int) (int64, error) {
+	return m.cfg.Store.PruneDeliveries(ctx, before, limit)
+}
+
+// Stats returns the state of the queue.
+func (m mail) Stats(ctx context.Context) (store.QueueStats, error) {
+	return m.cfg.Store.DeliveryStats(ctx)
+}
+
+// About returns a delivery's id and attempt.
+func (mail) About(d store.Delivery) (id string, attempt int) { return d.ID, d.Attempts }
+
+// Try makes one attempt to deliver.
+func (m mail) Try(ctx context.Context, d store.Delivery) (jobs.Result, error) {
+	hook, err := m.cfg.Store.Webhook(ctx, d.UserID, d.WebhookID)
 	if err != nil {
-		return result{reason: errUnreachable}, err
+		return jobs.Result{Reason: errUnreachable}, err
 	}
 	if !hook.Enabled && d.Type != typePing {
-		return result{reason: errDisabled, final: true}, nil
+		return jobs.Result{Reason: errDisabled, Final: true}, nil
 	}
-	url, header, body, err := compose(hook, d, w.cfg.Now())
+	url, header, body, err := compose(hook, d, m.cfg.Now())
 	if err != nil {
-		return result{reason: errBroken, final: true}, err
+		return jobs.Result{Reason: errBroken, Final: true}, err
 	}
 	begun := time.Now()
-	answer, err := w.cfg.Sender.Post(ctx, url, header, bytes.NewReader(body))
+	answer, err := m.cfg.Sender.Post(ctx, url, header, bytes.NewReader(body))
 	took := time.Since(begun)
 	switch {
 	case errors.Is(err, outbound.ErrAddress), errors.Is(err, outbound.ErrURL):
-		return result{reason: errAddress, final: true, took: took}, err
+		return jobs.Result{Reason: errAddress, Final: true, Took: took}, err
 	case err != nil:
-		return result{reason: errUnreachable, took: took}, err
+		return jobs.Result{Reason: errUnreachable, Took: took}, err
 	case answer.Status >= 200 && answer.Status < 300:
-		return result{status: answer.Status, took: took}, nil
+		return jobs.Result{Status: answer.Status, Took: took}, nil
 	case answer.Status == http.StatusGone:
-		err := w.cfg.Store.DisableWebhook(ctx, hook.ID, errGone, w.now())
-		return result{reason: errGone, final: true, status: answer.Status, took: took}, err
+		err := m.cfg.Store.DisableWebhook(ctx, hook.ID, errGone, m.now())
+		return jobs.Result{Reason: errGone, Final: true, Status: answer.Status, Took: took}, err
 	default:
 		// A receiver that is being set up answers all kinds of things.
-		return result{reason: errRefused, after: answer.RetryAfter(), status: answer.Status, took: took}, nil
+		return jobs.Result{Reason: errRefused, After: answer.RetryAfter(), Status: answer.Status, Took: took}, nil
 	}
 }
 
@@ -206,43 +185,4 @@ func seen(what string) string {
 		return "Motion detected."
 	}
 	return "Detected: " + strings.ReplaceAll(what, "_", " ") + "."
-}
-
-// settle writes down how an attempt ended, also when the worker stops: what
-// was delivered must not be delivered again by the next one.
-func (s *Service) settle(ctx context.Context, d store.Delivery, r result) {
-	within := s.cfg.Lease / 4 // what an attempt leaves of it at least, halved
-	if ctx.Err() != nil {
-		within = stopTimeout
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
-	defer cancel()
-	now := s.now()
-	o := store.DeliveryOutcome{
-		Outcome:        store.Outcome{Status: store.WorkSent, Error: r.reason, At: now},
-		ResponseStatus: r.status, ResponseTime: r.took,
-	}
-	switch {
-	case r.reason == "":
-	case r.reason == errStopped:
-		o.Status, o.NextAttemptAt = store.WorkQueued, now
-	case r.final || d.Attempts >= s.cfg.MaxAttempts:
-		o.Status = store.WorkFailed
-	default:
-		pause := max(r.after, jobs.Backoff(d.Attempts, s.cfg.FirstPause, s.cfg.LongestWait))
-		o.Status, o.NextAttemptAt = store.WorkQueued, now.Add(pause)
-	}
-	err := jobs.Insist(ctx, settlePause, func() error { return s.cfg.Store.SettleDelivery(ctx, d.ID, d.Attempts, o) })
-	switch {
-	case errors.Is(err, store.ErrConflict): // deleted, or the lease ended and another worker has it
-		s.stale.Add(1)
-	case err != nil: // the lease will end
-		s.log.ErrorContext(ctx, "delivery not settled", slog.String("delivery", d.ID), slog.Any("err", err))
-	case o.Status == store.WorkSent:
-		s.sent.Add(1)
-	case o.Status == store.WorkFailed:
-		s.dead.Add(1)
-	default:
-		s.retried.Add(1)
-	}
 }

@@ -5,7 +5,6 @@
 package webhooks
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -16,7 +15,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,13 +75,7 @@ type Config struct {
 	Logger *slog.Logger
 	Now    func() time.Time // time.Now if nil
 
-	Interval    time.Duration // between looks that nobody asked for; 10 s
-	MaxAttempts int           // before a delivery is a dead letter; 8
-	FirstPause  time.Duration // after the first attempt, doubled with each; 10 s
-	LongestWait time.Duration // between two attempts; 15 min
-	Lease       time.Duration // a worker that died gives its deliveries back after that; 1 min
-	Concurrency int           // deliveries at a time; 32
-	Keep        time.Duration // of the log; 30 days
+	jobs.Patience
 }
 
 func (c Config) withDefaults() Config {
@@ -93,36 +85,13 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.MaxAttempts = cmp.Or(c.MaxAttempts, 8)
-	c.FirstPause = cmp.Or(c.FirstPause, 10*time.Second)
-	c.LongestWait = cmp.Or(c.LongestWait, 15*time.Minute)
-	c.Lease = cmp.Or(c.Lease, time.Minute)
-	c.Keep = cmp.Or(c.Keep, 30*24*time.Hour)
 	return c
 }
 
 // Service is the feature. It is safe for concurrent use.
 type Service struct {
-	cfg    Config
-	log    *slog.Logger
-	worker *jobs.Worker[store.Delivery]
-	counters
-}
-
-type counters struct{ sent, retried, dead, stale atomic.Uint64 }
-
-// Stats is the state of the queue, and what this process counted since New.
-type Stats struct {
-	Queued    int64         `help:"Messages that wait"`
-	Sent      int64         `help:"Messages sent, of what is kept"`
-	Dead      int64         `help:"Dead letters"`
-	OldestAge time.Duration `help:"Age of the oldest message that waits"`
-
-	Running      int    `help:"Messages being sent"`
-	TotalSent    uint64 `help:"Deliveries that their receiver took"`
-	TotalRetried uint64 `help:"Attempts that failed and will be repeated"`
-	TotalDead    uint64 `help:"Deliveries that became dead letters"`
-	TotalStale   uint64 `help:"Attempts whose lease ended before they did"`
+	*jobs.Post[store.Delivery]
+	cfg Config
 }
 
 const (
@@ -130,7 +99,6 @@ const (
 	secretPrefix = "whsec_"
 	secretLength = 24 // bytes
 	typePing     = "ping"
-	pruneBatch   = 1000
 )
 
 var (
@@ -148,19 +116,12 @@ var (
 // New returns the feature; the caller runs its Run.
 func New(c Config) *Service {
 	c = c.withDefaults()
-	s := &Service{cfg: c, log: c.Logger}
-	s.worker = jobs.New(jobs.Config{
-		Name: "webhooks", Bus: c.Bus, Interval: c.Interval, Concurrency: c.Concurrency, Logger: c.Logger, Prune: s.prune,
-	}, worker{s})
+	s := &Service{cfg: c}
+	s.Post = jobs.NewPost(jobs.PostConfig{
+		Patience: c.Patience, Name: "webhooks", Bus: c.Bus, Logger: c.Logger, Now: c.Now,
+	}, mail{s})
 	return s
 }
-
-// Run sends what is due until ctx ends.
-func (s *Service) Run(ctx context.Context) error { return s.worker.Run(ctx) }
-
-// Notify has the workers of every process look at the queue, because a
-// transaction that is committed has added to it.
-func (s *Service) Notify(ctx context.Context) { s.worker.Notify(ctx) }
 
 // Send queues a message for the user's webhooks that take its type. With a
 // key, it is sent once however often it is queued.
@@ -304,31 +265,6 @@ func (s *Service) Deliveries(
 		return nil, err
 	}
 	return s.cfg.Store.Deliveries(ctx, p.UserID, f, page)
-}
-
-// Stats returns the state of the queue and the counters.
-func (s *Service) Stats(ctx context.Context) (Stats, error) {
-	q, err := s.cfg.Store.DeliveryStats(ctx)
-	if err != nil {
-		return Stats{}, err
-	}
-	stats := Stats{
-		Queued: q.Queued, Sent: q.Sent, Dead: q.Failed, Running: s.worker.Running(),
-		TotalSent: s.sent.Load(), TotalRetried: s.retried.Load(), TotalDead: s.dead.Load(), TotalStale: s.stale.Load(),
-	}
-	if !q.Oldest.IsZero() {
-		stats.OldestAge = max(0, s.now().Sub(q.Oldest))
-	}
-	return stats, nil
-}
-
-func (s *Service) prune(ctx context.Context) error {
-	for {
-		n, err := s.cfg.Store.PruneDeliveries(ctx, s.now().Add(-s.cfg.Keep), pruneBatch)
-		if err != nil || n < pruneBatch {
-			return err
-		}
-	}
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

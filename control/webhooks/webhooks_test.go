@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/jobs"
 	"github.com/securecam/securecam/control/outbound"
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
@@ -125,7 +126,7 @@ func (w *world) service(db Store, change func(*Config)) *Service {
 	w.t.Helper()
 	sender := outbound.New(outbound.Config{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	w.t.Cleanup(sender.Close)
-	c := Config{Store: db, Sender: sender, Interval: 10 * time.Millisecond, FirstPause: 1, LongestWait: 2}
+	c := Config{Store: db, Sender: sender, Patience: jobs.Patience{Interval: 10 * time.Millisecond, FirstPause: 1, LongestWait: 2}}
 	if change != nil {
 		change(&c)
 	}
