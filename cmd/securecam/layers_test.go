@@ -11,7 +11,14 @@ import (
 
 // TestBrowserLayers has a Chromium viewer go up and down the layers that a Chromium camera sends: simulcast of VP8 and
 // H.264, scalable VP9 and AV1.
-func TestBrowserLayers(t *testing.T) {
+func TestBrowserLayers(t *testing.T) { runLayers(t, "layers.mjs") }
+
+// TestBrowserWays has Firefox be a camera with layers, restarts ICE of Firefox on both sides, and watches over TCP alone.
+func TestBrowserWays(t *testing.T) { runLayers(t, "ways.mjs") }
+
+// runLayers runs a script that publishes and plays by itself.
+func runLayers(t *testing.T, name string) {
+	t.Helper()
 	app := startApp(t)
 	user := signUp(t, app.url, "layers@example.org")
 	var info registered
@@ -28,7 +35,7 @@ func TestBrowserLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script, err := filepath.Abs("../../web/e2e/layers.mjs")
+	script, err := filepath.Abs("../../web/e2e/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}

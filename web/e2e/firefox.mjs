@@ -12,6 +12,9 @@ const START_MS = 60_000;
 
 const PREFERENCES = {
   'media.autoplay.default': 0,
+  // A camera, and nobody asked for it.
+  'media.navigator.permission.disabled': true,
+  'media.navigator.streams.fake': true,
   'media.autoplay.blocking_policy': 0,
   'media.peerconnection.ice.loopback': true,
   'media.peerconnection.ice.obfuscate_host_addresses': false,

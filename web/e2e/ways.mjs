@@ -1,0 +1,173 @@
+// Firefox as a camera with three layers, and ways to a server that are rare:
+//   node ways.mjs <base URL> < {"whip": credentials, "whep": credentials}
+// Chromium sees each layer of it; the camera, then a Firefox viewer, restart ICE
+// and go on; then each browser watches over TCP alone. Prints what was seen;
+// exit code 1 and a sentence if something was not.
+
+import { text } from 'node:stream/consumers';
+import { launch, openTab } from './browser.mjs';
+import { Firefox } from './firefox.mjs';
+
+const RIDS = [
+  { rid: 'l', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: 'm', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: 'h', maxBitrate: 1_500_000 },
+];
+const LIMIT_MS = 40_000;
+
+const [base] = process.argv.slice(2);
+if (!base) {
+  console.error('usage: node ways.mjs <base URL> < {"whip": credentials, "whep": credentials}');
+  process.exit(2);
+}
+const credentials = JSON.parse(await text(process.stdin));
+/** @type {string[]} */
+const faults = [];
+
+// The following run in pages, so they know nothing but their argument.
+
+/** @param {{credentials: any, encodings: typeof RIDS}} arg */
+async function publishInPage({ credentials: whip, encodings }) {
+  const { Peer } = await import('/sim/js/peer.js');
+  const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280, height: 720, frameRate: 30 } });
+  window.peer = new Peer(whip);
+  window.peer.pc.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', streams: [stream], sendEncodings: encodings });
+  await window.peer.connect();
+}
+
+/** @param {{credentials: any, tcp: boolean}} arg tcp: neither side is told of another way */
+async function playInPage({ credentials: whep, tcp }) {
+  const { play } = await import('/sim/js/whep.js');
+  const { fetch } = window;
+  const without = (sdp) => sdp.replace(/^a=candidate:\S+ \d udp .*\r\n/gim, '');
+  window.peer?.close();
+  if (tcp) {
+    window.fetch = async (url, { body, ...init } = {}) => {
+      const response = await fetch(url, { ...init, body: typeof body === 'string' ? without(body) : body });
+      return new Response(response.body && without(await response.text()), response);
+    };
+  }
+  const { peer, stream } = await play(whep);
+  window.fetch = fetch;
+  window.peer = peer;
+  const video = document.createElement('video');
+  Object.assign(video, { muted: true, autoplay: true, playsInline: true, srcObject: stream });
+  document.body.replaceChildren(video);
+}
+
+/** Has the product believe that the connection failed. */
+function restartInPage() {
+  const { pc } = window.peer;
+  Object.defineProperty(pc, 'connectionState', { configurable: true, get: () => 'failed' });
+  pc.onconnectionstatechange();
+  delete pc.connectionState;
+}
+
+async function statsInPage() {
+  const { pc } = window.peer;
+  const all = [...(await pc.getStats()).values()];
+  const video = all.find((s) => s.type === 'inbound-rtp' && s.kind === 'video') ?? {};
+  const pair = all.find((s) => s.type === 'candidate-pair' && (s.selected || s.nominated) && s.state === 'succeeded') ?? {};
+  const ufrag = (description) => /a=ice-ufrag:(\S+)/.exec(description?.sdp ?? '')?.[1] ?? '';
+  return {
+    state: pc.connectionState, decoded: video.framesDecoded ?? 0, height: video.frameHeight ?? 0,
+    protocol: all.find((s) => s.id === pair.remoteCandidateId)?.protocol ?? '',
+    local: ufrag(pc.currentLocalDescription), remote: ufrag(pc.currentRemoteDescription),
+  };
+}
+
+const layersInPage = () => window.peer.layers();
+/** @param {object} wish */
+const preferInPage = (wish) => window.peer.prefer(wish);
+
+/** @param {number} ms */
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+/**
+ * @template T
+ * @param {string} what
+ * @param {() => Promise<T>} read
+ * @param {(value: T) => boolean} enough
+ * @returns {Promise<T>}
+ */
+async function until(what, read, enough) {
+  for (const end = Date.now() + LIMIT_MS; ;) {
+    const value = await read();
+    if (enough(value)) return value;
+    if (Date.now() > end) throw new Error(`${what}: still ${JSON.stringify(value)}`);
+    await pause(100);
+  }
+}
+
+const [firefox, chromium] = await Promise.all([Firefox.launch(), launch({ camera: false })]);
+process.once('SIGTERM', () => process.exit(1)); // which ends the browsers
+const address = new URL('/sim', base).href;
+const [camera, fox, chrome] = [await firefox.open(address), await firefox.open(address), await openTab(await chromium.newContext(), 'viewer', faults)];
+await chrome.goto(address);
+const stats = (tab) => () => tab.evaluate(statsInPage);
+
+/**
+ * Waits until some pictures more are there.
+ * @param {string} what
+ * @param {any} tab
+ */
+async function goesOn(what, tab) {
+  const { decoded } = await stats(tab)();
+  return until(what, stats(tab), (s) => s.decoded > decoded + 20);
+}
+
+async function layers() {
+  await camera.evaluate(publishInPage, { credentials: credentials.whip, encodings: RIDS });
+  await until('Firefox connects as a camera', stats(camera), ({ state }) => state === 'connected');
+  await chrome.evaluate(playInPage, { credentials: credentials.whep, tcp: false });
+  await goesOn('the first pictures', chrome);
+  const all = await until('three layers', () => chrome.evaluate(layersInPage), (l) => l.length === 3 && l.every((one) => one.active && one.height));
+  for (const { rid, height } of [...all, all[0]]) {
+    await chrome.evaluate(preferInPage, { rid });
+    await until(`${height} lines`, stats(chrome), (s) => s.height === height);
+    await goesOn(`pictures of ${height} lines`, chrome);
+  }
+  return `Firefox sends layers of ${all.map(({ height }) => height).join(', ')} lines, and Chromium sees each`;
+}
+
+/** @param {string} who @param {any} tab @param {any} watching */
+async function restart(who, tab, watching) {
+  const before = await stats(tab)();
+  await tab.evaluate(restartInPage);
+  const after = await until(`${who} restarts ICE`, stats(tab), (s) => (
+    s.local !== before.local && s.remote !== before.remote && s.state === 'connected'
+  ));
+  await goesOn(`pictures after ${who} restarted ICE`, watching);
+  return `${who} restarts ICE over ${after.protocol || 'some way'}, and pictures go on`;
+}
+
+/** Not Firefox: from none of its addresses it tries one of loopback by TCP. */
+async function overTCP() {
+  await chrome.evaluate(playInPage, { credentials: credentials.whep, tcp: true });
+  await goesOn('Chromium sees pictures over TCP', chrome);
+  const { protocol } = await until('Chromium says which way', stats(chrome), (s) => s.protocol !== '');
+  if (protocol !== 'tcp') throw new Error(`Chromium is connected over ${protocol}`);
+  return 'Chromium watches over TCP alone';
+}
+
+async function foxWatches() {
+  await fox.evaluate(playInPage, { credentials: credentials.whep, tcp: false });
+  await goesOn('Firefox sees pictures', fox);
+  return restart('a Firefox viewer', fox, fox);
+}
+
+const steps = [
+  layers, () => restart('a Firefox camera', camera, chrome), foxWatches, overTCP,
+];
+let failed = false;
+for (const step of steps) {
+  try {
+    console.log(await step());
+  } catch (err) {
+    failed = true;
+    console.log(err instanceof Error ? err.message : String(err));
+  }
+}
+if (faults.length) console.log(`the pages report: ${faults.join('; ')}`);
+await Promise.all([firefox.kill(), chromium.close()]);
+process.exit(failed || faults.length > 0 ? 1 : 0);
