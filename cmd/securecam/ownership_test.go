@@ -326,9 +326,13 @@ var authBodies = map[string]struct {
 	body   string
 }{
 	"POST /api/auth/revoke-session":         {http.StatusOK, `{"token":"?session"}`},
+	"GET /api/auth/delete-user/callback":    {http.StatusNotFound, ""},
 	"POST /api/auth/passkey/update-passkey": {http.StatusNotFound, `{"id":"?passkey","name":"mine"}`},
 	"POST /api/auth/passkey/delete-passkey": {http.StatusNotFound, `{"id":"?passkey"}`},
 }
+
+// authQueries are what operations of accounts need beside a path.
+var authQueries = map[string]string{"GET /api/auth/delete-user/callback": "?token=of-another"}
 
 // authOwn are operations of accounts that name nothing of anybody's: they work
 // on whoever asks.
@@ -378,7 +382,11 @@ func TestOwnershipOfAccounts(t *testing.T) {
 				for key, id := range ids {
 					names.body = strings.ReplaceAll(names.body, `"?`+key+`"`, `"`+id+`"`)
 				}
-				if status, answer := thief.raw(strings.ToUpper(method), path, json.RawMessage(names.body)); status != names.status {
+				var in any
+				if names.body != "" {
+					in = json.RawMessage(names.body)
+				}
+				if status, answer := thief.raw(strings.ToUpper(method), path+authQueries[route], in); status != names.status {
 					t.Errorf("%s with another's ids: %d %s, want %d", route, status, answer, names.status)
 				}
 			case !slices.Contains(authOwn, route):
@@ -391,7 +399,7 @@ func TestOwnershipOfAccounts(t *testing.T) {
 					}
 				}
 			}
-			if status, answer := newBrowser(t, app.url).raw(strings.ToUpper(method), path, json.RawMessage(`{}`)); status != http.StatusUnauthorized {
+			if status, answer := newBrowser(t, app.url).raw(strings.ToUpper(method), path+authQueries[route], json.RawMessage(`{}`)); status != http.StatusUnauthorized {
 				t.Errorf("%s without a session: %d %s", route, status, answer)
 			}
 		}

@@ -3,6 +3,7 @@ package auth_test
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -161,6 +162,43 @@ func TestDeleteUser(t *testing.T) {
 		late := store.Session{ID: storetest.ID(), UserID: userID}
 		if err := e.db.CreateSession(t.Context(), late, store.Actor{}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("a session of a deleted user: got %v", err)
+		}
+	})
+}
+
+// TestDeleteUserByLetter is for whoever signed in long ago and has forgotten the
+// password.
+func TestDeleteUserByLetter(t *testing.T) {
+	each(t, func(e *env) {
+		e = newEnvOn(t, e.db, func(c *auth.Config) { c.VerifyNewUsers = true })
+		b, eve := e.browser().signUp("ada@example.org"), e.browser().signUp("eve@example.org")
+		e.offset.Store(int64(25 * time.Hour))
+		e.letters.take()
+		b.want(b.post("/delete-user", `{"callbackURL":"https://evil.example"}`), 403, "INVALID_CALLBACK_URL")
+		a := b.want(b.post("/delete-user", `{"callbackURL":"/sim#/bye"}`), 200, "")
+		if a.json["message"] != "Verification email sent" || b.user() == nil {
+			t.Errorf("got %s", a.body)
+		}
+		_, path := e.letter("ada@example.org")
+		if got := e.call("GET", path, ""); got.status != 401 || b.user() == nil {
+			t.Errorf("without a session: got %d", got.status)
+		}
+		u, err := url.Parse(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eve.want(eve.send("GET", path, ""), 404, "INVALID_TOKEN")
+		eve.want(eve.post("/delete-user", map[string]string{"token": u.Query().Get("token")}), 404, "INVALID_TOKEN")
+		// Signing out everywhere ends that, too.
+		b.want(b.post("/revoke-other-sessions", "{}"), 200, "")
+		b.want(b.send("GET", path, ""), 404, "INVALID_TOKEN")
+		b.want(b.post("/delete-user", `{"callbackURL":"/sim#/bye"}`), 200, "")
+		_, path = e.letter("ada@example.org")
+		if a := b.send("GET", path, ""); a.status != 302 || a.header.Get("Location") != "/sim#/bye" || b.cookies[cookieName] != "" || b.user() != nil {
+			t.Errorf("got %d %v", a.status, a.header)
+		}
+		if eve.user() == nil {
+			t.Error("another user is gone")
 		}
 	})
 }

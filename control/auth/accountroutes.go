@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -23,6 +24,8 @@ func (s *Service) mountAccount(r routes) {
 		s.changePassword)
 	rest.Register(r.api, r.op("deleteUser", http.MethodPost, "/delete-user", "Delete one's account and all it owns", Session),
 		s.deleteUser)
+	rest.Register(r.api, r.op("deleteUserCallback", http.MethodGet, "/delete-user/callback",
+		"Where the letter's link leads: the account is deleted", Session), s.openDeletion)
 	rest.Register(r.api, r.op("listAccounts", http.MethodGet, "/list-accounts", "List one's ways to sign in but passkeys", Session),
 		s.listAccounts)
 }
@@ -103,7 +106,8 @@ type deleteUserInput struct {
 	Cookie string `header:"Cookie" hidden:"true"`
 	Body   *struct {
 		Password    string `json:"password,omitempty" maxLength:"1024" doc:"Needed unless the session is younger than a day"`
-		CallbackURL string `json:"callbackURL,omitempty" maxLength:"2048" doc:"For letters that confirm, which there are none of here"`
+		CallbackURL string `json:"callbackURL,omitempty" maxLength:"2048" doc:"The page that a letter's link leads to"`
+		Token       string `json:"token,omitempty" maxLength:"128" doc:"Of a letter that confirms"`
 	}
 }
 
@@ -119,21 +123,62 @@ func (s *Service) deleteUser(ctx context.Context, in *deleteUserInput) (*deleteU
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case in.Body != nil && in.Body.Password != "":
-		if err := s.confirmPassword(ctx, c.user, in.Body.Password); err != nil {
-			return nil, err
-		}
-	case !s.isFresh(c):
-		return nil, errSessionExpired
+	password, callbackURL, token := "", "", ""
+	if in.Body != nil {
+		password, callbackURL, token = in.Body.Password, in.Body.CallbackURL, in.Body.Token
 	}
-	if err := s.DeleteUser(ctx, c.user.ID, actor(ctx, c.user.ID)); err != nil {
-		return nil, err
-	}
-	setCookie(ctx, s.cookie(ctx, cookieName, "", -time.Second), s.cookie(ctx, trustCookie, "", -time.Second))
 	out := &deleteUserOutput{}
 	out.Body.Success, out.Body.Message = true, "User deleted"
+	switch {
+	case token != "":
+		err = s.deleteByToken(ctx, c.user.ID, token)
+	case password != "":
+		if err = s.confirmPassword(ctx, c.user, password); err == nil {
+			err = s.DeleteUser(ctx, c.user.ID, actor(ctx, c.user.ID))
+		}
+	case s.isFresh(c):
+		err = s.DeleteUser(ctx, c.user.ID, actor(ctx, c.user.ID))
+	case !s.verifyNew: // letters go nowhere
+		err = errSessionExpired
+	case !s.allowsCallback(ctx, callbackURL):
+		err = errInvalidCallback
+	default:
+		out.Body.Message = "Verification email sent"
+		return out, s.sendDeletion(ctx, c.user, callbackURL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.forgetCookies(ctx)
 	return out, nil
+}
+
+// forgetCookies has the browser of a deleted user know nothing any more.
+func (s *Service) forgetCookies(ctx context.Context) {
+	setCookie(ctx, s.cookie(ctx, cookieName, "", -time.Second), s.cookie(ctx, trustCookie, "", -time.Second))
+}
+
+type openDeletionInput struct {
+	Cookie      string `header:"Cookie" hidden:"true"`
+	Token       string `query:"token" required:"true" maxLength:"128"`
+	CallbackURL string `query:"callbackURL" maxLength:"2048"`
+}
+
+// openDeletion deletes the account if the browser is signed in to it: programs
+// that open the links of letters are not.
+func (s *Service) openDeletion(ctx context.Context, in *openDeletionInput) (*redirectOutput, error) {
+	c, err := s.signedIn(ctx, in.Cookie)
+	if err != nil {
+		return nil, err
+	}
+	if !s.allowsCallback(ctx, in.CallbackURL) {
+		return nil, errInvalidCallback
+	}
+	if err := s.deleteByToken(ctx, c.user.ID, in.Token); err != nil {
+		return nil, err
+	}
+	s.forgetCookies(ctx)
+	return redirect(cmp.Or(in.CallbackURL, "/sim")), nil
 }
 
 type accountView struct {

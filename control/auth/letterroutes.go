@@ -13,6 +13,7 @@ import (
 
 var (
 	errInvalidToken    = fault.New(fault.Invalid, "INVALID_TOKEN", "Invalid token")
+	errNoDeletion      = fault.New(fault.NotFound, "INVALID_TOKEN", "Invalid token")
 	errTokenExpired    = fault.New(fault.Unauthenticated, "TOKEN_EXPIRED", "Token expired")
 	errUserNotFound    = fault.New(fault.Unauthenticated, "USER_NOT_FOUND", "User not found")
 	errEmailMismatch   = fault.New(fault.Invalid, "EMAIL_MISMATCH", "Email mismatch")

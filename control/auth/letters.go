@@ -13,6 +13,7 @@ import (
 const (
 	resetTTL        = time.Hour
 	verificationTTL = time.Hour
+	deletionTTL     = 24 * time.Hour
 
 	// Where links lead when whoever asked for them named no page.
 	resetPage    = "/sim#/reset-password"
@@ -40,6 +41,13 @@ func confirmLetter(newEmail, link string) letter {
 	return letter{"Confirm the change of your e-mail address", "Hello,\n\n" +
 		"your SecureCam account is to use the address " + newEmail + " from now on.\n" +
 		"If you asked for that, confirm it within an hour:\n\n" + link + "\n\n" +
+		"If it was not you, do nothing, and change your password.\n"}
+}
+
+func deleteLetter(link string) letter {
+	return letter{"Confirm that you want to delete your account", "Hello,\n\n" +
+		"somebody, hopefully you, asked to delete your SecureCam account with all its cameras and recordings.\n" +
+		"To do that, open this within a day, in a browser that is signed in:\n\n" + link + "\n\n" +
 		"If it was not you, do nothing, and change your password.\n"}
 }
 
@@ -151,6 +159,32 @@ func (s *Service) resetPassword(ctx context.Context, token, password string) err
 	s.attempts.Forget(ctx, AttemptByAccount, user.Email)
 	s.tell(user.Email, passwordChanged(value.ByLetter && !user.EmailVerified))
 	return nil
+}
+
+// sendDeletion sends the user a link that deletes the account.
+func (s *Service) sendDeletion(ctx context.Context, user store.User, callbackURL string) error {
+	if err := s.countLetter(ctx, user.Email); err != nil {
+		return err
+	}
+	token, err := s.expect(ctx, forDeletion, user.ID, struct{}{}, deletionTTL)
+	if err != nil {
+		return err
+	}
+	q := url.Values{"token": {token}, "callbackURL": {callbackURL}}
+	s.tell(user.Email, deleteLetter(s.baseURL+"/api/auth/delete-user/callback?"+q.Encode()))
+	return nil
+}
+
+// deleteByToken deletes the account of the user, who has the token of a letter.
+func (s *Service) deleteByToken(ctx context.Context, userID, token string) error {
+	v, err := s.store.Verification(ctx, identifier(forDeletion, token), s.now())
+	if isNotFound(err) || (err == nil && v.UserID != userID) {
+		return errNoDeletion
+	}
+	if err != nil {
+		return err
+	}
+	return s.DeleteUser(ctx, userID, actor(ctx, userID)) // which forgets the token
 }
 
 // The steps of verifying an address, in Better Auth's words.

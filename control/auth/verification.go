@@ -16,6 +16,7 @@ import (
 const (
 	forReset     = "reset-password"
 	forChange    = "change-email"
+	forDeletion  = "delete-account"
 	forChallenge = "two-factor"
 	forTrust     = "trust-device"
 	forPasskey   = "passkey"
