@@ -13,7 +13,7 @@ import (
 // H.264, scalable VP9 and AV1.
 func TestBrowserLayers(t *testing.T) { runLayers(t, "layers.mjs") }
 
-// TestBrowserWays has Firefox be a camera with layers, restarts ICE of Firefox on both sides, and watches over TCP alone.
+// TestBrowserWays has Firefox be a camera with layers, restarts ICE of Firefox on both sides, and has Chromium watch over TCP alone.
 func TestBrowserWays(t *testing.T) { runLayers(t, "ways.mjs") }
 
 // runLayers runs a script that publishes and plays by itself.

@@ -16,7 +16,6 @@ const CASES = [
   { name: 'VP8 in three RIDs', codec: 'VP8', encodings: RIDS },
   { name: 'H.264 in three RIDs', codec: 'H264', encodings: RIDS },
   { name: 'VP9 L3T3', codec: 'VP9', encodings: svc('L3T3') },
-  { name: 'VP9 L3T3_KEY', codec: 'VP9', encodings: svc('L3T3_KEY') },
   { name: 'AV1 L3T3', codec: 'AV1', encodings: svc('L3T3') },
   { name: 'AV1 L3T3_KEY', codec: 'AV1', encodings: svc('L3T3_KEY') },
   { name: 'AV1 L3T3 without dependency descriptor', codec: 'AV1', encodings: svc('L3T3'), plain: true },

@@ -1,7 +1,7 @@
 // Firefox as a camera with three layers, and ways to a server that are rare:
 //   node ways.mjs <base URL> < {"whip": credentials, "whep": credentials}
 // Chromium sees each layer of it; the camera, then a Firefox viewer, restart ICE
-// and go on; then each browser watches over TCP alone. Prints what was seen;
+// and go on; then Chromium watches over TCP alone. Prints what was seen;
 // exit code 1 and a sentence if something was not.
 
 import { text } from 'node:stream/consumers';
