@@ -96,6 +96,6 @@ export class Health {
   async #ask() {
     const { findings } = await this.#tab.call('GET', `/streams/${this.#id}/diagnosis`);
     const worst = findings.find((/** @type {{severity: string}} */ f) => f.severity === 'error');
-    this.#verdict = worst ? [worst.message, worst.advice].filter(Boolean).join(' ') : '';
+    this.#verdict = worst ? [worst.message, worst.advice].filter(Boolean).join('\n') : '';
   }
 }

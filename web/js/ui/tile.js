@@ -104,6 +104,7 @@ function overlay(watch, actions) {
     text(why, watch.hint || watch.reason);
     show(badge, live && !watch.hint);
     centre.classList.toggle('quiet', live && !watch.hint);
+    centre.classList.toggle('told', live && watch.hint !== '');
     show(/** @type {HTMLElement} */ (again.parentElement), watch.over);
   };
   return {
