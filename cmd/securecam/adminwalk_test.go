@@ -52,7 +52,8 @@ func TestAdminRoutes(t *testing.T) {
 			"a wrong name": {"admin", adminPassword, app.url, true}, "a user's": {"user@example.org", "correct horse battery", app.url, true},
 		} {
 			status, body, header := send(v, target)
-			if status != http.StatusUnauthorized || codeOf([]byte(body)) != "unauthenticated" || !strings.HasPrefix(header.Get("WWW-Authenticate"), "Basic") {
+			if status != http.StatusUnauthorized || codeOf([]byte(body)) != "unauthenticated" ||
+				!strings.HasPrefix(header.Get("WWW-Authenticate"), "Basic") {
 				t.Errorf("%s with %s: %d %s", route, what, status, body)
 			}
 		}
@@ -64,8 +65,9 @@ func TestAdminRoutes(t *testing.T) {
 		}
 		if method != http.MethodGet {
 			for what, v := range map[string]adminVisit{
-				"another origin": {"root", adminPassword, "https://evil.example", true}, "no origin that is told": {"root", adminPassword, "null", true},
-				"a form": {"root", adminPassword, app.url, false}, "a foreign form": {"root", adminPassword, "https://evil.example", false},
+				"another origin":         {"root", adminPassword, "https://evil.example", true},
+				"no origin that is told": {"root", adminPassword, "null", true},
+				"a form":                 {"root", adminPassword, app.url, false}, "a foreign form": {"root", adminPassword, "https://evil.example", false},
 			} {
 				if status, body, _ := send(v, target); status != http.StatusForbidden || codeOf([]byte(body)) != "invalid_origin" {
 					t.Errorf("%s from %s: %d %s", route, what, status, body)

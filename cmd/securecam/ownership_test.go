@@ -399,7 +399,8 @@ func TestOwnershipOfAccounts(t *testing.T) {
 					}
 				}
 			}
-			if status, answer := newBrowser(t, app.url).raw(strings.ToUpper(method), path+authQueries[route], json.RawMessage(`{}`)); status != http.StatusUnauthorized {
+			status, answer := newBrowser(t, app.url).raw(strings.ToUpper(method), path+authQueries[route], json.RawMessage(`{}`))
+			if status != http.StatusUnauthorized {
 				t.Errorf("%s without a session: %d %s", route, status, answer)
 			}
 		}

@@ -194,7 +194,8 @@ func TestDeleteUserByLetter(t *testing.T) {
 		b.want(b.send("GET", path, ""), 404, "INVALID_TOKEN")
 		b.want(b.post("/delete-user", `{"callbackURL":"/sim#/bye"}`), 200, "")
 		_, path = e.letter("ada@example.org")
-		if a := b.send("GET", path, ""); a.status != 302 || a.header.Get("Location") != "/sim#/bye" || b.cookies[cookieName] != "" || b.user() != nil {
+		a = b.send("GET", path, "")
+		if a.status != 302 || a.header.Get("Location") != "/sim#/bye" || b.cookies[cookieName] != "" || b.user() != nil {
 			t.Errorf("got %d %v", a.status, a.header)
 		}
 		if eve.user() == nil {

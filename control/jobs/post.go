@@ -104,7 +104,7 @@ const (
 
 // NewPost returns a Post; the caller runs its Run.
 func NewPost[J any](c PostConfig, m Mail[J]) *Post[J] {
-	c.Patience = c.Patience.withDefaults()
+	c.Patience = c.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -105,8 +105,10 @@ func TestPost(t *testing.T) {
 		time.Sleep(time.Hour + time.Minute) //nolint:forbidigo // as above
 		synctest.Wait()
 		stats, err := p.Stats(ctx)
-		if want := (PostStats{Queued: 1, OldestAge: time.Hour, TotalSent: 2, TotalRetried: 6, TotalDead: 3, TotalStale: stats.TotalStale}); err != nil ||
-			stats != want || stats.TotalStale == 0 {
+		want := PostStats{
+			Queued: 1, OldestAge: time.Hour, TotalSent: 2, TotalRetried: 6, TotalDead: 3, TotalStale: stats.TotalStale,
+		}
+		if err != nil || stats != want || stats.TotalStale == 0 {
 			t.Errorf("got %+v, %v, want %+v", stats, err, want)
 		}
 		cancel()

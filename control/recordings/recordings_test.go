@@ -80,6 +80,31 @@ func TestPolicy(t *testing.T) {
 
 // TestWatchedForLong has one client that keeps watching while another comes and
 // goes.
+// TestStorageLimit records nothing while its owner's things take up all that
+// they may, and goes on when there is room again.
+func TestStorageLimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordSession, func(c *Config) { c.RestartPause = time.Millisecond })
+	w.db.SetLimits(store.Limits{Storage: 100})
+	id, at := storetest.ID(), storetest.Now()
+	err := w.db.CreateVideo(t.Context(), store.Video{
+		ID: id, UserID: w.user.UserID, ObjectKey: "videos/" + id, Size: 100, ExpiresAt: at, CreatedAt: at,
+	}, 1, store.Actor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := w.watch()
+	w.PublisherUp(stream.MediaSessionID)
+	w.looks()
+	if rows := w.rows(); len(rows) > 0 {
+		t.Fatalf("recorded %+v", rows)
+	}
+	if err := w.db.FailVideo(t.Context(), w.user.UserID, id, at); err != nil {
+		t.Fatal(err)
+	}
+	w.await(1, store.RecordingRunning)
+}
+
 func TestWatchedForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, store.RecordSession, nil)

@@ -77,7 +77,10 @@ func ListenTCP(addr netip.AddrPort) (*TCPPort, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &TCPPort{listener: l, sessions: make(map[streamKey]*streams), open: make(map[net.Conn]struct{}), strangers: make(map[netip.Prefix]int)}
+	p := &TCPPort{
+		listener: l, sessions: make(map[streamKey]*streams), open: make(map[net.Conn]struct{}),
+		strangers: make(map[netip.Prefix]int),
+	}
 	p.frames.New = func() any { return new(frame) }
 	p.accepts.Go(p.accept)
 	return p, nil
