@@ -32,7 +32,7 @@ func audit(ctx context.Context, tx *sql.Tx, by Actor, ownerUserID, targetType, v
 			return fmt.Errorf("store: audit: %w", err)
 		}
 	}
-	err := insert(ctx, tx, "audit_logs", auditColumns, newID(), ownerUserID, text(by.UserID), text(by.DeviceID),
+	err := insert(ctx, tx, "audit_logs", auditColumns, NewID(), ownerUserID, text(by.UserID), text(by.DeviceID),
 		targetType+"."+verb, targetType, targetID, text(metadata), by.IP, ms(now()))
 	if err != nil {
 		return fmt.Errorf("store: audit: %w", err)

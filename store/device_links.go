@@ -123,7 +123,7 @@ func linkOpposites(ctx context.Context, tx *sql.Tx, d Device, at time.Time) ([]L
 	}
 	links := make([]Link, 0, len(others))
 	for _, other := range others {
-		l := Link{ID: newID(), OwnerUserID: d.UserID, CameraDeviceID: d.ID, ClientDeviceID: other, CreatedAt: at}
+		l := Link{ID: NewID(), OwnerUserID: d.UserID, CameraDeviceID: d.ID, ClientDeviceID: other, CreatedAt: at}
 		if d.Role == RoleClient {
 			l.CameraDeviceID, l.ClientDeviceID = other, d.ID
 		}

@@ -125,11 +125,11 @@ func notifyClients(ctx context.Context, tx *sql.Tx, made *StartedEvent, m Messag
 	}
 	for _, client := range clients {
 		n := Notification{
-			ID: newID(), UserID: e.UserID, EventID: e.ID, RecipientDeviceID: client, Status: NotificationSent,
+			ID: NewID(), UserID: e.UserID, EventID: e.ID, RecipientDeviceID: client, Status: NotificationSent,
 			CreatedAt: e.CreatedAt, UpdatedAt: e.CreatedAt,
 		}
 		p := Push{
-			ID: newID(), OwnerUserID: e.UserID, RecipientDeviceID: client, EventID: e.ID, Type: m.Type, Payload: m.Payload,
+			ID: NewID(), OwnerUserID: e.UserID, RecipientDeviceID: client, EventID: e.ID, Type: m.Type, Payload: m.Payload,
 			Status: WorkQueued, NextAttemptAt: grace, CreatedAt: e.CreatedAt, UpdatedAt: e.CreatedAt,
 		}
 		if err := errors.Join(insertNotification(ctx, tx, n), insertPush(ctx, tx, p)); err != nil {

@@ -33,7 +33,7 @@ func expectUpload(ctx context.Context, tx *sql.Tx, s Stream, reason string, at t
 	if err != nil {
 		return err
 	}
-	id := newID()
+	id := NewID()
 	return insertRecording(ctx, tx, Recording{
 		ID: id, OwnerUserID: s.OwnerUserID, CameraDeviceID: s.CameraDeviceID, RequesterDeviceID: s.RequesterDeviceID,
 		StreamID: s.ID, MediaSessionID: s.MediaSessionID, Status: RecordingAwaitingUpload,

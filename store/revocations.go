@@ -52,7 +52,7 @@ func (db *DB) inRevokingTx(ctx context.Context, f func(tx *sql.Tx) error) error 
 
 // revoke writes a Revocation in the transaction that takes the right away.
 func revoke(ctx context.Context, tx *sql.Tx, r Revocation) error {
-	return insert(ctx, tx, "revocations", revocationColumns, newID(), r.OwnerUserID, r.Kind, r.TargetID,
+	return insert(ctx, tx, "revocations", revocationColumns, NewID(), r.OwnerUserID, r.Kind, r.TargetID,
 		r.CameraDeviceID, r.ClientDeviceID, ms(now()))
 }
 
@@ -119,7 +119,7 @@ func revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Actor) error 
 			return err
 		}
 		const rotate = `UPDATE devices SET token_key_id = $2, updated_at = $3 WHERE id = $1`
-		if err := changeOne(ctx, tx, rotate, id, newID(), ms(at)); err != nil {
+		if err := changeOne(ctx, tx, rotate, id, NewID(), ms(at)); err != nil {
 			return err
 		}
 	}

@@ -145,7 +145,9 @@ func outage(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
+// NewID returns an id for a new row: a UUIDv7, of which the later one is the
+// greater one.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // now is the clock in the resolution that rows keep.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }

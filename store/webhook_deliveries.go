@@ -96,7 +96,7 @@ func insertDeliveries(ctx context.Context, tx *sql.Tx, userID string, m Message,
 // recipient, or a new one without a key.
 func keyedID(key, recipient string) string {
 	if key == "" {
-		return newID()
+		return NewID()
 	}
 	return uuid.NewSHA1(uuid.Nil, []byte(key+"\n"+recipient)).String()
 }

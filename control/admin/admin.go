@@ -12,8 +12,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
@@ -166,7 +164,7 @@ func (s *Service) revokeDevice(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return s.cfg.Store.SetDeviceKey(ctx, d.UserID, id, uuid.Must(uuid.NewV7()).String(), s.actor(ctx))
+	return s.cfg.Store.SetDeviceKey(ctx, d.UserID, id, store.NewID(), s.actor(ctx))
 }
 
 func (s *Service) deleteDevice(ctx context.Context, id string) error {

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
@@ -64,7 +62,7 @@ func (s *Service) createUser(ctx context.Context, u store.User, password string)
 	if err != nil {
 		return store.User{}, err
 	}
-	u.ID, u.Email = uuid.Must(uuid.NewV7()).String(), email
+	u.ID, u.Email = store.NewID(), email
 	u.CreatedAt = s.now()
 	u.UpdatedAt = u.CreatedAt
 	err = s.store.CreateUser(ctx, u, hash, store.Actor{UserID: u.ID, IP: rest.RequestOf(ctx).IP})

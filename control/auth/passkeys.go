@@ -151,7 +151,7 @@ func (s *Service) addPasskey(
 		return store.Passkey{}, err
 	}
 	k := store.Passkey{
-		ID: newID(), UserID: user.ID, Name: name, CredentialID: base64.RawURLEncoding.EncodeToString(credential.ID),
+		ID: store.NewID(), UserID: user.ID, Name: name, CredentialID: base64.RawURLEncoding.EncodeToString(credential.ID),
 		Credential: raw, SignCount: int64(credential.Authenticator.SignCount), CreatedAt: s.now(),
 	}
 	switch err := s.store.CreatePasskey(ctx, k, maxPasskeys, actor(ctx, user.ID)); {

@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
 )
@@ -51,7 +49,7 @@ func (s *Service) newSession(ctx context.Context, userID string, p proof) (store
 		ttl, maxAge = shortSessionTTL, 0
 	}
 	return store.Session{
-		ID: uuid.Must(uuid.NewV7()).String(), UserID: userID, TokenSHA256: digest(token),
+		ID: store.NewID(), UserID: userID, TokenSHA256: digest(token),
 		IPAddress: rest.RequestOf(ctx).IP, UserAgent: cut(p.userAgent, maxUserAgentBytes),
 		CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(ttl),
 	}, token, s.cookie(ctx, cookieName, token, maxAge)

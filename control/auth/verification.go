@@ -7,8 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/store"
 )
 
@@ -50,6 +48,5 @@ func identifier(purpose, token string) string {
 }
 
 // newID returns a new row id.
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

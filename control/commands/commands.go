@@ -15,8 +15,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/gateway"
@@ -162,7 +160,7 @@ func (s *Service) Send(ctx context.Context, p auth.Principal, r Request) (store.
 	}
 	now := s.now()
 	c := store.Command{
-		ID: uuid.Must(uuid.NewV7()).String(), OwnerUserID: p.UserID,
+		ID: store.NewID(), OwnerUserID: p.UserID,
 		SourceDeviceID: source, TargetDeviceID: r.TargetDeviceID,
 		CommandType: r.CommandType, Payload: payload,
 		Status: store.CommandQueued, CreatedAt: now, UpdatedAt: now,

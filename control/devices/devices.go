@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/store"
@@ -79,7 +77,7 @@ type Token struct {
 // recorded while clients watch, unless d says otherwise.
 func (s *Service) Register(ctx context.Context, p auth.Principal, d store.Device) (store.Device, Token, []store.Link, error) {
 	now := s.now()
-	d.ID, d.UserID, d.TokenKeyID = newID(), p.UserID, newID()
+	d.ID, d.UserID, d.TokenKeyID = store.NewID(), p.UserID, store.NewID()
 	d.Status, d.LastSeenAt, d.CreatedAt, d.UpdatedAt = store.DeviceOnline, now, now, now
 	d.RecordingPolicy = policy(d.Role, d.RecordingPolicy)
 	links, err := s.cfg.Store.RegisterDevice(ctx, d, p.Actor())
@@ -166,7 +164,7 @@ func (s *Service) Delete(ctx context.Context, p auth.Principal, id string) error
 // Rotate returns a new token and revokes all older ones, with the connections
 // and streams that they opened.
 func (s *Service) Rotate(ctx context.Context, p auth.Principal, id string) (store.Device, Token, error) {
-	if err := s.cfg.Store.SetDeviceKey(ctx, p.UserID, id, newID(), p.Actor()); err != nil {
+	if err := s.cfg.Store.SetDeviceKey(ctx, p.UserID, id, store.NewID(), p.Actor()); err != nil {
 		return store.Device{}, Token{}, err
 	}
 	d, err := s.cfg.Store.Device(ctx, p.UserID, id)
@@ -209,5 +207,3 @@ func (s *Service) issue(d store.Device) (Token, error) {
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
-
-func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
@@ -163,7 +161,7 @@ func (s *Service) Start(ctx context.Context, p auth.Principal, seen Sighting) (e
 	}
 	now := s.now()
 	e = store.Event{
-		ID: uuid.Must(uuid.NewV7()).String(), UserID: p.UserID, DeviceID: p.DeviceID, Status: store.EventActive,
+		ID: store.NewID(), UserID: p.UserID, DeviceID: p.DeviceID, Status: store.EventActive,
 		TriggeredBy: cmp.Or(seen.TriggeredBy, triggerMotion), StartedAt: now, CreatedAt: now, UpdatedAt: now,
 	}
 	if e.ThumbnailKey, err = s.keepThumbnail(ctx, e, seen.Thumbnail, extension); err != nil {
@@ -212,7 +210,7 @@ func (s *Service) keepThumbnail(ctx context.Context, e store.Event, data []byte,
 
 // thumbnailKey names a new object: objects never change.
 func thumbnailKey(cameraID, extension string) string {
-	return "thumbnails/" + cameraID + "/" + uuid.Must(uuid.NewV7()).String() + "." + extension
+	return "thumbnails/" + cameraID + "/" + store.NewID() + "." + extension
 }
 
 // pictureType returns jpeg or webp, by how such files begin.

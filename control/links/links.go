@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/store"
@@ -92,7 +90,7 @@ func (s *Service) Create(ctx context.Context, p auth.Principal, cameraID, client
 	}
 	now := s.cfg.Now().UTC().Truncate(time.Millisecond)
 	l, err := s.cfg.Store.CreateLink(ctx, store.Link{
-		ID: uuid.Must(uuid.NewV7()).String(), OwnerUserID: p.UserID, CameraDeviceID: cameraID, ClientDeviceID: clientID,
+		ID: store.NewID(), OwnerUserID: p.UserID, CameraDeviceID: cameraID, ClientDeviceID: clientID,
 		Status: store.LinkActive, CreatedAt: now, UpdatedAt: now,
 	}, p.Actor())
 	if errors.Is(err, store.ErrConflict) {

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/store"
 )
 
@@ -135,7 +133,7 @@ func (m *session) wanted(ctx context.Context) (store.Recording, bool, error) {
 		return store.Recording{}, false, err
 	}
 	at := now()
-	id := uuid.Must(uuid.NewV7()).String()
+	id := store.NewID()
 	return store.Recording{
 		ID: id, OwnerUserID: media.OwnerUserID, CameraDeviceID: camera.ID,
 		RequesterDeviceID: watcher.RequesterDeviceID, StreamID: watcher.ID, MediaSessionID: media.ID,

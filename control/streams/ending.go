@@ -96,7 +96,7 @@ func (s *Service) OpenMedia(ctx context.Context, p auth.Principal) (store.MediaS
 		return store.MediaSession{}, ErrNotInP2P
 	}
 	m := store.MediaSession{
-		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, NodeID: s.cfg.NodeID,
+		ID: store.NewID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, NodeID: s.cfg.NodeID,
 		Continuous: true, CreatedAt: s.now(),
 	}
 	m, err := s.store.OpenMediaSession(ctx, m, p.Actor())

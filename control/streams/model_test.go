@@ -293,7 +293,7 @@ func TestServiceAgainstModel(t *testing.T) {
 			"stopLive": m.stopLive, "sfu": m.sfu, "pass": m.pass, "": m.check,
 		})
 		for _, p := range []auth.Principal{w.camera, w.client, w.second} {
-			if err := w.db.SetDeviceKey(t.Context(), p.UserID, p.DeviceID, newID(), store.Actor{}); err != nil {
+			if err := w.db.SetDeviceKey(t.Context(), p.UserID, p.DeviceID, store.NewID(), store.Actor{}); err != nil {
 				rt.Fatal(err)
 			}
 		}

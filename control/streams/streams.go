@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/store"
@@ -181,8 +179,6 @@ func orDefault(d *time.Duration, value time.Duration) {
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
-
 // Request asks a camera for a stream on behalf of the client device p. The
 // stream is streaming at once if the camera already publishes; else it is
 // requested, and the camera gets a start_stream command.
@@ -199,7 +195,7 @@ func (s *Service) Request(ctx context.Context, p auth.Principal, cameraID, reaso
 	}
 	now := s.now()
 	st := store.Stream{
-		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: cameraID, RequesterDeviceID: p.DeviceID,
+		ID: store.NewID(), OwnerUserID: p.UserID, CameraDeviceID: cameraID, RequesterDeviceID: p.DeviceID,
 		Status: store.StreamRequested, Reason: reason, MediaProvider: s.media.Name(), CreatedAt: now, UpdatedAt: now,
 	}
 	cmd, err := startCommand(st)
@@ -236,7 +232,7 @@ func startCommand(st store.Stream) (store.Command, error) {
 		return store.Command{}, fmt.Errorf("streams: start command: %w", err)
 	}
 	return store.Command{
-		ID: newID(), OwnerUserID: st.OwnerUserID,
+		ID: store.NewID(), OwnerUserID: st.OwnerUserID,
 		SourceDeviceID: st.RequesterDeviceID, TargetDeviceID: st.CameraDeviceID,
 		CommandType: commandStartStream, Payload: payload, Status: store.CommandQueued,
 		CreatedAt: st.CreatedAt, UpdatedAt: st.CreatedAt,
@@ -273,7 +269,7 @@ func (s *Service) Accept(ctx context.Context, p auth.Principal, id string) (stor
 		return store.Stream{}, auth.ErrForbidden
 	}
 	m := store.MediaSession{
-		ID: newID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, NodeID: s.cfg.NodeID, CreatedAt: s.now(),
+		ID: store.NewID(), OwnerUserID: p.UserID, CameraDeviceID: p.DeviceID, NodeID: s.cfg.NodeID, CreatedAt: s.now(),
 	}
 	st, m, err := s.store.AcceptStream(ctx, p.DeviceID, id, m, p.Actor())
 	if errors.Is(err, store.ErrConflict) {

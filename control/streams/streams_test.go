@@ -295,7 +295,7 @@ func TestStreamsOfARevokedDevice(t *testing.T) {
 	first, second := w.streaming(t, w.client), w.streaming(t, w.second)
 	w.settle(t)
 	w.gateway.take()
-	if err := w.db.SetDeviceKey(t.Context(), w.user.ID, w.client.DeviceID, newID(), store.Actor{}); err != nil {
+	if err := w.db.SetDeviceKey(t.Context(), w.user.ID, w.client.DeviceID, store.NewID(), store.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	w.settle(t)

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/store"
@@ -158,7 +156,7 @@ func (s *Service) Create(ctx context.Context, p auth.Principal, r Request) (stor
 		}
 		r.DeviceID = p.DeviceID
 	}
-	id, now := uuid.Must(uuid.NewV7()).String(), s.now()
+	id, now := store.NewID(), s.now()
 	v := store.Video{
 		ID: id, UserID: p.UserID, DeviceID: r.DeviceID, EventID: r.EventID, Name: r.Name, Status: store.VideoAwaitingUpload,
 		ObjectKey: "videos/" + p.UserID + "/" + id + extension(r.ContentType), Bucket: s.cfg.Bucket, ContentType: r.ContentType,

@@ -17,8 +17,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/jobs"
@@ -143,7 +141,7 @@ func (s *Service) Create(ctx context.Context, p auth.Principal, w store.Webhook)
 		return store.Webhook{}, err
 	}
 	now := s.now()
-	w.ID, w.UserID, w.Enabled, w.CreatedAt, w.UpdatedAt = newID(), p.UserID, true, now, now
+	w.ID, w.UserID, w.Enabled, w.CreatedAt, w.UpdatedAt = store.NewID(), p.UserID, true, now, now
 	w.EventTypes = tidy(w.EventTypes)
 	if w.Kind == store.KindWebhook {
 		w.Secret, w.AccessToken = newSecret(), ""
@@ -219,7 +217,7 @@ func (s *Service) Delete(ctx context.Context, p auth.Principal, id string) error
 
 // Ping queues a message that says nothing, also for a webhook that is disabled.
 func (s *Service) Ping(ctx context.Context, p auth.Principal, id string) (store.Delivery, error) {
-	return s.queue(ctx, p, store.Delivery{WebhookID: id, MessageID: newID(), Type: typePing, Payload: json.RawMessage("{}")})
+	return s.queue(ctx, p, store.Delivery{WebhookID: id, MessageID: store.NewID(), Type: typePing, Payload: json.RawMessage("{}")})
 }
 
 // Replay sends a message of the log once more, as a delivery of its own with
@@ -237,7 +235,7 @@ func (s *Service) Replay(ctx context.Context, p auth.Principal, webhookID, id st
 
 func (s *Service) queue(ctx context.Context, p auth.Principal, d store.Delivery) (store.Delivery, error) {
 	now := s.now()
-	d.ID, d.UserID, d.Status, d.NextAttemptAt, d.CreatedAt, d.UpdatedAt = newID(), p.UserID, store.WorkQueued, now, now, now
+	d.ID, d.UserID, d.Status, d.NextAttemptAt, d.CreatedAt, d.UpdatedAt = store.NewID(), p.UserID, store.WorkQueued, now, now, now
 	if err := s.cfg.Store.QueueDelivery(ctx, d, p.Actor()); err != nil {
 		return store.Delivery{}, err
 	}
@@ -268,8 +266,6 @@ func (s *Service) Deliveries(
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
-
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // splitTopic divides an ntfy URL into the server's and the topic.
 func splitTopic(url string) (server, topic string, err error) {

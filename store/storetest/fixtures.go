@@ -4,13 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/securecam/securecam/store"
 )
 
 // ID returns a new row id.
-func ID() string { return uuid.Must(uuid.NewV7()).String() }
+func ID() string { return store.NewID() }
 
 // Now is the time in the resolution that rows keep.
 func Now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
