@@ -104,7 +104,8 @@ func sizeWithRefs(r *bits) (width int) {
 
 func skipLoopFilter(r *bits) {
 	r.u(6 + 3)
-	if !r.flag() || !r.flag() { // loop_filter_delta_enabled, loop_filter_delta_update
+	enabled := r.flag() // loop_filter_delta_enabled
+	if !enabled || !r.flag() {
 		return
 	}
 	for range 4 + 2 {
