@@ -158,3 +158,29 @@ func (b *table) rebind(i *impaired) {
 		s.last().State == "connected" && s.last().Decoded > s.first().Decoded+100)
 	i.leave()
 }
+
+// leave ends the viewer's session.
+func (i *impaired) leave() {
+	i.t.Helper()
+	i.script.ask("leave", nil, nil)
+}
+
+// lost is the share of the frames that came and were not decoded, in percent.
+func (s *stretch) lost() float64 {
+	came := s.last().Received - s.first().Received
+	return 100 * float64(came-(s.last().Decoded-s.first().Decoded)) / float64(max(came, 1))
+}
+
+// reached is when the picture had that height for good, in seconds; -1 if it never did.
+func (s *stretch) reached(height int) float64 {
+	at := -1.0
+	for _, x := range s.Samples {
+		switch {
+		case x.Height != height:
+			at = -1
+		case at < 0:
+			at = (x.At - s.first().At) / 1000
+		}
+	}
+	return at
+}

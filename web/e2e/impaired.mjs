@@ -7,6 +7,7 @@
 //   publish  {credentials, noise}  the camera goes live and sends its top layer; with noise that takes 4 Mbit/s
 //   watch    {credentials}  the viewer sees the first picture; how long that took
 //   measure  {seconds}      what the viewer saw meanwhile
+//   leave    {}             the viewer goes
 
 import { createInterface } from 'node:readline';
 import { launch, openTab } from './browser.mjs';
@@ -149,6 +150,7 @@ const actions = {
     const now = await camera.evaluate(sentInPage);
     return { samples, top: now.h?.height ?? 0, sent: Object.fromEntries(Object.keys(now).map((rid) => [rid, (now[rid].bits - (sent[rid]?.bits ?? 0)) / seconds])) };
   },
+  leave: () => viewer.evaluate(() => window.peer.close()),
 };
 
 /** @param {object} answer */
