@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pion/logging"
 	"github.com/pion/stun/v4"
@@ -153,7 +154,10 @@ func TestMovingPeers(t *testing.T) {
 	t.Parallel()
 	s := newSFU(t, func(c *Config) { c.PublisherTimeout, c.ConsentTimeout = patience, patience })
 	moving := func(conn *movingConn) func(*webrtc.SettingEngine) {
-		return func(e *webrtc.SettingEngine) { e.SetICEUDPMux(webrtc.NewICEUDPMux(quietLogger(), conn)) }
+		return func(e *webrtc.SettingEngine) {
+			e.SetICEUDPMux(webrtc.NewICEUDPMux(quietLogger(), conn))
+			e.SetICETimeouts(patience, patience, 100*time.Millisecond) // its checks are what the server follows
+		}
 	}
 	viewerConn, cameraConn := newMovingConn(t), newMovingConn(t)
 	c := publishWith(t, s, "m", moving(cameraConn), vp8)
@@ -163,6 +167,9 @@ func TestMovingPeers(t *testing.T) {
 	at := func(id string) netip.AddrPort {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.sessions[id] == nil {
+			t.Fatal("the session is gone")
+		}
 		return s.sessions[id].link.RemoteAddr()
 	}
 	to := viewerConn.move(t)
