@@ -137,17 +137,18 @@ func (b *burst) padLayer(first int) {
 }
 
 const (
-	// paceWindow is over how long a shard's work is weighed.
-	paceWindow = 100 * time.Millisecond
+	// paceWindow is over how long a shard's work is weighed: long enough that one stall of the machine does not count.
+	paceWindow = 500 * time.Millisecond
 	// paceStep is what waits are multiples of, and paceSlack what is added: Go's scheduler rounds what it waits down to
 	// milliseconds, and would wake twice for less.
 	paceStep, paceSlack = time.Millisecond, 10 * time.Microsecond
 )
 
 // patienceAt says by its corners which part of the window a shard waits that works so large a share of the time. Up to
-// some hundred viewers of one camera it is two milliseconds of five: that halves what a packet costs, and nobody sees it.
+// some hundred viewers of one camera it is a millisecond of five: two or three packets to a viewer then cost little more
+// than one, and nobody sees it.
 func patienceAt(share float64) float64 {
-	corners := [...]struct{ share, part float64 }{{0.03, 0}, {0.06, 0.4}, {0.15, 0.4}, {0.3, 1}}
+	corners := [...]struct{ share, part float64 }{{0.03, 0}, {0.05, 0.2}, {0.15, 0.2}, {0.3, 1}}
 	from := corners[0]
 	for _, to := range corners {
 		if share <= to.share {

@@ -37,7 +37,7 @@ type egress struct {
 	to         atomic.Pointer[udp.Addr]
 	way        roundTrip
 
-	buf [udp.MaxSegment]byte // for the slow way, and for reports
+	buf []byte // for the slow way; made when it is first needed
 }
 
 // aim sends what comes now to the address, or the slow way if it is not valid.
@@ -53,6 +53,9 @@ func (e *egress) aim(at netip.AddrPort) {
 func (e *egress) room(n int) (dst []byte, send func([]byte) error) {
 	if to := e.to.Load(); to != nil {
 		return e.shard.out().Append(to, n), nil
+	}
+	if e.buf == nil {
+		e.buf = make([]byte, udp.MaxSegment)
 	}
 	return e.buf[:min(n, len(e.buf))], e.slow
 }

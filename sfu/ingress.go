@@ -141,6 +141,9 @@ func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 		bearable, abuse = sess.flood.packet(now)
 	}
 	sess.ingress.mu.Unlock()
+	if ok {
+		sess.link.Confirm()
+	}
 	switch {
 	case !ok:
 		return false

@@ -147,7 +147,9 @@ func (s *shard) collect(first job, hold *time.Timer) {
 		select {
 		case j := <-s.queue:
 			s.take(j)
-			continue
+			if time.Since(began) < patience { // the timer may be late
+				continue
+			}
 		case <-hold.C:
 		case <-s.stop:
 		}

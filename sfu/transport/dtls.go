@@ -118,13 +118,35 @@ func (t *Transport) adopt(conn *dtls.Conn, p *pipe, onData func(net.Conn)) bool 
 		return false
 	}
 	t.record.conn, t.record.pipe = conn, p
+	if onData == nil {
+		t.await(conn)
+	}
 	t.loops.Go(func() {
 		if onData != nil {
 			onData(&dataConn{Conn: conn, transport: t})
+			t.await(conn)
 		}
 		t.watch(conn, p)
 	})
 	return true
+}
+
+// await gives the peer until ConnectTimeout to say something more.
+func (t *Transport) await(conn *dtls.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(t.cfg.ConnectTimeout))
+}
+
+// Confirm says that the peer has finished its handshake: it has sent an authentic packet, whose keys it could only know
+// with our last flight. Nobody will ask for that again, and the DTLS connection is put away at once. It does not wait.
+func (t *Transport) Confirm() {
+	if t.confirmed.Load() || t.confirmed.Swap(true) || t.cfg.OnData != nil {
+		return
+	}
+	t.record.Lock()
+	defer t.record.Unlock()
+	if t.record.conn != nil {
+		_ = t.record.conn.SetReadDeadline(time.Now())
+	}
 }
 
 // dataConn is the DTLS connection as whoever carries data channels has it.
@@ -146,12 +168,11 @@ func (c *dataConn) Read(b []byte) (int, error) {
 func (c *dataConn) Close() error { return c.SetReadDeadline(time.Unix(1, 0)) }
 
 // watch reads conn until the peer closes it (nothing else is expected to come) or until it has been silent for
-// ConnectTimeout: then it is put away, with its four goroutines and its buffers. So long it answers a peer that
-// repeats its last flight as ours was lost.
+// ConnectTimeout or Confirm was called: then it is put away, with its four goroutines and its buffers. So long it answers
+// a peer that repeats its last flight as ours was lost.
 func (t *Transport) watch(conn *dtls.Conn, p *pipe) {
 	var ignored [64]byte
 	for {
-		_ = conn.SetReadDeadline(time.Now().Add(t.cfg.ConnectTimeout))
 		switch _, err := conn.Read(ignored[:]); {
 		case errors.Is(err, io.EOF):
 			t.end(ReasonPeerClosed) // or we closed, and have said why
@@ -159,6 +180,8 @@ func (t *Transport) watch(conn *dtls.Conn, p *pipe) {
 		case errors.Is(err, context.DeadlineExceeded):
 			t.park(conn, p)
 			return
+		default:
+			t.await(conn)
 		}
 	}
 }

@@ -184,6 +184,7 @@ func TestTCPCrowd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	session.begin()
 	defer func() { _ = session.Close() }()
 	to := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), cfg.TCP.Port()))
 	elsewhere, err := net.DialTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, to)

@@ -41,6 +41,7 @@ type Transport struct {
 	settled   chan struct{} // closed when Connect is over
 	reason    string        // set before done is closed
 	connected atomic.Bool
+	confirmed atomic.Bool        // the peer has our last flight
 	mismatch  atomic.Bool        // the peer's certificate was another one
 	abort     context.CancelFunc // ends Connect
 	ctx       context.Context    //nolint:containedctx // the transport's own life, not a caller's

@@ -126,36 +126,40 @@ func brief(c *Config) {
 	c.DisconnectedTimeout, c.FailedTimeout = 500*time.Millisecond, 500*time.Millisecond
 }
 
-// TestGoodbyes holds that both sides hear each other's close_notify, before and after the DTLS connection is put away.
+// TestGoodbyes holds that both sides hear each other's close_notify, before and after the DTLS connection is put away:
+// after a silence, or once the peer has confirmed it.
 func TestGoodbyes(t *testing.T) {
 	t.Parallel()
-	for _, parked := range []bool{false, true} {
-		for _, ours := range []bool{false, true} {
-			t.Run(map[bool]string{true: "parked", false: "fresh"}[parked]+map[bool]string{true: " ours", false: " theirs"}[ours],
-				func(t *testing.T) {
-					t.Parallel()
-					cfg, _ := server(t)
-					if parked {
-						cfg.ConnectTimeout = 500 * time.Millisecond
-					}
-					v, tr, _ := join(t, cfg)
-					v.await(t, webrtc.PeerConnectionStateConnected)
-					if parked {
-						eventually(t, "parked", tr.isParked)
-					}
-					if ours {
-						if err := tr.Close("shutdown"); err != nil {
-							t.Fatal(err)
-						}
-						awaitDone(t, tr, "shutdown")
-						v.await(t, webrtc.PeerConnectionStateClosed)
-						return
-					}
-					if err := v.Close(); err != nil {
+	for _, when := range []string{"fresh", "silent", "confirmed"} {
+		for _, who := range []string{"ours", "theirs"} {
+			t.Run(when+" "+who, func(t *testing.T) {
+				t.Parallel()
+				cfg, _ := server(t)
+				if when == "silent" {
+					cfg.ConnectTimeout = 500 * time.Millisecond
+				}
+				v, tr, _ := join(t, cfg)
+				v.await(t, webrtc.PeerConnectionStateConnected)
+				if when == "confirmed" {
+					tr.Confirm()
+					tr.Confirm()
+				}
+				if when != "fresh" {
+					eventually(t, "parked", tr.isParked)
+				}
+				if who == "ours" {
+					if err := tr.Close("shutdown"); err != nil {
 						t.Fatal(err)
 					}
-					awaitDone(t, tr, ReasonPeerClosed)
-				})
+					awaitDone(t, tr, "shutdown")
+					v.await(t, webrtc.PeerConnectionStateClosed)
+					return
+				}
+				if err := v.Close(); err != nil {
+					t.Fatal(err)
+				}
+				awaitDone(t, tr, ReasonPeerClosed)
+			})
 		}
 	}
 }
