@@ -199,7 +199,7 @@ func (i identity) sources() []metrics.Source {
 // losses lists what identity counts instead of logging it when it happens.
 func (i identity) losses() []loss {
 	list := []loss{
-		{"objects of deleted users not erased yet", func() uint64 { return i.erasure.Stats().Failed }},
+		{"objects without a row not erased yet", func() uint64 { return i.erasure.Stats().Failed }},
 		{"requests over a limit", func() uint64 { return i.requests.Stats().Refused }},
 		{"requests limited without the bus", func() uint64 { return i.requests.Stats().Local }},
 		{"requests that no limit counted", func() uint64 { return i.requests.Stats().Uncounted }},

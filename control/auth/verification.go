@@ -47,6 +47,4 @@ func identifier(purpose, token string) string {
 	return purpose + ":" + hex.EncodeToString(digest(token))
 }
 
-// newID returns a new row id.
-
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

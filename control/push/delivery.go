@@ -25,8 +25,6 @@ const (
 	errUnreachable    = "unreachable"
 	errAddress        = "address_not_allowed"
 	errRefused        = "refused" // with the status after a colon
-	errStopped        = "stopped" // this server did, in the middle
-	errLost           = "lost"    // the last of its attempts did not come back
 )
 
 // messageLife is how long a push service keeps a message for a browser that is

@@ -78,8 +78,6 @@ func TestPolicy(t *testing.T) {
 	})
 }
 
-// TestWatchedForLong has one client that keeps watching while another comes and
-// goes.
 // TestStorageLimit records nothing while its owner's things take up all that
 // they may, and goes on when there is room again.
 func TestStorageLimit(t *testing.T) {
@@ -105,6 +103,8 @@ func TestStorageLimit(t *testing.T) {
 	w.await(1, store.RecordingRunning)
 }
 
+// TestWatchedForLong has one client that keeps watching while another comes and
+// goes.
 func TestWatchedForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, store.RecordSession, nil)
