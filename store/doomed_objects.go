@@ -12,6 +12,12 @@ func (db *DB) doom(ctx context.Context, tx *sql.Tx, key string) error {
 	if db.limits.UploadLife <= 0 || key == "" {
 		return nil
 	}
+	return db.abandon(ctx, tx, key)
+}
+
+// abandon has an object that no row names any more deleted, when no URL to
+// upload it works any longer.
+func (db *DB) abandon(ctx context.Context, tx *sql.Tx, key string) error {
 	const query = `INSERT INTO doomed_objects (object_key, due_at) VALUES ($1, $2)
 		ON CONFLICT (object_key) DO UPDATE SET due_at = excluded.due_at`
 	_, err := change(ctx, tx, query, key, ms(time.Now().Add(db.limits.UploadLife)))

@@ -70,8 +70,7 @@ func TestStorageLimit(t *testing.T) {
 		}
 		wantErr(t, video(w, 101), store.ErrNoStorage)
 		wantErr(t, video(w, 60), nil)
-		wantErr(t, db.StorageFor(ctx, w.user.ID, 41), store.ErrNoStorage)
-		wantErr(t, db.StorageFor(ctx, w.user.ID, 40), nil)
+		wantErr(t, video(w, 41), store.ErrNoStorage)
 		r := w.recording()
 		wantErr(t, db.CreateRecording(ctx, r, w.by), nil)
 		wantErr(t, db.FinishRecording(ctx, r.ID, "", time.Second, 70, at), nil) // was more than there was room for

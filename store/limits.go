@@ -21,7 +21,8 @@ type Limits struct {
 	Sessions        int // the oldest makes room for a new one
 
 	// Storage is how many bytes of videos and recordings: nothing is begun when
-	// it is reached. What is being recorded counts when it ends.
+	// it is reached. What is being recorded counts when it ends, what is being
+	// uploaded from when its URL was given out.
 	Storage int64
 	// UploadLife is for how long after it was given out a URL to upload an
 	// object may make one.
@@ -45,12 +46,8 @@ func checkRoom(ctx context.Context, q querier, limit int, query string, args ...
 	return err
 }
 
-// StorageFor returns ErrNoStorage when the user's videos and recordings and so
+// storageFor returns ErrNoStorage when the user's videos and recordings and so
 // many bytes more are too much.
-func (db *DB) StorageFor(ctx context.Context, userID string, size int64) error {
-	return db.storageFor(ctx, db.r, userID, size)
-}
-
 func (db *DB) storageFor(ctx context.Context, q querier, userID string, size int64) error {
 	if db.limits.Storage <= 0 {
 		return nil

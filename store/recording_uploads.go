@@ -42,10 +42,37 @@ func expectUpload(ctx context.Context, tx *sql.Tx, s Stream, reason string, at t
 	}, by)
 }
 
+// ReserveUpload has the size that is to be uploaded for the user's recording
+// count as if it were there. What was reserved before stays when it is more: a
+// URL to upload that was given out still works. It returns ErrNoStorage when
+// the owner may not keep as much, and ErrConflict when the recording awaits
+// nothing any more.
+func (db *DB) ReserveUpload(ctx context.Context, userID, id string, size int64) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockUser(ctx, tx, userID); err != nil {
+			return err
+		}
+		const query = `UPDATE recordings SET size = CASE WHEN size > $3 THEN size ELSE $3 END
+			WHERE id = $1 AND owner_user_id = $2 AND status = 'awaiting_upload'`
+		err := changeOne(ctx, tx, query, id, userID, size)
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1 AND owner_user_id = $2`, id, userID)
+		}
+		if err != nil {
+			return err
+		}
+		return db.storageFor(ctx, tx, userID, 0)
+	})
+}
+
 // FinalizeRecording makes a recording that awaits the upload of its camera
 // ready. It returns ErrConflict when it awaits nothing any more.
 func (db *DB) FinalizeRecording(ctx context.Context, id string, u Uploaded, at time.Time, by Actor) (r Recording, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) error {
+		before, err := one(ctx, tx, scanText, `SELECT object_key FROM recordings WHERE id = $1`, id)
+		if err != nil {
+			return err
+		}
 		const query = `UPDATE recordings SET status = 'ready', content_type = $2, size = $3, updated_at = $4,
 			duration_ms = CASE WHEN CAST($5 AS BIGINT) > 0 THEN CAST($5 AS BIGINT) ELSE duration_ms END,
 			object_key = CASE WHEN $6 = '' THEN object_key ELSE $6 END,
@@ -54,6 +81,11 @@ func (db *DB) FinalizeRecording(ctx context.Context, id string, u Uploaded, at t
 		r, err = one(ctx, tx, scanRecording, query, id, u.ContentType, u.Size, ms(at), u.Duration.Milliseconds(), u.ObjectKey)
 		if err != nil {
 			return notAwaiting(ctx, tx, id, err)
+		}
+		if before != r.ObjectKey { // the camera may have uploaded that one all the same
+			if err := db.abandon(ctx, tx, before); err != nil {
+				return err
+			}
 		}
 		return audit(ctx, tx, by, r.OwnerUserID, "recording", "finalize", id, details{"size": u.Size, "objectKey": r.ObjectKey})
 	})
@@ -64,11 +96,14 @@ func (db *DB) FinalizeRecording(ctx context.Context, id string, u Uploaded, at t
 // ErrConflict when it awaits nothing any more.
 func (db *DB) GiveUpRecording(ctx context.Context, id, reason string, at time.Time) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
-		const query = `UPDATE recordings SET status = 'failed', error = $2, updated_at = $3
+		const query = `UPDATE recordings SET status = 'failed', size = 0, error = $2, updated_at = $3
 			WHERE id = $1 AND status = 'awaiting_upload' RETURNING ` + recordingColumns
 		r, err := one(ctx, tx, scanRecording, query, id, reason, ms(at))
 		if err != nil {
 			return notAwaiting(ctx, tx, id, err)
+		}
+		if err := db.doom(ctx, tx, r.ObjectKey); err != nil { // it may come yet
+			return err
 		}
 		return audit(ctx, tx, Actor{}, r.OwnerUserID, "recording", "fail", id, details{"error": reason})
 	})

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -75,6 +76,79 @@ func TestExpectedUploads(t *testing.T) {
 		want(t, "none of a camera that is gone", len(list()), 2)
 		wantErr(t, db.GiveUpRecording(ctx, list()[0].ID, "not_uploaded", at), nil)
 		want(t, "given up", list()[0].Error, "not_uploaded")
+	})
+}
+
+// awaiting adds a recording that its camera is to upload.
+func (w world) awaiting(t *testing.T) store.Recording {
+	t.Helper()
+	r := w.recording()
+	r.Status = store.RecordingAwaitingUpload
+	wantErr(t, w.db.CreateRecording(t.Context(), r, w.by), nil)
+	return r
+}
+
+// TestUploadReserves has cameras ask for what is over the limit only together,
+// and for less than they may upload already.
+func TestUploadReserves(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, at := t.Context(), storetest.Now()
+		db.SetLimits(store.Limits{Storage: 100})
+		w, other := newWorld(t, db), newWorld(t, db)
+		first, next := w.awaiting(t), w.awaiting(t)
+		reserve := func(r store.Recording, size int64) error {
+			t.Helper()
+			return db.ReserveUpload(ctx, r.OwnerUserID, r.ID, size)
+		}
+		wantErr(t, reserve(first, 101), store.ErrNoStorage)
+		wantErr(t, reserve(first, 60), nil)
+		wantErr(t, reserve(next, 41), store.ErrNoStorage)
+		wantErr(t, reserve(first, 100), nil) // its own 60 are not in its way
+		wantErr(t, reserve(first, 1), nil)   // the first URLs still work
+		wantErr(t, reserve(next, 1), store.ErrNoStorage)
+		wantErr(t, reserve(other.awaiting(t), 100), nil)
+		wantErr(t, db.ReserveUpload(ctx, other.user.ID, first.ID, 1), store.ErrNotFound)
+		wantErr(t, db.GiveUpRecording(ctx, first.ID, "not_uploaded", at), nil)
+		wantErr(t, reserve(first, 1), store.ErrConflict)
+		wantErr(t, reserve(next, 100), nil)
+		done, err := db.FinalizeRecording(ctx, next.ID, store.Uploaded{Size: 30}, at, w.by)
+		wantErr(t, err, nil)
+		want(t, "size", done.Size, int64(30))
+		wantErr(t, reserve(w.awaiting(t), 70), nil)
+	})
+}
+
+// TestUploadLeavesNothing has objects come by URLs of rows that name another
+// object, or await none any more.
+func TestUploadLeavesNothing(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, at := t.Context(), storetest.Now()
+		w := newWorld(t, db)
+		doomed := func(want ...string) {
+			t.Helper()
+			keys, err := db.DoomedObjects(ctx, time.Now().Add(time.Hour), 9)
+			wantErr(t, err, nil)
+			if !slices.Equal(keys, want) {
+				t.Errorf("doomed %q, want %q", keys, want)
+			}
+			for _, key := range keys {
+				wantErr(t, db.ForgetDoomed(ctx, key), nil)
+			}
+		}
+		for _, life := range []time.Duration{0, time.Hour} {
+			db.SetLimits(store.Limits{UploadLife: life})
+			r := w.awaiting(t)
+			wantErr(t, second(db.FinalizeRecording(ctx, r.ID, store.Uploaded{ObjectKey: "sim/" + r.ID}, at, w.by)), nil)
+			doomed(r.ObjectKey)
+			r = w.awaiting(t)
+			wantErr(t, second(db.FinalizeRecording(ctx, r.ID, store.Uploaded{ObjectKey: r.ObjectKey}, at, w.by)), nil)
+			doomed()
+		}
+		r := w.awaiting(t)
+		wantErr(t, db.GiveUpRecording(ctx, r.ID, "not_uploaded", at), nil)
+		doomed(r.ObjectKey)
 	})
 }
 

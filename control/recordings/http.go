@@ -23,7 +23,7 @@ type Recording struct {
 	Status         string    `json:"status" enum:"recording,ready,failed,awaiting_upload"`
 	ContentType    string    `json:"contentType"`
 	DurationMS     int64     `json:"durationMs,omitempty"`
-	Size           int64     `json:"size,omitempty" doc:"Bytes"`
+	Size           int64     `json:"size,omitempty" doc:"Bytes; of an awaited upload, what was asked for"`
 	Error          string    `json:"error,omitempty" doc:"Why it failed: no_media, not_started, object_lost, storage_failed, not_uploaded"`
 	StartedAt      time.Time `json:"startedAt"`
 	EndedAt        time.Time `json:"endedAt,omitzero"`

@@ -18,7 +18,7 @@ type Uploads interface {
 	FinalizeRecording(ctx context.Context, id string, u store.Uploaded, at time.Time, by store.Actor) (store.Recording, error)
 	GiveUpRecording(ctx context.Context, id, reason string, at time.Time) error
 	StaleUploads(ctx context.Context, before time.Time, limit int) ([]store.Recording, error)
-	StorageFor(ctx context.Context, userID string, size int64) error
+	ReserveUpload(ctx context.Context, userID, id string, size int64) error
 }
 
 // Inbox is where cameras upload to.
@@ -72,10 +72,11 @@ func (s *Service) UploadURL(ctx context.Context, p auth.Principal, id, contentTy
 	if err != nil {
 		return SignedPut{}, err
 	}
-	if r.Status != store.RecordingAwaitingUpload {
-		return SignedPut{}, ErrNotAwaiting
+	err = s.Store.ReserveUpload(ctx, p.UserID, id, size)
+	if errors.Is(err, store.ErrConflict) {
+		return SignedPut{}, ErrNotAwaiting.With(err)
 	}
-	if err := s.Store.StorageFor(ctx, p.UserID, size); err != nil {
+	if err != nil {
 		return SignedPut{}, err
 	}
 	signed, err := s.Objects.SignPut(ctx, r.ObjectKey, PutOptions{
