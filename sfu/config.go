@@ -56,7 +56,7 @@ type Config struct {
 }
 
 const (
-	defaultShardQueue       = 1024
+	defaultShardQueue       = 4096 // a sixth of a second of 100 cameras
 	defaultRingSize         = 1024
 	defaultMaxViewers       = 2000
 	defaultMaxMediaSessions = 500
@@ -70,6 +70,8 @@ const (
 
 	// maxQueue keeps a queued packet's slot well inside half of the sequence number space.
 	maxQueue = 1 << 14
+	// laneQueue bounds the queue of a shard that serves one viewer or tap.
+	laneQueue = 1024
 )
 
 // withDefaults fills what was left zero.

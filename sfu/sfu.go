@@ -186,7 +186,7 @@ func (s *SFU) newShard() *shard {
 // newLane starts a shard for one viewer or tap whose sink may block. A tap's delivers to the last packet. Caller holds
 // mu.
 func (s *SFU) newLane(drains bool) *shard {
-	sh := newShard(s.socket.conn, s.cfg.ShardQueue, 0, s.clock)
+	sh := newShard(s.socket.conn, min(s.cfg.ShardQueue, laneQueue), 0, s.clock)
 	sh.drains = drains
 	s.sessionsDone.Go(sh.run)
 	return sh
