@@ -135,7 +135,7 @@ class Connection extends EventTarget {
 }
 
 /** The viewer's side: what a WHEP Peer is elsewhere. */
-class Caller extends Connection {
+export class Caller extends Connection {
   #off = new AbortController();
   /** @type {(sdp: string) => void} */
   #answered = () => {};
@@ -168,33 +168,38 @@ class Caller extends Connection {
    */
   async connect(signal) {
     try {
-      const answer = this.#answer(signal);
-      await this.pc.setLocalDescription();
-      const sdp = this.pc.localDescription?.sdp;
-      const { delivered } = await this.tell({ type: 'offer', sdp }).catch((err) => {
-        throw new ApiError(0, err.code ?? 'network', wordsFor('network'));
-      });
-      if (!delivered) throw new ApiError(409, 'no_publisher', wordsFor('no_publisher'));
-      await this.take('answer', await answer);
+      signal.throwIfAborted();
+      await Promise.race([this.#failure(signal), this.#offer()]);
     } catch (err) {
       this.close();
       throw err;
     }
   }
 
-  /**
-   * @param {AbortSignal} signal
-   * @returns {Promise<string>}
-   */
-  #answer(signal) {
-    const answer = new Promise((resolve, reject) => {
-      const limit = AbortSignal.timeout(ANSWER_MS);
-      this.#answered = resolve;
-      limit.onabort = () => reject(new ApiError(0, 'timeout', wordsFor('camera_unavailable')));
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  async #offer() {
+    const answer = new Promise((resolve) => { this.#answered = resolve; });
+    await this.pc.setLocalDescription();
+    const sdp = this.pc.localDescription?.sdp;
+    const { delivered } = await this.tell({ type: 'offer', sdp }).catch((err) => {
+      throw new ApiError(0, err.code ?? 'network', wordsFor('network'));
     });
-    answer.catch(() => {}); // who awaits it may have failed before
-    return answer;
+    if (!delivered) throw new ApiError(409, 'no_publisher', wordsFor('no_publisher'));
+    await this.take('answer', await answer);
+  }
+
+  /**
+   * What ends the wait for an answer. A connection that is closed meanwhile
+   * settles none of its promises.
+   * @param {AbortSignal} signal
+   * @returns {Promise<never>}
+   */
+  #failure(signal) {
+    return new Promise((_, reject) => {
+      const limit = AbortSignal.timeout(ANSWER_MS);
+      limit.onabort = () => reject(new ApiError(0, 'timeout', wordsFor('camera_unavailable')));
+      signal.addEventListener('abort', () => reject(signal.reason), { signal: this.#off.signal });
+      this.addEventListener('lost', () => reject(new ApiError(0, 'p2p_lost', this.cause)));
+    });
   }
 
   close() {

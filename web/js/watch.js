@@ -10,7 +10,7 @@ import { play } from './whep.js';
 import { explain, wordsFor } from './words.js';
 
 /** @typedef {import('./streams.js').Stream} Stream */
-/** @typedef {import('./peer.js').Peer} Peer */
+/** @typedef {import('./peer.js').Peer | import('./p2p.js').Caller} Peer */
 /** @typedef {import('./stats.js').Reading} Reading */
 
 const READ_MS = 500;
