@@ -8,6 +8,7 @@ import { startFast } from './whip.js';
 import { wordsFor } from './words.js';
 
 /** @typedef {import('./gateway.js').Gateway} Gateway */
+/** @typedef {import('./streams.js').Credentials} Credentials */
 /**
  * What one device tells the other.
  * @typedef {object} Signal
@@ -25,6 +26,7 @@ const DISCONNECTED_MS = 5_000; // "disconnected" often heals by itself
 const MOST_CALLS = 64; // that wait for a camera which is getting ready
 const MOST_CANDIDATES = 64; // of one call
 const MAX_BITS_PER_SECOND = 2_500_000;
+const SPARE_MS = 60_000; // that a TURN server's secret must still be good for
 
 /**
  * One RTCPeerConnection with the other device of a stream. Fires "state", and
@@ -221,7 +223,7 @@ export class Caller extends Connection {
  * server.
  * @param {Gateway} gateway
  * @param {string} streamId
- * @param {import('./streams.js').Credentials} credentials
+ * @param {Credentials} credentials
  * @param {AbortSignal} signal
  * @returns {Promise<{peer: Caller, stream: MediaStream, talk: Talk}>}
  */
@@ -294,7 +296,8 @@ export class Line {
  */
 export class Party extends EventTarget {
   #line;
-  #iceServers;
+  #credentials;
+  #renew;
   #stream;
   #onVoice;
   /** @type {Map<string, Connection>} by stream */
@@ -303,14 +306,16 @@ export class Party extends EventTarget {
 
   /**
    * @param {Line} line
-   * @param {RTCIceServer[]} iceServers
+   * @param {Credentials} credentials
+   * @param {() => Promise<Credentials | null>} renew null: nobody watches any more
    * @param {MediaStream} stream
    * @param {(voice: MediaStream) => void} onVoice gets what a viewer says
    */
-  constructor(line, iceServers, stream, onVoice) {
+  constructor(line, credentials, renew, stream, onVoice) {
     super();
     this.#line = line;
-    this.#iceServers = iceServers;
+    this.#credentials = credentials;
+    this.#renew = renew;
     this.#stream = stream;
     this.#onVoice = onVoice;
     line.gateway.addEventListener('stream:ended', (e) => this.#drop(/** @type {CustomEvent} */ (e).detail.id), { signal: this.#off.signal });
@@ -385,7 +390,7 @@ export class Party extends EventTarget {
    */
   async #answer(streamId, offer) {
     this.#drop(streamId);
-    const viewer = new Connection(this.#line.gateway, streamId, offer.connection, this.#iceServers);
+    const viewer = new Connection(this.#line.gateway, streamId, offer.connection, []);
     this.#viewers.set(streamId, viewer);
     viewer.addEventListener('state', () => this.dispatchEvent(new Event('state')));
     viewer.addEventListener('lost', () => {
@@ -396,12 +401,23 @@ export class Party extends EventTarget {
     try {
       await viewer.take('offer', startFast(offer.sdp ?? ''));
       for (const transceiver of viewer.pc.getTransceivers()) await this.#send(transceiver);
+      viewer.pc.setConfiguration({ ...viewer.pc.getConfiguration(), iceServers: await this.#iceServers() });
       await viewer.pc.setLocalDescription();
       await viewer.tell({ type: 'answer', sdp: viewer.pc.localDescription?.sdp });
     } catch {
       viewer.close(); // it calls again
       if (this.#viewers.get(streamId) === viewer) this.#viewers.delete(streamId);
     }
+  }
+
+  /** @returns {Promise<RTCIceServer[]>} with secrets that are still good */
+  async #iceServers() {
+    if (Date.parse(this.#credentials.expiresAt) - Date.now() < SPARE_MS) {
+      const fresh = await this.#renew();
+      if (!fresh) throw new Error('Nobody watches any more.');
+      this.#credentials = fresh;
+    }
+    return this.#credentials.iceServers;
   }
 
   /** @param {RTCRtpTransceiver} transceiver that a viewer has offered */

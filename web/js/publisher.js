@@ -127,7 +127,7 @@ export class Publisher extends EventTarget {
     const credentials = await this.#getCredentials();
     if (!credentials) return;
     const peer = credentials.protocol === 'p2p'
-      ? new Party(this.#line, credentials.iceServers, stream, this.#onVoice)
+      ? new Party(this.#line, credentials, this.#getCredentials, stream, this.#onVoice)
       : await publish(credentials, stream, this.#off.signal, this.#onVoice);
     if (this.#off.signal.aborted || !this.#wanted || stream !== this.#stream) { // it changed meanwhile
       peer.close();
