@@ -38,9 +38,52 @@ async function until(what, read) {
   throw new Error(`${what}: not after 60 s`);
 }
 
-/** @param {import('playwright-core').BrowserContext} context @param {string} name */
-async function open(context, name) {
+/** A page's way to the gateway, which each time begins anew, without what it missed. */
+class Wire {
+  /** The next call to this page gets "bye" for an answer. */
+  refuses = false;
+  #cut = false;
+  #hangUp = () => {};
+
+  /** @param {Page} page that is not loaded yet */
+  async tap(page) {
+    await page.routeWebSocket('**/realtime', (socket) => {
+      if (this.#cut) return void socket.close({ code: 4000 });
+      const server = socket.connectToServer();
+      this.#hangUp = () => { for (const end of [server, socket]) end.close({ code: 4000 }); };
+      socket.onMessage((text) => server.send(forgetful(String(text))));
+      server.onMessage((text) => {
+        if (this.#cut) return undefined;
+        const { event, data } = JSON.parse(String(text));
+        if (!this.refuses || data?.signal?.type !== 'offer') return socket.send(text);
+        this.refuses = false;
+        const signal = { type: 'bye', connection: data.signal.connection };
+        return server.send(JSON.stringify({ event, data: { streamSessionId: data.streamSessionId, signal } }));
+      });
+    });
+  }
+
+  cut() {
+    this.#cut = true;
+    this.#hangUp();
+  }
+
+  mend() {
+    this.#cut = false;
+  }
+}
+
+/** @param {string} text what a page tells the gateway */
+function forgetful(text) {
+  const message = JSON.parse(text);
+  if (message.event === 'authenticate') delete message.data.after;
+  return JSON.stringify(message);
+}
+
+/** @param {import('playwright-core').BrowserContext} context @param {string} name @param {Wire} [wire] */
+async function open(context, name, wire) {
   const page = await openTab(context, name, faults);
+  await wire?.tap(page);
   await page.goto(new URL('/sim', base).href);
   return page;
 }
@@ -78,7 +121,8 @@ const heard = (page) => page.evaluate(async () => {
 
 const browser = await launch({ camera: true });
 const context = await browser.newContext({ permissions: ['camera', 'microphone'], viewport: { width: 1280, height: 800 } });
-const camera = await open(context, 'camera');
+const wires = { camera: new Wire(), second: new Wire() };
+const camera = await open(context, 'camera', wires.camera);
 await at(camera, 'auth-toggle').click();
 for (const key of /** @type {const} */ (['name', 'email', 'password'])) await at(camera, `auth-${key}`).fill(account[key]);
 await at(camera, 'auth-submit').click();
@@ -88,7 +132,7 @@ await at(camera, 'source-select').selectOption({ index: 0 });
 await at(camera, 'dialog-ok').click();
 await camera.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
 
-const viewers = [await open(context, 'first'), await open(context, 'second')];
+const viewers = [await open(context, 'first'), await open(context, 'second', wires.second)];
 for (const [n, viewer] of viewers.entries()) {
   await at(viewer, 'become-viewer').click();
   await at(viewer, 'camera-list').waitFor();
@@ -115,10 +159,42 @@ await camera.evaluate(() => {
 await until('the second viewer has called again', async () => await viewers[1].evaluate(() => window.peers.length) === 2);
 await Promise.all(viewers.map(sees));
 
-// A camera that is always on is live while watched, here as well.
 await at(viewers[1], 'end').click();
 await until('one viewer is left', async () => await openPeers(camera) === 1);
 await sees(viewers[0]);
+
+// Who is refused calls again at once; by then the camera needs new secrets for
+// the TURN server.
+const calls = await viewers[1].evaluate(() => {
+  AbortSignal.timeout = () => new AbortController().signal; // it would wait for an answer for ever
+  return window.peers.length;
+});
+await camera.evaluate(() => {
+  const { now } = Date;
+  Date.now = () => now() + 3_600_000;
+});
+wires.camera.refuses = true;
+const renewal = camera.waitForResponse(/publish-credentials/, { timeout: 60_000 });
+await watch(viewers[1], 'Front door');
+check(await viewers[1].evaluate(() => window.peers.length) >= calls + 2, 'the viewer has not called twice');
+const fresh = (await (await renewal).json()).iceServers.map((s) => s.username).join();
+const used = await camera.evaluate(() => window.peers.map((p) => p.getConfiguration().iceServers.map((s) => s.username).join()));
+check(fresh.includes(':') && used.includes(fresh), `the camera uses the secrets of ${used}, not of ${fresh}`);
+
+// Who may no longer watch is cut off when the camera hears of it, though not
+// by an event, and the viewer goes on.
+const lost = await viewers[1].evaluate(() => JSON.parse(sessionStorage.getItem('securecam.device')).device.id);
+await viewers[1].route('**/*', (route) => route.abort());
+for (const wire of Object.values(wires)) wire.cut();
+const removed = await context.request.delete(new URL(`/devices/${lost}`, base).href, { headers: { origin: new URL(base).origin } });
+check(removed.ok(), `the device is not removed: ${removed.status()}`);
+check(await openPeers(camera) === 2, 'the camera knows already');
+wires.camera.mend();
+await until('only who may watch is connected', async () => await openPeers(camera) === 1);
+await sees(viewers[0]);
+await viewers[1].close();
+
+// A camera that is always on is live while watched, here as well.
 await at(viewers[0], 'end').click();
 await at(camera, 'policy').getByRole('radio', { name: 'Always' }).click();
 await camera.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();

@@ -34,6 +34,7 @@ export class Camera extends EventTarget {
   #publisher;
   /** @type {Set<string>} streams being accepted now */
   #accepting = new Set();
+  #synced = true; // the viewers are those that the server had at the last sign-on
   #mediaSession = ''; // the one that this tab opened by itself
   #timer = 0;
   #off = new AbortController();
@@ -176,16 +177,41 @@ export class Camera extends EventTarget {
 
   /** Asks the server what is open: before a sign-on something may have been missed. */
   async #sync() {
+    this.#synced = false;
     const known = [...this.viewers.keys()];
-    const open = await streams.openStreams(this.#tab).catch(() => null);
-    if (!open || this.#off.signal.aborted) return; // the next sign-on asks again
-    const mine = new Map(open.filter((s) => s.cameraDeviceId === this.#tab.device?.id).map((s) => [s.id, s]));
-    for (const id of known) if (!mine.has(id)) this.viewers.delete(id);
-    for (const stream of mine.values()) {
+    /** @type {Stream[]} */
+    let open;
+    let over;
+    try {
+      open = await streams.openStreams(this.#tab);
+      over = await this.#over(known.filter((id) => !open.some((s) => s.id === id)));
+    } catch {
+      return; // the next heartbeat asks again
+    }
+    if (this.#off.signal.aborted) return;
+    this.#synced = true;
+    for (const id of over) this.viewers.delete(id);
+    for (const stream of open.filter((s) => s.cameraDeviceId === this.#tab.device?.id)) {
       if (stream.status === 'requested') this.#accept(stream.id);
       else this.viewers.set(stream.id, stream);
     }
     this.#weigh();
+  }
+
+  /**
+   * Tells which streams are over of those that are not among the newest.
+   * @param {string[]} ids
+   * @returns {Promise<string[]>}
+   */
+  async #over(ids) {
+    const over = [];
+    for (const id of ids) {
+      const stream = await streams.get(this.#tab, id).catch((err) => {
+        if (!OVER.includes(err.status)) throw err;
+      });
+      if (!stream || !streams.isOpen(stream)) over.push(id);
+    }
+    return over;
   }
 
   /** @param {{id: string, commandType: string, payload?: any}} command */
@@ -229,7 +255,7 @@ export class Camera extends EventTarget {
   #weigh() {
     if (this.#off.signal.aborted) return;
     const wanted = this.viewers.size > 0 || this.#continuous;
-    this.#publisher.want(wanted);
+    this.#publisher.want(wanted, this.viewers.keys());
     if (!wanted) this.#closeOwnSession();
     this.#changed();
   }
@@ -251,7 +277,7 @@ export class Camera extends EventTarget {
         return await streams.publishCredentials(this.#tab, id);
       } catch (err) {
         if (!(err instanceof ApiError) || !OVER.includes(err.status)) throw err;
-        this.viewers.delete(id);
+        this.#drop(id);
       }
     }
     this.#weigh();
@@ -266,6 +292,7 @@ export class Camera extends EventTarget {
 
   /** Keeps the presence fresh and learns what was changed elsewhere. */
   async #heartbeat() {
+    if (!this.#synced) this.#sync();
     const path = `/devices/${this.#tab.device?.id}/heartbeat`;
     const answer = await this.#tab.call('POST', path).catch(() => null);
     if (answer?.device && !this.#off.signal.aborted) this.#tab.update(answer.device);

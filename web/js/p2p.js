@@ -239,13 +239,16 @@ export async function call(gateway, streamId, credentials, signal) {
 
 /**
  * A camera's line: viewers call as soon as their stream has begun, which may be
- * before the camera is ready to answer. Then their calls wait here.
+ * before the camera knows of it or is ready to answer. Then their calls wait
+ * here.
  */
 export class Line {
-  /** @type {Map<string, Call>} by stream */
+  /** @type {Map<string, Call>} by stream, the oldest first */
   #waiting = new Map();
-  /** @type {((streamId: string, signal: Signal) => void) | null} */
-  #answer = null;
+  /** @type {Set<string>} */
+  #admitted = new Set();
+  /** @type {Party | null} */
+  #party = null;
 
   /**
    * @param {Gateway} gateway
@@ -260,15 +263,26 @@ export class Line {
     gateway.addEventListener('stream:ended', (e) => this.#waiting.delete(/** @type {CustomEvent} */ (e).detail.id), { signal });
   }
 
-  /** @param {((streamId: string, signal: Signal) => void) | null} answer gets what was and will be said */
-  pickUp(answer) {
-    this.#answer = answer;
-    if (!answer) return;
+  /** @param {Iterable<string>} streamIds whose viewers are answered; no other stays connected */
+  admit(streamIds) {
+    this.#admitted = new Set(streamIds);
+    this.#party?.keep(this.#admitted);
+    this.#putThrough();
+  }
+
+  /** @param {Party | null} party gets what viewers say and have said */
+  pickUp(party) {
+    this.#party = party;
+    this.#putThrough();
+  }
+
+  #putThrough() {
+    if (!this.#party) return;
     for (const [streamId, { offer, candidates }] of this.#waiting) {
-      answer(streamId, offer);
-      for (const candidate of candidates) answer(streamId, candidate);
+      if (!this.#admitted.has(streamId)) continue;
+      this.#waiting.delete(streamId);
+      for (const signal of [offer, ...candidates]) this.#party.hear(streamId, signal);
     }
-    this.#waiting.clear();
   }
 
   /**
@@ -276,11 +290,12 @@ export class Line {
    * @param {Signal} signal
    */
   #hear(streamId, signal) {
-    if (this.#answer) {
-      this.#answer(streamId, signal);
+    if (this.#party && this.#admitted.has(streamId)) {
+      this.#party.hear(streamId, signal);
     } else if (signal.type === 'offer') {
       this.#waiting.delete(streamId);
-      if (this.#waiting.size < MOST_CALLS) this.#waiting.set(streamId, { offer: signal, candidates: [] });
+      this.#waiting.set(streamId, { offer: signal, candidates: [] });
+      if (this.#waiting.size > MOST_CALLS) this.#waiting.delete([...this.#waiting.keys()][0]);
     } else if (signal.type === 'bye') {
       if (this.#waiting.get(streamId)?.offer.connection === signal.connection) this.#waiting.delete(streamId);
     } else {
@@ -302,7 +317,6 @@ export class Party extends EventTarget {
   #onVoice;
   /** @type {Map<string, Connection>} by stream */
   #viewers = new Map();
-  #off = new AbortController();
 
   /**
    * @param {Line} line
@@ -318,8 +332,7 @@ export class Party extends EventTarget {
     this.#renew = renew;
     this.#stream = stream;
     this.#onVoice = onVoice;
-    line.gateway.addEventListener('stream:ended', (e) => this.#drop(/** @type {CustomEvent} */ (e).detail.id), { signal: this.#off.signal });
-    line.pickUp((streamId, signal) => this.#hear(streamId, signal));
+    line.pickUp(this);
   }
 
   /** @returns {boolean} somebody is connected */
@@ -363,17 +376,21 @@ export class Party extends EventTarget {
 
   /** Hangs up on everybody; who still has a stream calls again. */
   close() {
-    this.#off.abort();
     this.#line.pickUp(null);
     for (const viewer of this.#open) viewer.close();
     this.#viewers.clear();
   }
 
+  /** @param {Set<string>} streamIds the only ones that are open */
+  keep(streamIds) {
+    for (const id of this.#viewers.keys()) if (!streamIds.has(id)) this.#drop(id);
+  }
+
   /**
    * @param {string} streamId
-   * @param {Signal} signal
+   * @param {Signal} signal of its viewer
    */
-  #hear(streamId, signal) {
+  hear(streamId, signal) {
     if (signal.type === 'offer') {
       this.#answer(streamId, signal);
       return;

@@ -68,8 +68,13 @@ export class Publisher extends EventTarget {
     this.#drop();
   }
 
-  /** @param {boolean} wanted */
-  want(wanted) {
+  /**
+   * @param {boolean} wanted
+   * @param {Iterable<string>} streamIds the open streams: with no other's
+   *   viewer does this tab exchange media by itself
+   */
+  want(wanted, streamIds) {
+    this.#line.admit(streamIds);
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
     this.#now();

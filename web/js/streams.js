@@ -28,8 +28,7 @@
 export const isOpen = (stream) => stream.status === 'requested' || stream.status === 'streaming';
 
 /**
- * The device's open streams, newest first. Open streams are young, so the
- * first page holds them.
+ * The device's open streams, newest first, of its last 200.
  * @param {Tab} tab
  * @returns {Promise<Stream[]>}
  */
