@@ -112,13 +112,13 @@ func (w *Worker[J]) Run(ctx context.Context) error {
 	defer tick.Stop()
 	free := w.cfg.Concurrency
 	for {
-		if free > 0 {
+		if free += take(done); free > 0 {
 			claimed := w.claim(ctx, free)
 			free -= len(claimed)
 			for _, job := range claimed {
 				w.running.Add(1)
 				jobs.Go(func() {
-					defer func() { w.running.Add(-1); done <- struct{}{} }()
+					defer func() { done <- struct{}{}; w.running.Add(-1) }()
 					w.run(ctx, job)
 				})
 			}
@@ -131,6 +131,19 @@ func (w *Worker[J]) Run(ctx context.Context) error {
 		case <-w.wake:
 		case <-others:
 		case <-tick.C:
+		}
+	}
+}
+
+// take returns how many have come in, without waiting for more: what ended
+// during a claim is worth one other, which costs as much for one as for many.
+func take(done <-chan struct{}) (n int) {
+	for {
+		select {
+		case <-done:
+			n++
+		default:
+			return n
 		}
 	}
 }

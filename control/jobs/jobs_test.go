@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -93,7 +94,7 @@ func (b *fakeBus) Wakes(string) (<-chan struct{}, func() error, error) {
 }
 
 // start runs a worker that only looks when it is woken.
-func start(t *testing.T, c Config, q *queue) *Worker[int] {
+func start(t *testing.T, c Config, q Queue[int]) *Worker[int] {
 	t.Helper()
 	c.Name = "test"
 	if c.Interval == 0 {
@@ -173,6 +174,51 @@ func TestSlowJob(t *testing.T) {
 	expect(t, q.ran, 1)
 	q.add(4) // hangs until the worker stops
 	w.Wake()
+}
+
+// heldQueue says how many jobs it is asked for, and has the worker wait.
+type heldQueue struct {
+	*queue
+	limits chan int
+	answer chan struct{}
+}
+
+func (q *heldQueue) Claim(ctx context.Context, limit int) ([]int, error) {
+	select {
+	case q.limits <- limit:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case <-q.answer:
+		return q.queue.Claim(ctx, limit)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestClaimsAtOnce has all jobs end during a claim: the next one is for all of
+// them.
+func TestClaimsAtOnce(t *testing.T) {
+	t.Parallel()
+	const jobs = 8
+	q := &heldQueue{&queue{ran: make(chan int, jobs), hold: make(chan struct{})}, make(chan int), make(chan struct{})}
+	for i := range jobs {
+		q.add(i)
+	}
+	w := start(t, Config{Concurrency: jobs}, q)
+	<-q.limits
+	q.answer <- struct{}{}
+	close(q.hold)
+	<-q.limits
+	expect(t, q.ran, jobs)
+	for w.Running() > 0 {
+		runtime.Gosched()
+	}
+	q.answer <- struct{}{}
+	if limit := <-q.limits; limit != jobs {
+		t.Errorf("asks for %d jobs, want %d", limit, jobs)
+	}
 }
 
 func TestNotify(t *testing.T) {

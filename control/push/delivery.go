@@ -59,7 +59,7 @@ func (mail) About(p store.Push) (id string, attempt int) { return p.ID, p.Attemp
 func (m mail) Try(ctx context.Context, p store.Push) (jobs.Result, error) {
 	sub, err := m.cfg.Store.PushSubscription(ctx, p.OwnerUserID, p.RecipientDeviceID)
 	if errors.Is(err, store.ErrNotFound) {
-		return jobs.Result{Reason: errNoSubscription}, nil
+		return jobs.Result{Reason: errNoSubscription, Final: true}, nil
 	}
 	if err != nil {
 		return jobs.Result{Reason: errUnreachable}, err

@@ -229,15 +229,20 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// TestSubscribeLater has a device without a subscription: its pushes cost one
+// attempt, and are sent once it has one and asks for them.
 func TestSubscribeLater(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *Config) {
-		c.MaxAttempts, c.FirstPause, c.LongestWait = 100, time.Millisecond, 5*time.Millisecond
-	})
+	w := newWorld(t, nil)
 	start(t, w.Service)
-	p := w.send(nil)
-	w.await(p.ID, func(p store.Push) bool { return p.Attempts > 1 && p.Error == errNoSubscription })
+	p := w.await(w.send(nil).ID, func(p store.Push) bool { return p.Error != "" })
+	if p.Status != store.WorkFailed || p.Attempts != 1 || p.Error != errNoSubscription {
+		t.Errorf("push %+v", p)
+	}
 	w.subscribe()
+	if _, err := w.Retry(t.Context(), w.client, p.ID); err != nil {
+		t.Fatal(err)
+	}
 	w.browser.Await(1)
 	w.await(p.ID, has(store.WorkSent))
 }
