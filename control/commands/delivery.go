@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/store"
 )
 
@@ -120,7 +121,7 @@ func (s *Service) round(ctx context.Context) error {
 		return err
 	}
 	// A command fails once, and who sent it hears of that also while the server stops.
-	telling, cancel := context.WithTimeout(context.WithoutCancel(ctx), tickTimeout)
+	telling, cancel := gateway.Telling(ctx)
 	defer cancel()
 	var failed error // the others may be reached all the same
 	s.expired.Add(uint64(len(expired)))

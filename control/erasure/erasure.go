@@ -133,11 +133,12 @@ func (s *Service) erase(ctx context.Context, e store.Erasure) error {
 	return s.cfg.Store.Erase(ctx, e)
 }
 
-// sweepDoomed deletes what is due. What cannot be deleted comes again later.
+// sweepDoomed deletes what is due. What cannot be deleted comes again in a
+// later sweep: this one ends, however slow the object store is.
 func (s *Service) sweepDoomed(ctx context.Context) {
+	due := time.Now()
 	for ctx.Err() == nil {
-		now := time.Now()
-		keys, err := s.cfg.Store.DoomedObjects(ctx, now, batch)
+		keys, err := s.cfg.Store.DoomedObjects(ctx, due, batch)
 		if err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "doomed objects not found", slog.Any("err", err))
 		}
@@ -145,24 +146,31 @@ func (s *Service) sweepDoomed(ctx context.Context) {
 			return
 		}
 		for _, key := range keys {
-			if err := s.eraseDoomed(ctx, key, now); err != nil && ctx.Err() == nil {
-				s.failed.Add(1)
-				s.log.WarnContext(ctx, "object behind an expired upload URL not erased",
-					slog.String("object_key", key), slog.Any("err", err))
+			if err := s.eraseDoomed(ctx, key); err != nil {
+				if ctx.Err() == nil {
+					s.log.WarnContext(ctx, "doomed object not written down", slog.String("object_key", key), slog.Any("err", err))
+				}
 				return // the database, or the process, is on its way out
 			}
 		}
 	}
 }
 
-func (s *Service) eraseDoomed(ctx context.Context, key string, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// eraseDoomed fails only with the database.
+func (s *Service) eraseDoomed(ctx context.Context, key string) error {
+	deleting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := s.cfg.Objects.Delete(ctx, key); err != nil {
+	if err := s.cfg.Objects.Delete(deleting, key); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		s.failed.Add(1)
 		s.log.WarnContext(ctx, "object behind an expired upload URL not erased", slog.String("object_key", key), slog.Any("err", err))
-		return s.cfg.Store.PostponeDoomed(context.WithoutCancel(ctx), key, now.Add(interval))
+		return s.cfg.Store.PostponeDoomed(ctx, key, time.Now().Add(interval))
+	}
+	if err := s.cfg.Store.ForgetDoomed(ctx, key); err != nil {
+		return err
 	}
 	s.erased.Add(1)
-	return s.cfg.Store.ForgetDoomed(ctx, key)
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/store"
 )
 
@@ -170,8 +171,8 @@ func (s *Service) endStale(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// They have ended, and nobody comes by them again: a stop waits for this.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tickTimeout)
+	// They have ended, and nobody comes by them again.
+	ctx, cancel := gateway.Telling(ctx)
 	defer cancel()
 	for _, e := range ended {
 		s.announceEnd(ctx, e)
