@@ -157,6 +157,7 @@ try {
   await camera.getByTestId('motion-on').uncheck({ force: true });
   await until('the end of the event', () => viewer.locator('[data-testid=event-row][data-status=ended]').count());
   await viewer.goto(`${base}/sim#/alerts`);
+  await viewer.getByTestId('alerts-test').waitFor(); // the page has found out that alerts come here
   await viewer.getByTestId('alerts-here').uncheck({ force: true });
   await until('no more alerts here', async () => !await viewer.getByTestId('alerts-test').isVisible());
   if (faults.length) throw new Error(`the pages report: ${faults.join('; ')}`);
