@@ -13,16 +13,16 @@ func TestTelling(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		telling, cancel := Telling(ctx)
 		defer cancel()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) //nolint:forbidigo // of the bubble's clock
 		if telling.Err() != nil {
 			t.Fatal("ended before the server stops")
 		}
 		stop()
-		time.Sleep(tellingTime - time.Millisecond)
+		time.Sleep(tellingTime - time.Millisecond) //nolint:forbidigo // as above
 		if telling.Err() != nil {
 			t.Fatal("a stop gave no time")
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) //nolint:forbidigo // as above
 		if telling.Err() == nil {
 			t.Fatal("a stop waits for ever")
 		}

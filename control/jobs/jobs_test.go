@@ -201,7 +201,7 @@ func (q *heldQueue) Claim(ctx context.Context, limit int) ([]int, error) {
 // them.
 func TestClaimsAtOnce(t *testing.T) {
 	t.Parallel()
-	const jobs = 8
+	const jobs = 8 // of which all but the first wait until the next claim is under way
 	q := &heldQueue{&queue{ran: make(chan int, jobs), hold: make(chan struct{})}, make(chan int), make(chan struct{})}
 	for i := range jobs {
 		q.add(i)
@@ -209,8 +209,9 @@ func TestClaimsAtOnce(t *testing.T) {
 	w := start(t, Config{Concurrency: jobs}, q)
 	<-q.limits
 	q.answer <- struct{}{}
-	close(q.hold)
+	q.hold <- struct{}{}
 	<-q.limits
+	close(q.hold)
 	expect(t, q.ran, jobs)
 	for w.Running() > 0 {
 		runtime.Gosched()

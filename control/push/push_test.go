@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -170,6 +171,10 @@ func TestDelivers(t *testing.T) {
 		t.Errorf("push %+v", p)
 	}
 	stats, err := w.Stats(t.Context())
+	for err == nil && stats.TotalSent == 0 { // it is counted after the row is written
+		runtime.Gosched()
+		stats, err = w.Stats(t.Context())
+	}
 	if err != nil || stats.TotalSent != 1 || stats.Queued != 0 || stats.Sent != 1 {
 		t.Errorf("stats %+v, %v", stats, err)
 	}
