@@ -41,7 +41,9 @@ type Notifier interface {
 // nobody else would. Only a round whose time is over tells no more.
 func (s *Service) announce(ctx context.Context, event string, st store.Stream, devices ...string) {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		ctx = context.WithoutCancel(ctx)
+		telling, done := gateway.Telling(ctx)
+		defer done()
+		ctx = telling
 	}
 	for _, id := range devices {
 		s.tell(ctx, event, st, id)
