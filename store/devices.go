@@ -144,8 +144,9 @@ func (db *DB) Devices(ctx context.Context, userID string, by DeviceFilter, p Pag
 }
 
 // UpdateDevice changes the user's device. A change of role revokes the
-// device's links and links it with every device that now has the opposite
-// role; it is ErrConflict while the device streams or publishes.
+// device's tokens, also for the time when it has its old role again, and
+// replaces its links, as relink says; it is ErrConflict while the device
+// streams or publishes.
 func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChange, by Actor) (d Device, err error) {
 	err = db.inRevokingTx(ctx, func(tx *sql.Tx) (err error) {
 		if err := lockDevices(ctx, tx, userID); err != nil {
@@ -158,17 +159,18 @@ func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChang
 		d = c.apply(before)
 		d.UpdatedAt = now()
 		if d.Role != before.Role {
+			d.TokenKeyID = NewID()
 			if err := relink(ctx, tx, d); err != nil {
 				return err
 			}
-			if err := revokeDevice(ctx, tx, userID, id); err != nil { // tokens carry the role
+			if err := revokeDevice(ctx, tx, userID, id); err != nil {
 				return err
 			}
 		}
 		const query = `UPDATE devices SET name = $2, role = $3, platform = $4, app_version = $5, push_token = $6,
-			recording_policy = $7, updated_at = $8 WHERE id = $1`
+			recording_policy = $7, token_key_id = $8, updated_at = $9 WHERE id = $1`
 		err = changeOne(ctx, tx, query, id, d.Name, d.Role, d.Platform, d.AppVersion, d.PushToken,
-			d.RecordingPolicy, ms(d.UpdatedAt))
+			d.RecordingPolicy, d.TokenKeyID, ms(d.UpdatedAt))
 		if err != nil {
 			return err
 		}
