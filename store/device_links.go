@@ -109,7 +109,8 @@ func activateLink(ctx context.Context, tx *sql.Tx, l Link) (Link, error) {
 }
 
 // linkOpposites links d with every device of its user that has the opposite
-// role. The caller holds the user's lock.
+// role, but for those that it has a link with which the user revoked. The
+// caller holds the user's lock.
 func linkOpposites(ctx context.Context, tx *sql.Tx, d Device, at time.Time) ([]Link, error) {
 	const query = `SELECT id FROM devices WHERE user_id = $1 AND role = $2 AND id <> $3 AND deleted_at IS NULL
 		ORDER BY created_at, id`
@@ -127,16 +128,25 @@ func linkOpposites(ctx context.Context, tx *sql.Tx, d Device, at time.Time) ([]L
 		if d.Role == RoleClient {
 			l.CameraDeviceID, l.ClientDeviceID = other, d.ID
 		}
-		if l, err = activateLink(ctx, tx, l); err != nil {
+		l.Status, l.UpdatedAt = LinkActive, at
+		const add = `INSERT INTO device_links (` + linkColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $6)
+			ON CONFLICT (camera_device_id, client_device_id) DO NOTHING`
+		n, err := change(ctx, tx, add, l.ID, l.OwnerUserID, l.CameraDeviceID, l.ClientDeviceID, l.Status, ms(at))
+		if err != nil {
 			return nil, err
 		}
-		links = append(links, l)
+		if n > 0 {
+			links = append(links, l)
+		}
 	}
 	return links, nil
 }
 
-// relink replaces the links of a device whose role changed. The caller holds
-// the lock on the user's devices.
+// relink replaces the links of a device whose role changed: those that were
+// active go, since their sides fit no more, and it is linked as if it had been
+// registered in its new role. A link that the user revoked stays, and so the
+// pair stays apart however often roles change. The caller holds the lock on
+// the user's devices.
 func relink(ctx context.Context, tx *sql.Tx, d Device) error {
 	const busy = `SELECT EXISTS (SELECT 1 FROM stream_sessions
 			WHERE (camera_device_id = $1 OR requester_device_id = $1) AND status IN ('requested', 'streaming'))
@@ -148,9 +158,8 @@ func relink(ctx context.Context, tx *sql.Tx, d Device) error {
 	if streaming {
 		return ErrConflict
 	}
-	const revoke = `UPDATE device_links SET status = 'revoked', updated_at = $2
-		WHERE (camera_device_id = $1 OR client_device_id = $1) AND status = 'active'`
-	if _, err := change(ctx, tx, revoke, d.ID, ms(d.UpdatedAt)); err != nil {
+	const unlink = `DELETE FROM device_links WHERE (camera_device_id = $1 OR client_device_id = $1) AND status = 'active'`
+	if _, err := change(ctx, tx, unlink, d.ID); err != nil {
 		return err
 	}
 	if err := failPending(ctx, tx, ReasonLinkRevoked, d.UpdatedAt, eitherSide, d.ID); err != nil {

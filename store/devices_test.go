@@ -105,6 +105,63 @@ func TestUpdateDeviceRole(t *testing.T) {
 	})
 }
 
+func TestRoleThereAndBackRevokesTokens(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		keys := map[string]bool{w.camera.TokenKeyID: true}
+		for _, role := range []store.DeviceRole{store.RoleClient, store.RoleCamera, store.RoleClient, store.RoleCamera} {
+			d, err := db.UpdateDevice(t.Context(), w.user.ID, w.camera.ID, store.DeviceChange{Role: &role}, w.by)
+			wantErr(t, err, nil)
+			kept, err := db.DeviceByID(t.Context(), d.ID)
+			wantErr(t, err, nil)
+			want(t, "key", kept.TokenKeyID, d.TokenKeyID)
+			if keys[d.TokenKeyID] {
+				t.Errorf("the key of the %s is one that it had before", role)
+			}
+			keys[d.TokenKeyID] = true
+			same, err := db.UpdateDevice(t.Context(), w.user.ID, w.camera.ID, store.DeviceChange{Role: &role}, w.by)
+			wantErr(t, err, nil)
+			want(t, "key of an unchanged role", same.TokenKeyID, d.TokenKeyID)
+		}
+	})
+}
+
+func TestRevokedLinkOutlivesRoles(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		client2 := storetest.Client(t, db, w.user.ID)
+		l, err := db.ActiveLink(t.Context(), w.camera.ID, w.client.ID)
+		wantErr(t, err, nil)
+		wantErr(t, db.RevokeLink(t.Context(), w.user.ID, l.ID, w.by), nil)
+		for _, device := range []string{w.camera.ID, w.client.ID} {
+			there, err := db.Device(t.Context(), w.user.ID, device)
+			wantErr(t, err, nil)
+			other := store.RoleCamera
+			if there.Role == other {
+				other = store.RoleClient
+			}
+			for _, role := range []store.DeviceRole{other, there.Role} {
+				_, err = db.UpdateDevice(t.Context(), w.user.ID, device, store.DeviceChange{Role: &role}, w.by)
+				wantErr(t, err, nil)
+			}
+		}
+		_, err = db.ActiveLink(t.Context(), w.camera.ID, w.client.ID)
+		wantErr(t, err, store.ErrNotFound)
+		_, err = db.ActiveLink(t.Context(), w.camera.ID, client2.ID)
+		wantErr(t, err, nil)
+
+		kept, err := db.Link(t.Context(), w.user.ID, l.ID)
+		wantErr(t, err, nil)
+		want(t, "status", kept.Status, store.LinkRevoked)
+		l.CreatedAt = storetest.Now()
+		made, err := db.CreateLink(t.Context(), l, w.by)
+		wantErr(t, err, nil)
+		want(t, "id of what the user links again", made.ID, l.ID)
+	})
+}
+
 func TestDeleteCamera(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
