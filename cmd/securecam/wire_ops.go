@@ -140,12 +140,17 @@ func (o adminObjects) Stat(ctx context.Context, key string) (admin.Object, error
 	return admin.Object(info), err
 }
 
-// snapshotTimeout bounds the numbers that are read from the database.
-const snapshotTimeout = 2 * time.Second
+// What numbers cost that are read from the database: /ops/metrics has no rate
+// limit, and counting a queue reads all of it.
+const (
+	snapshotTimeout = 2 * time.Second
+	snapshotPeriod  = 5 * time.Second
+)
 
-// asked is a snapshot that the database is asked for; nothing during an outage.
+// asked is a snapshot that the database is asked for, once in a while whoever
+// scrapes; nothing during an outage.
 func asked[T any](stats func(context.Context) (T, error)) func() any {
-	return func() any {
+	return metrics.Kept(snapshotPeriod, time.Now, func() any {
 		ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
 		defer cancel()
 		snapshot, err := stats(ctx)
@@ -153,7 +158,7 @@ func asked[T any](stats func(context.Context) (T, error)) func() any {
 			return nil
 		}
 		return snapshot
-	}
+	})
 }
 
 // minio returns the object store if it is MinIO, also behind URLs of our own.

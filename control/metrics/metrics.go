@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -36,6 +37,26 @@ const Namespace = "securecam"
 type Source struct {
 	Name     string // the second word of every name: "sfu"
 	Snapshot func() any
+}
+
+// Kept is a snapshot that is taken at most once in a period, however often and
+// from wherever it is asked for: everybody else gets the last one, also when
+// that is nil. Who asks while it is taken waits for it.
+func Kept(period time.Duration, now func() time.Time, take func() any) func() any {
+	var (
+		mu    sync.Mutex // guards last and until, and lets one take it
+		last  any
+		until time.Time
+	)
+	return func() any {
+		mu.Lock()
+		defer mu.Unlock()
+		if at := now(); !at.Before(until) {
+			last = take()
+			until = now().Add(period)
+		}
+		return last
+	}
 }
 
 // Histogram is what a field's type has to be shown as one. Counts has one more

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,5 +118,45 @@ func TestRequests(t *testing.T) {
 		if !strings.Contains(response.Body.String(), line) {
 			t.Errorf("%s is missing", line)
 		}
+	}
+}
+
+func TestKept(t *testing.T) {
+	t.Parallel()
+	var (
+		taken atomic.Int32
+		clock atomic.Int64
+	)
+	entered, leave := make(chan struct{}, 99), make(chan struct{})
+	snapshot := metrics.Kept(time.Minute, func() time.Time { return time.Unix(clock.Load(), 0) }, func() any {
+		entered <- struct{}{}
+		<-leave
+		if n := taken.Add(1); n != 2 { // the second one fails
+			return n
+		}
+		return nil
+	})
+	var wait sync.WaitGroup
+	for range 20 {
+		wait.Go(func() {
+			if got := snapshot(); got != int32(1) {
+				t.Errorf("got %v, want the first", got)
+			}
+		})
+	}
+	<-entered
+	close(leave)
+	wait.Wait()
+	for _, round := range []struct {
+		at   int64
+		want any
+	}{{59, int32(1)}, {60, nil}, {119, nil}, {120, int32(3)}} {
+		clock.Store(round.at)
+		if got := snapshot(); got != round.want {
+			t.Errorf("after %d s: %v, want %v", round.at, got, round.want)
+		}
+	}
+	if n := taken.Load(); n != 3 {
+		t.Errorf("taken %d times, want 3", n)
 	}
 }
