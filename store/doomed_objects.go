@@ -18,9 +18,31 @@ func (db *DB) doom(ctx context.Context, tx *sql.Tx, key string) error {
 // abandon has an object that no row names any more deleted, when no URL to
 // upload it works any longer.
 func (db *DB) abandon(ctx context.Context, tx *sql.Tx, key string) error {
+	return doomAt(ctx, tx, key, time.Now().Add(db.limits.UploadLife))
+}
+
+// ExpectObject says that an object is about to be made whose row comes
+// afterwards: unless a transaction has claimed it by then, it is deleted at the
+// time until. So nothing is left of one whose row never came, and whoever does
+// not know whether it did, since the connection broke during the commit, has
+// nothing to decide.
+func (db *DB) ExpectObject(ctx context.Context, key string, until time.Time) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error { return doomAt(ctx, tx, key, until) })
+}
+
+// claimObject says that a row names the object now.
+func claimObject(ctx context.Context, tx *sql.Tx, key string) error {
+	if key == "" {
+		return nil
+	}
+	_, err := change(ctx, tx, `DELETE FROM doomed_objects WHERE object_key = $1`, key)
+	return err
+}
+
+func doomAt(ctx context.Context, tx *sql.Tx, key string, at time.Time) error {
 	const query = `INSERT INTO doomed_objects (object_key, due_at) VALUES ($1, $2)
 		ON CONFLICT (object_key) DO UPDATE SET due_at = excluded.due_at`
-	_, err := change(ctx, tx, query, key, ms(time.Now().Add(db.limits.UploadLife)))
+	_, err := change(ctx, tx, query, key, ms(at))
 	return err
 }
 

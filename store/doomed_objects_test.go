@@ -55,6 +55,39 @@ func TestDoomedObjects(t *testing.T) {
 	})
 }
 
+func TestExpectedObjects(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		w := newWorld(t, db)
+		soon := time.Now().Add(time.Minute)
+		doomed := func() []string {
+			t.Helper()
+			keys, err := db.DoomedObjects(ctx, soon, 10)
+			wantErr(t, err, nil)
+			return keys
+		}
+		for _, key := range []string{"thumbnails/1", "thumbnails/2", "thumbnails/lost"} {
+			wantErr(t, db.ExpectObject(ctx, key, soon), nil)
+		}
+		want(t, "due before", len(doomed()), 3)
+		e := w.event()
+		e.ThumbnailKey = "thumbnails/1"
+		_, err := db.StartEvent(ctx, e, message("motion:started"), e.StartedAt, w.by)
+		wantErr(t, err, nil)
+		want(t, "claimed by an event", doomed(), []string{"thumbnails/2", "thumbnails/lost"})
+		_, err = db.SetEventThumbnail(ctx, w.camera.ID, e.ID, "thumbnails/2", w.by)
+		wantErr(t, err, nil)
+		want(t, "claimed by its next picture", doomed(), []string{"thumbnails/1", "thumbnails/lost"})
+
+		second := w.event() // refused: the first one is active
+		second.ThumbnailKey = "thumbnails/lost"
+		_, err = db.StartEvent(ctx, second, message("motion:started"), e.StartedAt, w.by)
+		wantErr(t, err, store.ErrConflict)
+		want(t, "not claimed by what was refused", len(doomed()), 2)
+	})
+}
+
 func TestStorageLimit(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

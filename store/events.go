@@ -64,13 +64,14 @@ type Message struct {
 type StartedEvent struct {
 	Event         Event
 	Notifications []Notification // one of each client that is linked with the camera
-	Pushes        []Push         // the same clients'; due after the grace
+	Pushes        []Push         // to those of them that subscribed; due after the grace
 }
 
-// StartEvent adds an active event of a camera, a notification and a push for
-// each client that has an active link with the camera, and what the user's
-// webhooks are to be sent. The pushes are due at grace: DeliverEvent settles
-// them before, or the process that was to do so has died.
+// StartEvent adds an active event of a camera, a notification for each client
+// that has an active link with the camera, a push for those of them whose
+// browser subscribed, and what the user's webhooks are to be sent. The pushes
+// are due at grace: DeliverEvent settles them before, or the process that was
+// to do so has died. A subscription that comes later is for later events.
 //
 // When the camera has an active event already, that one is renewed and
 // returned with ErrConflict.
@@ -92,6 +93,9 @@ func (db *DB) StartEvent(ctx context.Context, e Event, m Message, grace time.Tim
 		}
 		e.Status, e.CreatedAt, e.UpdatedAt = EventActive, e.StartedAt, e.StartedAt
 		if err := insertEvent(ctx, tx, e); err != nil {
+			return err
+		}
+		if err := claimObject(ctx, tx, e.ThumbnailKey); err != nil {
 			return err
 		}
 		made.Event = e
@@ -261,7 +265,8 @@ func (db *DB) Events(ctx context.Context, userID string, by EventFilter, p Page)
 }
 
 // SetEventThumbnail gives the camera's event a thumbnail and returns the key of
-// the one that it had before, empty for none.
+// the one that it had before, empty for none: that one is deleted in the end
+// even if the caller does not.
 func (db *DB) SetEventThumbnail(ctx context.Context, cameraID, id, key string, by Actor) (before string, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) error {
 		e, err := one(ctx, tx, scanEvent, "SELECT "+eventColumns+" FROM events WHERE id = $1 AND device_id = $2", id, cameraID)
@@ -271,6 +276,14 @@ func (db *DB) SetEventThumbnail(ctx context.Context, cameraID, id, key string, b
 		before = e.ThumbnailKey
 		if err := changeOne(ctx, tx, `UPDATE events SET thumbnail_key = $2 WHERE id = $1`, id, key); err != nil {
 			return err
+		}
+		if err := claimObject(ctx, tx, key); err != nil {
+			return err
+		}
+		if before != "" && before != key {
+			if err := doomAt(ctx, tx, before, now()); err != nil {
+				return err
+			}
 		}
 		return audit(ctx, tx, by, e.UserID, "event", "thumbnail", id, nil)
 	})

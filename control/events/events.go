@@ -29,6 +29,9 @@ type Rows interface {
 		message func(store.Event) (store.Message, error)) ([]store.Event, error)
 	Event(ctx context.Context, userID, id string) (store.Event, error)
 	Events(ctx context.Context, userID string, by store.EventFilter, p store.Page) ([]store.Event, error)
+	// ExpectObject has an object deleted at the time until, unless one of the
+	// others has given it to an event by then.
+	ExpectObject(ctx context.Context, key string, until time.Time) error
 	SetEventThumbnail(ctx context.Context, cameraID, id, key string, by store.Actor) (before string, err error)
 	DeleteEvent(ctx context.Context, userID, id string, by store.Actor) (store.Event, error)
 }
@@ -120,7 +123,10 @@ const triggerMotion = "motion"
 
 const (
 	maxThumbnail = 40 << 10 // bytes; base64 of it fits into a request
-	staleBatch   = 256
+	// thumbnailGrace is how long an object may wait for its event's row: far
+	// longer than a request takes. What the row does not claim is deleted then.
+	thumbnailGrace = time.Hour
+	staleBatch     = 256
 )
 
 // New returns the feature; the caller runs its Run.
@@ -173,10 +179,8 @@ func (s *Service) Start(ctx context.Context, p auth.Principal, seen Sighting) (e
 		return store.Event{}, false, err
 	}
 	made, err := s.cfg.Store.StartEvent(ctx, e, store.Message{Type: EventStarted, Payload: payload}, now.Add(s.cfg.Grace), p.Actor())
-	if err != nil {
-		s.drop(ctx, e.ThumbnailKey)
-	}
 	if errors.Is(err, store.ErrConflict) {
+		s.drop(ctx, e.ThumbnailKey)
 		return made.Event, false, nil
 	}
 	if err != nil {
@@ -201,6 +205,9 @@ func (s *Service) keepThumbnail(ctx context.Context, e store.Event, data []byte,
 		return "", err
 	}
 	key := thumbnailKey(e.DeviceID, extension)
+	if err := s.cfg.Store.ExpectObject(ctx, key, e.CreatedAt.Add(thumbnailGrace)); err != nil {
+		return "", err
+	}
 	if err := s.cfg.Objects.Put(ctx, key, "image/"+extension, data); err != nil {
 		s.log.WarnContext(ctx, "thumbnail not kept", slog.String("event", e.ID), slog.Any("err", err))
 		return "", nil
@@ -227,7 +234,7 @@ func pictureType(data []byte) (string, bool) {
 	}
 }
 
-// drop deletes an object that no event has.
+// drop deletes an object that surely no event has, ahead of time.
 func (s *Service) drop(ctx context.Context, key string) {
 	if key == "" {
 		return
@@ -271,12 +278,14 @@ func (s *Service) SetThumbnail(ctx context.Context, p auth.Principal, id string,
 		return store.Event{}, err
 	}
 	e.ThumbnailKey = thumbnailKey(p.DeviceID, extension)
+	if err := s.cfg.Store.ExpectObject(ctx, e.ThumbnailKey, s.now().Add(thumbnailGrace)); err != nil {
+		return store.Event{}, err
+	}
 	if err := s.cfg.Objects.Put(ctx, e.ThumbnailKey, "image/"+extension, data); err != nil {
 		return store.Event{}, ErrStorage.With(err)
 	}
 	before, err := s.cfg.Store.SetEventThumbnail(ctx, p.DeviceID, id, e.ThumbnailKey, p.Actor())
 	if err != nil {
-		s.drop(ctx, e.ThumbnailKey)
 		return store.Event{}, err
 	}
 	s.drop(ctx, before)

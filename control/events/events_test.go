@@ -109,6 +109,82 @@ func TestThumbnails(t *testing.T) {
 	}
 }
 
+// uncertain loses the answer to what it has committed, or commits nothing.
+type uncertain struct {
+	*store.DB
+	commits bool
+}
+
+func (u uncertain) StartEvent(
+	ctx context.Context, e store.Event, m store.Message, grace time.Time, by store.Actor,
+) (store.StartedEvent, error) {
+	if u.commits {
+		if _, err := u.DB.StartEvent(ctx, e, m, grace, by); err != nil {
+			return store.StartedEvent{}, err
+		}
+	}
+	return store.StartedEvent{}, store.ErrUnavailable
+}
+
+func (u uncertain) SetEventThumbnail(ctx context.Context, cameraID, id, key string, by store.Actor) (string, error) {
+	if u.commits {
+		if _, err := u.DB.SetEventThumbnail(ctx, cameraID, id, key, by); err != nil {
+			return "", err
+		}
+	}
+	return "", store.ErrUnavailable
+}
+
+// TestUncertainCommit has the connection to the database break during the
+// commit: a row that came has its picture, and of one that did not come
+// nothing is left in the end.
+func TestUncertainCommit(t *testing.T) {
+	t.Parallel()
+	for _, commits := range []bool{true, false} {
+		w := newWorld(t)
+		later := time.Now().Add(2 * thumbnailGrace)
+		check := func(what string) {
+			t.Helper()
+			doomed, err := w.db.DoomedObjects(t.Context(), later, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range doomed { // as control/erasure does
+				_ = w.objects.Delete(t.Context(), key)
+			}
+			events, err := w.db.Events(t.Context(), w.who["user"].UserID, store.EventFilter{}, store.Page{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := 0
+			for _, e := range events {
+				if e.ThumbnailKey == "" {
+					continue
+				}
+				kept++
+				if _, ok := w.objects.kept[e.ThumbnailKey]; !ok {
+					t.Errorf("%s, commits %v: the row's picture is gone", what, commits)
+				}
+			}
+			if w.objects.count() != kept || (kept == 1) != commits {
+				t.Errorf("%s, commits %v: %d pictures in rows, %d kept", what, commits, kept, w.objects.count())
+			}
+		}
+		w.cfg.Store = uncertain{w.db, commits}
+		w.want("camera", "POST", "/events/motion/start", fields{"thumbnail": jpeg(9)}, 503, "unavailable")
+		check("start")
+		if !commits {
+			w.cfg.Store = w.db
+			e := w.begin(fields{})
+			w.cfg.Store = uncertain{w.db, commits}
+			w.want("camera", "PUT", "/events/"+e.ID+"/thumbnail", fields{"thumbnail": jpeg(9)}, 503, "unavailable")
+		} else {
+			w.want("camera", "PUT", "/events/"+w.ids("/events")[0]+"/thumbnail", fields{"thumbnail": jpeg(9)}, 503, "unavailable")
+		}
+		check("next picture")
+	}
+}
+
 func TestWhoMay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

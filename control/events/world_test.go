@@ -126,13 +126,16 @@ func openWorld(t *testing.T, db *store.DB) *world {
 	device := func(d store.Device) auth.Principal {
 		return auth.Principal{UserID: d.UserID, DeviceID: d.ID, Role: d.Role}
 	}
+	client, client2 := storetest.Client(t, db, u.ID), storetest.Client(t, db, u.ID)
+	storetest.Subscribe(t, db, client)
+	storetest.Subscribe(t, db, client2)
 	w := &world{
 		t: t, db: db, queue: &countingQueue{}, gateway: &fakeGateway{online: map[string]bool{}},
 		objects: &fakeObjects{kept: map[string][]byte{}}, clock: time.Now,
 		who: callers{
 			"user": {UserID: u.ID, SessionID: "s"}, "stranger": {UserID: other.ID, SessionID: "x"},
 			"camera": device(storetest.Camera(t, db, u.ID)), "camera2": device(storetest.Camera(t, db, u.ID)),
-			"client": device(storetest.Client(t, db, u.ID)), "client2": device(storetest.Client(t, db, u.ID)),
+			"client": device(client), "client2": device(client2),
 			"foreign-camera": device(storetest.Camera(t, db, other.ID)), "foreign-client": device(storetest.Client(t, db, other.ID)),
 		},
 	}
