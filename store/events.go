@@ -119,27 +119,46 @@ func insertEvent(ctx context.Context, tx *sql.Tx, e Event) error {
 		e.ThumbnailKey, ms(e.StartedAt), ms(e.EndedAt), ms(e.CreatedAt), ms(e.UpdatedAt))
 }
 
+// audience is a client that is told of an event.
+type audience struct {
+	id         string
+	subscribed bool
+}
+
+func scanAudience(r row) (a audience, err error) {
+	err = r.Scan(&a.id, &a.subscribed)
+	return a, err
+}
+
 // notifyClients adds the notifications and pushes of a new event.
 func notifyClients(ctx context.Context, tx *sql.Tx, made *StartedEvent, m Message, grace time.Time) error {
 	e := made.Event
-	const linked = `SELECT client_device_id FROM device_links WHERE camera_device_id = $1 AND status = 'active' ORDER BY id`
-	clients, err := all(ctx, tx, scanText, linked, e.DeviceID)
+	const linked = `SELECT client_device_id,
+			EXISTS (SELECT 1 FROM push_subscriptions s WHERE s.device_id = client_device_id AND s.user_id = owner_user_id)
+		FROM device_links WHERE camera_device_id = $1 AND status = 'active' ORDER BY id`
+	clients, err := all(ctx, tx, scanAudience, linked, e.DeviceID)
 	if err != nil {
 		return err
 	}
 	for _, client := range clients {
 		n := Notification{
-			ID: NewID(), UserID: e.UserID, EventID: e.ID, RecipientDeviceID: client, Status: NotificationSent,
+			ID: NewID(), UserID: e.UserID, EventID: e.ID, RecipientDeviceID: client.id, Status: NotificationSent,
 			CreatedAt: e.CreatedAt, UpdatedAt: e.CreatedAt,
 		}
-		p := Push{
-			ID: NewID(), OwnerUserID: e.UserID, RecipientDeviceID: client, EventID: e.ID, Type: m.Type, Payload: m.Payload,
-			Status: WorkQueued, NextAttemptAt: grace, CreatedAt: e.CreatedAt, UpdatedAt: e.CreatedAt,
-		}
-		if err := errors.Join(insertNotification(ctx, tx, n), insertPush(ctx, tx, p)); err != nil {
+		if err := insertNotification(ctx, tx, n); err != nil {
 			return err
 		}
 		made.Notifications = append(made.Notifications, n)
+		if !client.subscribed {
+			continue
+		}
+		p := Push{
+			ID: NewID(), OwnerUserID: e.UserID, RecipientDeviceID: client.id, EventID: e.ID, Type: m.Type, Payload: m.Payload,
+			Status: WorkQueued, NextAttemptAt: grace, CreatedAt: e.CreatedAt, UpdatedAt: e.CreatedAt,
+		}
+		if err := insertPush(ctx, tx, p); err != nil {
+			return err
+		}
 		made.Pushes = append(made.Pushes, p)
 	}
 	return nil

@@ -53,7 +53,10 @@ func TestEventStart(t *testing.T) {
 		ctx := t.Context()
 		w := newWorld(t, db)
 		second := storetest.Client(t, db, w.user.ID)
-		unlinked := storetest.Client(t, db, w.user.ID)
+		unlinked, silent := storetest.Client(t, db, w.user.ID), storetest.Client(t, db, w.user.ID)
+		for _, d := range []store.Device{w.client, second, unlinked} {
+			storetest.Subscribe(t, db, d)
+		}
 		link, err := db.ActiveLink(ctx, w.camera.ID, unlinked.ID)
 		wantErr(t, err, nil)
 		wantErr(t, db.RevokeLink(ctx, w.user.ID, link.ID, w.by), nil)
@@ -64,7 +67,7 @@ func TestEventStart(t *testing.T) {
 		wantErr(t, db.CreateWebhook(ctx, w.webhook(), 3, w.by), store.ErrConflict)
 
 		made := w.start(t)
-		want(t, "notifications", len(made.Notifications), 2)
+		want(t, "notifications", len(made.Notifications), 3)
 		want(t, "pushes", len(made.Pushes), 2)
 		for _, p := range made.Pushes {
 			if p.RecipientDeviceID != w.client.ID && p.RecipientDeviceID != second.ID {
@@ -100,6 +103,11 @@ func TestEventStart(t *testing.T) {
 		wantErr(t, err, nil)
 		want(t, "pushes left", len(pushes), 1)
 		want(t, "recipient", pushes[0].RecipientDeviceID, w.client.ID)
+		// A subscription is for what comes after it.
+		storetest.Subscribe(t, db, silent)
+		pushes, err = db.Pushes(ctx, w.user.ID, store.PushFilter{RecipientDeviceID: silent.ID}, store.Page{})
+		wantErr(t, err, nil)
+		want(t, "pushes of one that did not subscribe", len(pushes), 0)
 		list, err := db.Notifications(ctx, w.user.ID, store.NotificationFilter{RecipientDeviceID: second.ID}, store.Page{})
 		wantErr(t, err, nil)
 		want(t, "status", list[0].Status, store.NotificationDelivered)

@@ -35,10 +35,11 @@ type notifier struct {
 	webhooks *webhooks.Service
 }
 
-// Push queues once: a second process that tells of the same end is no error.
+// Push queues once, for who subscribed: a second process that tells of the same
+// end is no error, nor is a device that takes no pushes.
 func (n notifier) Push(ctx context.Context, userID, deviceID, event, key string, data any) error {
 	_, err := n.push.Send(ctx, push.Message{UserID: userID, DeviceID: deviceID, Type: event, Key: key, Data: data}, store.Actor{})
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) { // told already, or deleted
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) { // told already, or nowhere to send to
 		return nil
 	}
 	return err

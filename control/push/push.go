@@ -129,10 +129,15 @@ type Message struct {
 }
 
 // Send queues a message for a device that is not connected. It returns
-// store.ErrConflict for a key that is queued already, or was.
+// store.ErrConflict for a key that is queued already, or was, and
+// store.ErrNotFound for a device that has no subscription: there is nowhere to
+// send to, and a row of it would only be a dead letter.
 func (s *Service) Send(ctx context.Context, m Message, by store.Actor) (store.Push, error) {
 	payload, err := json.Marshal(m.Data)
 	if err != nil {
+		return store.Push{}, err
+	}
+	if _, err := s.cfg.Store.PushSubscription(ctx, m.UserID, m.DeviceID); err != nil {
 		return store.Push{}, err
 	}
 	p, err := s.cfg.Store.QueuePush(ctx, store.Push{

@@ -234,13 +234,23 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// TestSubscribeLater has a device without a subscription: its pushes cost one
-// attempt, and are sent once it has one and asks for them.
+// TestSubscribeLater has a device without a subscription: nothing is queued for
+// it. What was, when it still had one, costs one attempt, and is sent once it
+// has one again and asks for that.
 func TestSubscribeLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
+	_, err := w.Send(t.Context(), Message{UserID: w.client.UserID, DeviceID: w.client.DeviceID, Type: "x", Data: struct{}{}}, store.Actor{})
+	if list, _ := w.List(t.Context(), w.user, store.PushFilter{}, store.Page{}); !errors.Is(err, store.ErrNotFound) || len(list) != 0 {
+		t.Errorf("queued %v, %v without a subscription", list, err)
+	}
+	w.subscribe()
+	queued := w.send(nil)
+	if err := w.Unsubscribe(t.Context(), w.client, w.client.DeviceID); err != nil {
+		t.Fatal(err)
+	}
 	start(t, w.Service)
-	p := w.await(w.send(nil).ID, func(p store.Push) bool { return p.Error != "" })
+	p := w.await(queued.ID, func(p store.Push) bool { return p.Error != "" })
 	if p.Status != store.WorkFailed || p.Attempts != 1 || p.Error != errNoSubscription {
 		t.Errorf("push %+v", p)
 	}

@@ -50,3 +50,14 @@ func device(t *testing.T, db *store.DB, userID string, role store.DeviceRole) st
 	}
 	return d
 }
+
+// Subscribe gives a device a push subscription that nobody listens at.
+func Subscribe(t *testing.T, db *store.DB, d store.Device) {
+	t.Helper()
+	err := db.SetPushSubscription(t.Context(), store.PushSubscription{
+		DeviceID: d.ID, UserID: d.UserID, Endpoint: "https://push.example/" + d.ID, CreatedAt: Now(),
+	}, store.Actor{UserID: d.UserID})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
