@@ -19,7 +19,10 @@ const (
 	// extensionRoom holds all elements at their longest, in the two-byte form: RFC 8285, section 4.3.
 	extensionRoom = 4 + 2 + 255 + elementRoom + 3
 	// elementRoom holds the short elements: transport-wide number, playout delay, capture time.
-	elementRoom = 2 + 2 + 2 + 3 + 2 + 8
+	elementRoom = 2 + 2 + 2 + 3 + 2 + captureSize
+	// captureSize is that of a capture time with the offset between the clocks of capture and of our reports, which some
+	// players want to be told even where it is none.
+	captureSize = 16
 	// longestShort is the longest value in the one-byte form: RFC 8285, section 4.2.
 	longestShort = 16
 	// delayRepeats is how many packets carry a changed playout delay: any may be lost.
@@ -75,7 +78,8 @@ func (x *extensions) write(b []byte, number uint16) []byte {
 		b = append(element(b, x.delayAt, 3, long), byte(x.delay>>16), byte(x.delay>>8), byte(x.delay))
 	}
 	if x.capture != 0 {
-		b = binary.BigEndian.AppendUint64(element(b, x.captureAt, 8, long), x.capture)
+		b = binary.BigEndian.AppendUint64(element(b, x.captureAt, captureSize, long), x.capture)
+		b = binary.BigEndian.AppendUint64(b, 0)
 		x.capture = 0
 	}
 	for (len(b)-head)%4 != 0 {

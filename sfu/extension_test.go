@@ -50,7 +50,8 @@ func TestExtensionsRead(t *testing.T) {
 		if got := h.GetExtension(9); numbered != bytes.Equal(got, []byte{0xab, 0xcd}) {
 			t.Fatalf("number %x", got)
 		}
-		if got := h.GetExtension(14); (capture != 0) != (len(got) == 8) || capture != 0 && binary.BigEndian.Uint64(got) != capture {
+		want := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, capture), 0)
+		if got := h.GetExtension(14); (capture != 0) != bytes.Equal(got, want) {
 			t.Fatalf("capture %x", got)
 		}
 	})
