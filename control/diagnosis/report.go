@@ -29,7 +29,9 @@ type Report struct {
 	FreezesDuration float64 `json:"totalFreezesDuration" minimum:"0" maximum:"1e9" doc:"Seconds"`
 	PacketsReceived uint64  `json:"packetsReceived"`
 	PacketsLost     int64   `json:"packetsLost"`
+	Bitrate         float64 `json:"bitrate,omitempty" minimum:"0" maximum:"1e10" doc:"Bit/s of late, all tracks together"`
 	RTTMillis       float64 `json:"rttMs,omitempty" minimum:"0" maximum:"600000"`
+	JitterMillis    float64 `json:"jitterMs,omitempty" minimum:"0" maximum:"600000" doc:"Of the packets' arrival"`
 	JitterBuffer    float64 `json:"jitterBufferMs,omitempty" minimum:"0" maximum:"600000"`
 	FirstFrame      float64 `json:"firstFrameMs,omitempty" minimum:"0" maximum:"600000" doc:"From the offer to the first frame shown"`
 	GlassToGlass    float64 `json:"glassToGlassMs,omitempty" minimum:"0" maximum:"600000" doc:"From capture to playout, if known"`
@@ -49,6 +51,9 @@ type Stats struct {
 	GlassToGlass  Histogram `help:"Seconds from a camera's lens to a viewer's screen."`
 	RoundTrip     Histogram `help:"Seconds to a viewer and back."`
 	Loss          Histogram `help:"Share of packets that a viewer lost between two reports."`
+	Jitter        Histogram `help:"Seconds by which the arrival of a viewer's packets varies."`
+	Bitrate       Histogram `help:"Bit/s that a viewer gets."`
+	Frozen        Histogram `help:"Share of the time between two reports that a viewer's picture stood still."`
 }
 
 // Histogram counts values up to each bound, and beyond the last.
@@ -95,6 +100,9 @@ func newReports() *reports {
 		GlassToGlass: newHistogram(.05, .1, .15, .25, .5, 1, 2, 5, 10),
 		RoundTrip:    newHistogram(.005, .01, .025, .05, .1, .25, .5, 1, 2),
 		Loss:         newHistogram(0, .001, .005, .01, .02, .05, .1, .25, .5),
+		Jitter:       newHistogram(.001, .0025, .005, .01, .025, .05, .1, .25, .5),
+		Bitrate:      newHistogram(50e3, 100e3, 250e3, 500e3, 1e6, 2e6, 4e6, 8e6, 16e6),
+		Frozen:       newHistogram(0, .01, .02, .05, .1, .25, .5),
 	}}
 }
 
@@ -110,14 +118,14 @@ func (r *reports) keep(stream string, report Report, now time.Time) bool {
 	} else if now.Sub(before.at) < reportInterval {
 		return false
 	}
-	r.count(&before.Report, &report)
+	r.count(&before.Report, &report, now.Sub(before.at))
 	before.Report, before.at = report, now
 	return true
 }
 
 // count adds what is new in a report. A viewer that connected anew counts from
-// zero again. Caller holds mu.
-func (r *reports) count(before, report *Report) {
+// zero again. passed is the time since the report before. Caller holds mu.
+func (r *reports) count(before, report *Report, passed time.Duration) {
 	t := &r.total
 	t.Reports++
 	if report.PacketsReceived < before.PacketsReceived || report.FramesDecoded < before.FramesDecoded {
@@ -126,7 +134,20 @@ func (r *reports) count(before, report *Report) {
 	t.FramesDecoded += report.FramesDecoded - before.FramesDecoded
 	t.FramesDropped += grown(before.FramesDropped, report.FramesDropped)
 	t.Freezes += grown(before.FreezeCount, report.FreezeCount)
-	t.FreezeSeconds += max(report.FreezesDuration-before.FreezesDuration, 0)
+	frozen := max(report.FreezesDuration-before.FreezesDuration, 0)
+	t.FreezeSeconds += frozen
+	if before.FramesDecoded > 0 && passed < reportAge {
+		t.Frozen.observe(min(frozen/passed.Seconds(), 1))
+	}
+	t.states(before, report)
+	lost := max(report.PacketsLost-before.PacketsLost, 0)
+	if all := float64(report.PacketsReceived-before.PacketsReceived) + float64(lost); all > 0 {
+		t.Loss.observe(float64(lost) / all)
+	}
+}
+
+// states counts what a report says of its moment, as far as it says anything.
+func (t *Stats) states(before, report *Report) {
 	if report.FirstFrame > 0 && before.FirstFrame == 0 {
 		t.FirstFrame.observe(report.FirstFrame / 1e3)
 	}
@@ -136,9 +157,11 @@ func (r *reports) count(before, report *Report) {
 	if report.RTTMillis > 0 {
 		t.RoundTrip.observe(report.RTTMillis / 1e3)
 	}
-	lost := max(report.PacketsLost-before.PacketsLost, 0)
-	if all := float64(report.PacketsReceived-before.PacketsReceived) + float64(lost); all > 0 {
-		t.Loss.observe(float64(lost) / all)
+	if report.JitterMillis > 0 {
+		t.Jitter.observe(report.JitterMillis / 1e3)
+	}
+	if report.Bitrate > 0 {
+		t.Bitrate.observe(report.Bitrate)
 	}
 }
 
@@ -184,7 +207,8 @@ func (r *reports) stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.total
-	s.FirstFrame, s.GlassToGlass = s.FirstFrame.clone(), s.GlassToGlass.clone()
-	s.RoundTrip, s.Loss = s.RoundTrip.clone(), s.Loss.clone()
+	for _, h := range []*Histogram{&s.FirstFrame, &s.GlassToGlass, &s.RoundTrip, &s.Loss, &s.Jitter, &s.Bitrate, &s.Frozen} {
+		*h = h.clone()
+	}
 	return s
 }

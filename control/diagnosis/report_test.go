@@ -19,7 +19,7 @@ func TestReportsAddUp(t *testing.T) {
 	}, next())
 	r.keep("s", Report{
 		FramesDecoded: 40, FreezeCount: 2, FreezesDuration: 0.75, FirstFrame: 120,
-		PacketsReceived: 190, PacketsLost: 10,
+		PacketsReceived: 190, PacketsLost: 10, JitterMillis: 4, Bitrate: 3e5,
 	}, next())
 	if r.keep("s", Report{FramesDecoded: 41}, at.Add(time.Millisecond)) {
 		t.Error("a report came too soon")
@@ -34,6 +34,15 @@ func TestReportsAddUp(t *testing.T) {
 	}
 	if _, counts, _ := s.Loss.Histogram(); counts[6] != 1 || counts[0] != 2 {
 		t.Errorf("loss: %v", counts)
+	}
+	if _, counts, sum := s.Jitter.Histogram(); counts[2] != 1 || sum != 0.004 {
+		t.Errorf("jitter: %v, %v", counts, sum)
+	}
+	if _, counts, sum := s.Bitrate.Histogram(); counts[3] != 1 || sum != 3e5 {
+		t.Errorf("bitrate: %v, %v", counts, sum)
+	}
+	if _, counts, sum := s.Frozen.Histogram(); counts[5] != 1 || sum != 0.125 { // 0.25 s of 2 s
+		t.Errorf("frozen: %v, %v", counts, sum)
 	}
 }
 
