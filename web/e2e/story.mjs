@@ -172,6 +172,35 @@ async function talk(viewer, camera) {
   });
 }
 
+const FIGURES_MS = 2_000; // longer than any of them can be here, where nothing is far
+
+/**
+ * What the viewer's browser measures reaches the server: of the stream, and in
+ * sum.
+ * @param {Page} viewer
+ */
+async function tellsHowItPlays(viewer) {
+  const read = async (/** @type {string} */ path) => {
+    const response = await viewer.request.get(new URL(path, base).href);
+    check(response.ok(), `${path} answers ${response.status()}`);
+    return response;
+  };
+  const stream = (await (await read('/streams?limit=200')).json()).items.find((/** @type {any} */ s) => s.status === 'streaming');
+  const report = async () => (await (await read(`/streams/${stream.id}/statistics`)).json()).viewer;
+  const figures = await until('the viewer tells the way from lens to screen', report, (r) => r?.glassToGlassMs > 0);
+  for (const name of ['glassToGlassMs', 'firstFrameMs']) {
+    check(figures[name] > 0 && figures[name] < FIGURES_MS, `${name} is ${figures[name]}`);
+  }
+  check(figures.bitrate > 0 && figures.jitterMs >= 0 && !figures.blocked, `the viewer tells ${JSON.stringify(figures)}`);
+  const metrics = await (await read('/ops/metrics')).text();
+  for (const name of ['glass_to_glass', 'first_frame', 'bitrate']) {
+    const [sum, count] = ['sum', 'count'].map((of) => Number(new RegExp(`^securecam_playback_${name}_${of} (\\S+)$`, 'm').exec(metrics)?.[1]));
+    check(count > 0 && sum > 0, `${name} has the sum ${sum} of ${count}`);
+    if (name !== 'bitrate') check(sum / count < FIGURES_MS / 1000, `${name} is ${sum / count} s on average`);
+  }
+  return `${Math.round(figures.firstFrameMs)} ms to the first frame, ${Math.round(figures.glassToGlassMs)} ms from lens to screen`;
+}
+
 const GIVES_UP_MS = 11_000; // a little more than a page waits for its restart
 
 /**
@@ -233,6 +262,7 @@ async function withCamera() {
     await framesGrow(viewer, 'the viewer decodes');
     await pictureIsThere(viewer);
   });
+  await step('the viewer tells how it plays', async () => console.log(`        ${await tellsHowItPlays(viewer)}`));
   await step('chooses a smaller picture, and the best again', () => chooseQuality(viewer));
   await step('talks to the camera', () => talk(viewer, camera));
   /** @type {(() => Promise<void>)[]} */

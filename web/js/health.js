@@ -3,47 +3,71 @@
 
 const REPORT_MS = 4_000;
 const ASK_MS = 4_000;
+const NTP_TO_UNIX_MS = 2_208_988_800_000;
+const CLOCKS = 16; // sender reports by which the sender's clock is known
+const PLAUSIBLE_MS = 60_000; // from lens to screen; more means that a clock jumped
 
-/** Belongs to one connection of one stream. */
+/** Belongs to one connection of one stream. Made before its offer is. */
 export class Health {
+  /** The browser does not let the page play. */
+  blocked = false;
   #tab;
   #id;
-  #pc;
   #began = performance.now();
   #firstFrame = 0;
   #reported = -Infinity;
   #asked = -Infinity;
   #verdict = '';
+  /** @type {number[]} what this clock is ahead of the sender's, by each of its last reports */
+  #ahead = [];
+  #heard = 0;
 
   /**
    * @param {import('./tab.js').Tab} tab
    * @param {string} id of the stream
-   * @param {RTCPeerConnection} pc
    */
-  constructor(tab, id, pc) {
+  constructor(tab, id) {
     this.#tab = tab;
     this.#id = id;
-    this.#pc = pc;
+  }
+
+  /**
+   * Plays what this is about, and notices when the first frame is shown.
+   * @param {HTMLVideoElement} video
+   */
+  play(video) {
+    const shown = () => {
+      this.blocked = false;
+      this.#firstFrame ||= performance.now() - this.#began;
+    };
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(shown);
+    else video.addEventListener('loadeddata', shown, { once: true });
+    video.addEventListener('playing', () => { this.blocked = false; }, { once: true });
+    video.play().catch((err) => { this.blocked = err.name === 'NotAllowedError'; });
   }
 
   /**
    * Notes a reading, and reports every few seconds.
+   * @param {RTCPeerConnection} pc
    * @param {import('./stats.js').Reading} reading
    */
-  note(reading) {
+  note(pc, reading) {
     const now = performance.now();
-    if (reading.frames > 0) this.#firstFrame ||= now - this.#began;
     if (now - this.#reported < REPORT_MS) return;
     this.#reported = now;
-    this.#report(reading).catch(() => {}); // the next one says it all again
+    this.#report(pc, reading).catch(() => {}); // the next one says it all again
   }
 
-  /** @param {import('./stats.js').Reading} reading */
-  async #report(reading) {
-    const all = [...(await this.#pc.getStats()).values()];
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {import('./stats.js').Reading} reading
+   */
+  async #report(pc, reading) {
+    const all = [...(await pc.getStats()).values()];
     const video = all.find((s) => s.type === 'inbound-rtp' && s.kind === 'video');
     if (!video) return;
     const buffered = video.jitterBufferEmittedCount ? video.jitterBufferDelay / video.jitterBufferEmittedCount : 0;
+    this.#learnClock(all, reading.roundTrip * 1000);
     await this.#tab.call('POST', `/streams/${this.#id}/statistics`, { body: {
       framesDecoded: video.framesDecoded ?? 0,
       framesDropped: video.framesDropped ?? 0,
@@ -53,31 +77,49 @@ export class Health {
       totalFreezesDuration: video.totalFreezesDuration ?? 0,
       packetsReceived: video.packetsReceived ?? 0,
       packetsLost: video.packetsLost ?? 0,
+      bitrate: Math.round(reading.bitsPerSecond),
       rttMs: reading.roundTrip * 1000,
+      jitterMs: (video.jitter ?? 0) * 1000,
       jitterBufferMs: buffered * 1000,
       firstFrameMs: this.#firstFrame,
-      glassToGlassMs: this.#glassToGlass(),
+      glassToGlassMs: this.#glassToGlass(pc, video),
       decoderImplementation: video.decoderImplementation ?? '',
       hidden: document.hidden,
+      blocked: this.blocked,
     } });
   }
 
   /**
-   * From the camera's lens to here, where it marks its packets with the time of
-   * capture (abs-capture-time) and the browser tells.
+   * The sender's reports say what time it is there. What came soonest waited
+   * least on the way.
+   * @param {any[]} all statistics
+   * @param {number} roundTrip in milliseconds
    */
-  #glassToGlass() {
-    for (const receiver of this.#pc.getReceivers()) {
-      if (receiver.track.kind !== 'video') continue;
-      const [source] = /** @type {any[]} */ (receiver.getSynchronizationSources?.() ?? []);
-      if (source?.captureTimestamp && source.senderCaptureTimeOffset !== undefined) {
-        const ntpToUnix = 2_208_988_800_000;
-        const captured = source.captureTimestamp + source.senderCaptureTimeOffset - ntpToUnix;
-        const shown = performance.timeOrigin + source.timestamp;
-        return Math.max(0, Math.min(shown - captured, 600_000));
-      }
-    }
-    return 0;
+  #learnClock(all, roundTrip) {
+    const report = all.find((s) => s.type === 'remote-outbound-rtp' && s.kind === 'video');
+    if (!report?.remoteTimestamp || report.remoteTimestamp === this.#heard) return;
+    this.#heard = report.remoteTimestamp;
+    this.#ahead.push(report.timestamp - report.remoteTimestamp - roundTrip / 2);
+    if (this.#ahead.length > CLOCKS) this.#ahead.shift();
+  }
+
+  /**
+   * Milliseconds from the camera's lens to here: by the time of capture that
+   * packets carry (abs-capture-time) where the browser tells it, else by when
+   * the sender's reports say that what is played was captured. 0 if not known.
+   * @param {RTCPeerConnection} pc
+   * @param {any} video its statistics
+   */
+  #glassToGlass(pc, video) {
+    if (this.#ahead.length === 0) return 0;
+    const receiver = pc.getReceivers().find((r) => r.track.kind === 'video');
+    const [source] = /** @type {any[]} */ (receiver?.getSynchronizationSources?.() ?? []);
+    const [shown, captured] = source?.captureTimestamp
+      ? [source.timestamp, source.captureTimestamp + (source.senderCaptureTimeOffset ?? 0)]
+      : [video.timestamp, video.estimatedPlayoutTimestamp];
+    if (!captured) return 0;
+    const took = shown - Math.min(...this.#ahead) - (captured - NTP_TO_UNIX_MS);
+    return took > 0 && took < PLAUSIBLE_MS ? took : 0;
   }
 
   /**

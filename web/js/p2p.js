@@ -3,6 +3,7 @@
 // and the gateway's webrtc:signal carries what they tell each other.
 
 import { ApiError } from './api.js';
+import { CAPTURE_TIME, takeExtensions } from './extensions.js';
 import { Talk } from './talk.js';
 import { startFast } from './whip.js';
 import { wordsFor } from './words.js';
@@ -231,7 +232,7 @@ export async function call(gateway, streamId, credentials, signal) {
   const peer = new Caller(gateway, streamId, credentials.iceServers);
   const stream = new MediaStream();
   peer.pc.ontrack = ({ track }) => stream.addTrack(track);
-  peer.pc.addTransceiver('video', { direction: 'recvonly' });
+  takeExtensions(peer.pc.addTransceiver('video', { direction: 'recvonly' }), CAPTURE_TIME);
   const talk = new Talk(peer.pc.addTransceiver('audio', { direction: 'sendrecv' }));
   await peer.connect(signal);
   return { peer, stream, talk };
@@ -449,6 +450,7 @@ export class Party extends EventTarget {
     transceiver.direction = heard ? 'sendrecv' : 'sendonly'; // the offer takes away what it did not ask for
     await sender.replaceTrack(track);
     if (heard) return;
+    takeExtensions(transceiver, CAPTURE_TIME);
     const parameters = sender.getParameters();
     for (const encoding of parameters.encodings ?? []) encoding.maxBitrate = MAX_BITS_PER_SECOND;
     // @ts-ignore: not yet in every browser's types

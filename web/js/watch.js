@@ -55,6 +55,8 @@ export class Watch extends EventTarget {
   #session = null;
   /** @type {Peer | null} */
   #peer = null;
+  /** @type {Health | null} of what this.stream holds */
+  #health = null;
   #off = new AbortController();
 
   /**
@@ -111,6 +113,15 @@ export class Watch extends EventTarget {
   fit(pixels) {
     this.#shown = pixels;
     this.#ask();
+  }
+
+  /**
+   * Plays this.stream.
+   * @param {HTMLVideoElement} video
+   */
+  play(video) {
+    if (video.srcObject !== this.stream) video.srcObject = this.stream;
+    this.#health?.play(video);
   }
 
   /** @returns {import('./whep.js').Quality} */
@@ -216,6 +227,7 @@ export class Watch extends EventTarget {
     const { signal } = this.#off;
     const credentials = await streams.subscribeCredentials(this.#tab, this.#id, signal);
     this.#asked = JSON.stringify(this.#quality);
+    const health = new Health(this.#tab, this.#id);
     const { peer, stream, talk } = credentials.protocol === 'p2p'
       ? await call(this.#gateway, this.#id, credentials, signal)
       : await play(credentials, signal, this.#quality);
@@ -226,11 +238,11 @@ export class Watch extends EventTarget {
     this.#ask();
     let learned = -Infinity;
     this.stream = stream;
+    this.#health = health;
     this.dispatchEvent(new Event('stream'));
     let lost = false;
     peer.addEventListener('lost', () => { lost = true; });
     const meter = new Meter(peer.pc);
-    const health = new Health(this.#tab, this.#id, peer.pc);
     let frames = 0;
     let bytes = 0;
     let grew = performance.now();
@@ -240,9 +252,12 @@ export class Watch extends EventTarget {
       signal.throwIfAborted();
       if (!reading || lost) break;
       this.#report(reading);
-      health.note(reading);
+      health.note(peer.pc, reading);
       const still = performance.now() - grew;
-      if (reading.frames > frames) {
+      if (health.blocked) {
+        grew = performance.now();
+        this.#hint(wordsFor('playback_blocked'));
+      } else if (reading.frames > frames) {
         grew = performance.now();
         onLive();
         this.#live();

@@ -1,5 +1,6 @@
 // Playing with WHEP (draft-ietf-wish-whep).
 
+import { CAPTURE_TIME, DEPENDENCY_DESCRIPTOR, takeExtensions } from './extensions.js';
 import { Peer } from './peer.js';
 import { Talk } from './talk.js';
 
@@ -18,8 +19,6 @@ import { Talk } from './talk.js';
  * @property {number} bitrate
  */
 
-const DEPENDENCY_DESCRIPTOR = /#dependency-descriptor-rtp-header-extension$/;
-
 /**
  * Asks for the camera's video and audio. The stream fills while the connection
  * comes up. Throws an ApiError with status 409 and retryAfter while nobody
@@ -35,21 +34,8 @@ export async function play(credentials, signal, quality = {}) {
   const peer = new Peer({ ...credentials, url: url.href });
   const stream = new MediaStream();
   peer.pc.ontrack = ({ track }) => stream.addTrack(track);
-  takeLayers(peer.pc.addTransceiver('video', { direction: 'recvonly' }));
+  takeExtensions(peer.pc.addTransceiver('video', { direction: 'recvonly' }), DEPENDENCY_DESCRIPTOR, CAPTURE_TIME);
   const talk = new Talk(peer.pc.addTransceiver('audio', { direction: 'sendrecv' }));
   await peer.connect(signal);
   return { peer, stream, talk };
-}
-
-/**
- * Offers the header extension without which no layered AV1 can be decoded;
- * browsers know it, but do not offer it to watch.
- * @param {any} transceiver
- */
-function takeLayers(transceiver) {
-  const extensions = transceiver.getHeaderExtensionsToNegotiate?.();
-  const wanted = extensions?.find((/** @type {{uri: string}} */ e) => DEPENDENCY_DESCRIPTOR.test(e.uri));
-  if (!wanted) return;
-  wanted.direction = 'sendrecv';
-  transceiver.setHeaderExtensionsToNegotiate(extensions);
 }

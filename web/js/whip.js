@@ -1,6 +1,7 @@
 // Publishing with WHIP (RFC 9725): a video, in several sizes where the browser
 // can, and at most one audio.
 
+import { CAPTURE_TIME, takeExtensions } from './extensions.js';
 import { Peer } from './peer.js';
 
 const MAX_BITS_PER_SECOND = 2_500_000;
@@ -32,9 +33,10 @@ export async function publish(credentials, stream, signal, onVoice) {
   const [video] = stream.getVideoTracks();
   if (onVoice) peer.pc.ontrack = ({ track }) => onVoice(new MediaStream([track]));
   if (audio) peer.pc.addTransceiver(audio, { direction: onVoice ? 'sendrecv' : 'sendonly', streams: [stream] });
-  const { sender } = addVideo(peer.pc, video, stream);
+  const transceiver = addVideo(peer.pc, video, stream);
+  takeExtensions(transceiver, CAPTURE_TIME);
   await peer.connect(signal, startFast);
-  await preferBalance(sender);
+  await preferBalance(transceiver.sender);
   return peer;
 }
 

@@ -49,6 +49,8 @@ const WORDS = {
   p2p_lost: 'The connection to the camera was lost. It is being made again.',
   no_video_support: 'This browser cannot send or play live video (WebRTC is missing or turned off).',
 
+  playback_blocked: 'This browser does not let the page play. Tap the picture once.',
+
   camera_unavailable: 'The camera did not answer. Check that its tab is open and online.',
   camera_lost: 'The camera stopped sending. It may have lost its network or power.',
   ended_by_camera: 'The camera ended the stream.',

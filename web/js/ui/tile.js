@@ -37,10 +37,7 @@ export function tile(watch, actions) {
     parts.update();
     controls.update();
   };
-  const onStream = () => {
-    video.srcObject = watch.stream;
-    video.play().catch(() => {}); // muted: only a vanished page refuses
-  };
+  const onStream = () => watch.play(video);
   const timer = setInterval(() => {
     if (watch.phase === 'live' && !watch.hint) keep(watch.camera.id, video);
   }, STILL_MS);
@@ -51,6 +48,9 @@ export function tile(watch, actions) {
   watch.addEventListener('stream', onStream);
   el.addEventListener('keydown', (/** @type {KeyboardEvent} */ e) => controls.key(e));
   el.addEventListener('dblclick', () => controls.full());
+  el.addEventListener('click', () => { // a browser that let the page play nothing allows it then
+    if (video.paused && video.srcObject) watch.play(video);
+  });
   fitPortrait(el, video);
   const size = new ResizeObserver(([{ contentRect: { width, height } }]) => {
     if (width && height) watch.fit(Math.round(Math.min(width, height) * Math.min(devicePixelRatio, MAX_DENSITY)));
