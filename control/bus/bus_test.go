@@ -43,6 +43,7 @@ func TestConformance(t *testing.T) {
 	}
 	rules := map[string]func(*testing.T, *bus.Bus, *bus.Bus){
 		"request gets the response":         requestGetsResponse,
+		"gather gets all responses":         gatherGetsAll,
 		"nobody listens":                    nobodyListens,
 		"silent responder times out":        silentResponder,
 		"messages arrive in order":          messagesInOrder,
@@ -79,6 +80,33 @@ func requestGetsResponse(t *testing.T, a, b *bus.Bus) {
 	}
 	if err := a.Publish(t.Context(), "echo", nil); err != nil {
 		t.Errorf("publish to a responder: %v", err)
+	}
+}
+
+func gatherGetsAll(t *testing.T, a, b *bus.Bus) {
+	t.Helper()
+	for _, who := range []string{"1", "2", "3"} {
+		mustSubscribe(t, b, "all", func(m bus.Msg) { _ = m.Respond(append([]byte(who), m.Data...)) })
+	}
+	got := map[string]bool{}
+	take := func(response []byte) bool {
+		got[string(response)] = true
+		return len(got) == 3
+	}
+	if err := a.Gather(t.Context(), "all", []byte("!"), take); err != nil || !got["1!"] || !got["2!"] || !got["3!"] {
+		t.Errorf("got %v, %v", got, err)
+	}
+	never := func([]byte) bool { return false }
+	for subject, want := range map[string]error{"all": context.DeadlineExceeded, "nobody.here": bus.ErrNoResponders, "a.*": bus.ErrBadSubject} {
+		ctx := t.Context()
+		if subject == "all" {
+			bounded, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			ctx = bounded
+		}
+		if err := a.Gather(ctx, subject, nil, never); !errors.Is(err, want) {
+			t.Errorf("gather %s: got %v, want %v", subject, err, want)
+		}
 	}
 }
 

@@ -60,48 +60,50 @@ func (g *Gateway) Relay(ctx context.Context, deviceID, event string, data any) (
 }
 
 func (g *Gateway) reach(ctx context.Context, deviceID string, e deviceEvent) (delivered bool, err error) {
-	answer, err := g.ask(ctx, deviceID, askSend, mustJSON(e))
+	_, delivered, err = g.ask(ctx, deviceID, askSend, mustJSON(e))
 	if err != nil {
 		return false, fmt.Errorf("gateway: send %s: %w", e.Event, err)
 	}
-	return string(answer) == answerYes, nil
+	return delivered, nil
 }
 
 // Connected reports whether a device has a connection, on whichever node.
 func (g *Gateway) Connected(ctx context.Context, deviceID string) (bool, error) {
-	answer, err := g.ask(ctx, deviceID, askHolds, nil)
+	held, _, err := g.ask(ctx, deviceID, askHolds, nil)
 	if err != nil {
 		return false, fmt.Errorf("gateway: look for device: %w", err)
 	}
-	return answer != nil, nil
+	return held, nil
 }
 
 // elsewhere tells whether some node, not this device's unsubscribed goroutine,
 // holds connections of the device. When the bus does not know, nobody does.
 func (g *Gateway) elsewhere(deviceID string) bool {
-	answer, err := g.ask(context.Background(), deviceID, askHolds, nil)
+	held, _, err := g.ask(context.Background(), deviceID, askHolds, nil)
 	if err != nil {
 		g.log.Warn("other nodes not asked for device", slog.String("device", deviceID), slog.Any("err", err))
 	}
-	return answer != nil
+	return held
 }
 
-// ask returns the first node's answer, nil when no node holds the device.
-// Every node that does gets the question.
-func (g *Gateway) ask(ctx context.Context, deviceID, what string, data []byte) ([]byte, error) {
+// ask puts a question to every node that holds the device. It returns whether
+// there was one, and whether any said yes: the no of a node whose last
+// connection is on its way out may be there before another node's yes, which is
+// then waited for.
+func (g *Gateway) ask(ctx context.Context, deviceID, what string, data []byte) (held, yes bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SendTimeout)
 	defer cancel()
-	answer, err := g.cfg.Bus.Request(ctx, bus.DeviceTopic(deviceID)+what, data)
-	if errors.Is(err, bus.ErrNoResponders) {
-		return nil, nil
+	err = g.cfg.Bus.Gather(ctx, bus.DeviceTopic(deviceID)+what, data, func(answer []byte) bool {
+		if yes = string(answer) == answerYes; !yes && !held {
+			time.AfterFunc(g.cfg.SendTimeout/4, cancel)
+		}
+		held = true
+		return yes
+	})
+	if held || errors.Is(err, bus.ErrNoResponders) {
+		return held, yes, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if answer == nil {
-		answer = []byte{}
-	}
-	return answer, nil
+	return false, false, err
 }
 
 // receive answers what a node asked. It runs on the subscription's goroutine

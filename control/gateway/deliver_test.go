@@ -87,6 +87,61 @@ func TestTwoNodesDeliverToEachOther(t *testing.T) {
 	eventually(t, "it is offline", func() bool { return states.last("both") == store.DeviceOffline })
 }
 
+// lateBus is a node's bus by which it hears nothing before the gate is open.
+type lateBus struct {
+	gateway.Bus
+	open <-chan struct{}
+}
+
+func (b lateBus) Subscribe(subject string, handle func(bus.Msg)) (bus.Subscription, error) {
+	return b.Bus.Subscribe(subject, func(m bus.Msg) {
+		<-b.open
+		handle(m)
+	})
+}
+
+// TestYesWinsOverAnEarlierNo has a node whose last connection is on its way out
+// answer before the one that still has the device.
+func TestYesWinsOverAnEarlierNo(t *testing.T) {
+	t.Parallel()
+	common, answered := newBus(t), make(chan struct{})
+	leaving, err := common.Subscribe(bus.DeviceTopic("1")+".*", func(m bus.Msg) {
+		defer close(answered)
+		if err := m.Respond([]byte("no")); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking := start(t, gateway.Config{Bus: common, SendTimeout: wait}, nil)
+	holding := start(t, gateway.Config{Bus: lateBus{common, answered}}, nil)
+	c := holding.connect(t, "1")
+	if !mustSend(t, asking, "1", "x", nil) {
+		t.Error("the node that has the device was not waited for")
+	}
+	c.expect("x")
+	if err := leaving.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoIsTheAnswerInTheEnd has nobody contradict.
+func TestNoIsTheAnswerInTheEnd(t *testing.T) {
+	t.Parallel()
+	common := newBus(t)
+	if _, err := common.Subscribe(bus.DeviceTopic("1")+".*", func(m bus.Msg) { _ = m.Respond([]byte("no")) }); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, gateway.Config{Bus: common, SendTimeout: 40 * time.Millisecond}, nil)
+	if mustSend(t, n, "1", "x", nil) {
+		t.Error("delivered to nobody")
+	}
+	if held, err := n.Connected(t.Context(), "1"); !held || err != nil {
+		t.Errorf("connected: %v, %v", held, err)
+	}
+}
+
 func TestSlowReaderIsDroppedAlone(t *testing.T) {
 	t.Parallel()
 	n := start(t, gateway.Config{CloseGrace: 100 * time.Millisecond}, nil)

@@ -30,7 +30,7 @@ type PresenceStore interface {
 
 // Bus reaches the nodes that hold a device's connections.
 type Bus interface {
-	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
+	Gather(ctx context.Context, subject string, data []byte, take func(response []byte) (enough bool)) error
 	Subscribe(subject string, handle func(bus.Msg)) (bus.Subscription, error)
 }
 
@@ -51,7 +51,7 @@ type Config struct {
 	RecheckEvery    time.Duration // a connection's token is verified again; 1 min
 	PresenceRefresh time.Duration // lastSeenAt of a connected device; 30 s
 	HandlerTimeout  time.Duration // for one handler, hook or database call; 10 s
-	SendTimeout     time.Duration // for one Send; 2 s
+	SendTimeout     time.Duration // for one Send; 2 s, of which a quarter for another node's yes after a no
 	CloseGrace      time.Duration // for the rest of the queue and the close handshake; 2 s
 
 	MaxConns           int // in this process; 10000

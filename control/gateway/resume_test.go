@@ -165,11 +165,11 @@ type lossyBus struct {
 	lose atomic.Bool
 }
 
-func (b *lossyBus) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+func (b *lossyBus) Gather(ctx context.Context, subject string, data []byte, take func([]byte) bool) error {
 	if b.lose.Load() && strings.HasSuffix(subject, ".send") {
-		return nil, bus.ErrNoResponders
+		return bus.ErrNoResponders
 	}
-	return b.Bus.Request(ctx, subject, data)
+	return b.Bus.Gather(ctx, subject, data, take)
 }
 
 // TestBusLosesEvents holds that the next event brings those before it, and that
