@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"time"
 
+	"github.com/securecam/securecam/control/cluster"
 	"github.com/securecam/securecam/control/events"
 	"github.com/securecam/securecam/control/objects"
 	"github.com/securecam/securecam/control/recordings"
@@ -15,6 +17,7 @@ import (
 )
 
 var (
+	_ cluster.Objects    = markedObjects{}
 	_ events.Objects     = thumbnails{}
 	_ recordings.Objects = recordedObjects{}
 	_ videos.Objects     = videoObjects{}
@@ -56,6 +59,24 @@ func put(ctx context.Context, s blob.Store, key, contentType string, data []byte
 		return errors.Join(err, w.Abort(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+// markedObjects is the object store as those see it who ask which one it is.
+type markedObjects struct{ blob.Store }
+
+const maxMark = 1 << 10 // bytes
+
+func (o markedObjects) Get(ctx context.Context, key string) ([]byte, error) {
+	r, err := o.Open(ctx, key, 0, maxMark)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(r)
+	return data, errors.Join(err, r.Close())
+}
+
+func (o markedObjects) Put(ctx context.Context, key, contentType string, data []byte) error {
+	return put(ctx, o.Store, key, contentType, data)
 }
 
 // thumbnails is the object store as the owner of small pictures sees it.

@@ -337,6 +337,8 @@ func (c *Config) validateCluster() error {
 		return errors.New("CLUSTER_ROUTES needs BETTER_AUTH_SECRET, the same on every node")
 	case !strings.HasPrefix(c.DatabaseURL, "postgres"):
 		return errors.New("CLUSTER_ROUTES needs DATABASE_URL with a PostgreSQL that every node reaches")
+	case c.MinIOEndpoint == "":
+		return errors.New("CLUSTER_ROUTES needs MINIO_ENDPOINT: what one node keeps on its disk the others do not have")
 	}
 	return nil
 }

@@ -150,6 +150,7 @@ func TestClusterSettings(t *testing.T) {
 	good := []string{
 		"--cluster-routes=10.0.0.2:6222,nats://10.0.0.3:6222", "--database-url=postgres://u:p@db/securecam",
 		"--better-auth-secret=0123456789abcdef0123456789abcdef",
+		"--minio-endpoint=minio", "--minio-access-key=a", "--minio-secret-key=hushhush",
 	}
 	tests := map[string]struct {
 		args []string
@@ -159,6 +160,7 @@ func TestClusterSettings(t *testing.T) {
 		"with NATS":   {append(slices.Clone(good), "--nats-url=nats://n:4222"), "CLUSTER_ROUTES"},
 		"SQLite":      {append(slices.Clone(good), "--database-url="), "DATABASE_URL"},
 		"own secrets": {append(slices.Clone(good), "--better-auth-secret="), "BETTER_AUTH_SECRET"},
+		"own objects": {append(slices.Clone(good), "--minio-endpoint="), "MINIO_ENDPOINT"},
 		"no port":     {append(slices.Clone(good), "--cluster-routes=10.0.0.2"), "host:port"},
 		"port":        {append(slices.Clone(good), "--cluster-port=0"), "CLUSTER_PORT"},
 		"node":        {[]string{"--node-url=cam2.example.org"}, "NODE_URL"},

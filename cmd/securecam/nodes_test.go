@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/securecam/securecam/bench/peer"
 	"github.com/securecam/securecam/store/storetest"
@@ -28,17 +31,19 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// startNodes runs two processes on one PostgreSQL, whose embedded NATS servers
-// form a cluster.
+// startNodes runs two processes on one PostgreSQL and one bucket, whose embedded
+// NATS servers form a cluster.
 func startNodes(t *testing.T) (one, two *process) {
 	t.Helper()
 	testMedia(t)
-	database, first := storetest.PostgresURL(t), freePort(t)
+	shared, first := append(minioSettings(t), "--database-url="+storetest.PostgresURL(t)), freePort(t)
 	start := func(clusterPort int) *process {
 		port := freePort(t)
-		return startProcess(t, t.TempDir(), "--port="+strconv.Itoa(port), "--node-url=http://127.0.0.1:"+strconv.Itoa(port),
-			"--database-url="+database, "--better-auth-secret="+strings.Repeat("shared", 8),
-			"--cluster-routes=127.0.0.1:"+strconv.Itoa(first), "--cluster-port="+strconv.Itoa(clusterPort))
+		return startProcess(t, t.TempDir(), append([]string{
+			"--port=" + strconv.Itoa(port), "--node-url=http://127.0.0.1:" + strconv.Itoa(port),
+			"--better-auth-secret=" + strings.Repeat("shared", 8),
+			"--cluster-routes=127.0.0.1:" + strconv.Itoa(first), "--cluster-port=" + strconv.Itoa(clusterPort),
+		}, shared...)...)
 	}
 	one = start(first)
 	return one, start(freePort(t))
@@ -81,6 +86,7 @@ func TestTwoNodes(t *testing.T) {
 	clientSocket = eventsMissed(t, client.elsewhere(two.url), client, clientSocket, cameraSocket, info.Device.ID)
 	stream := streamAcross(t, one, camera, client, cameraSocket, clientSocket, info.Device.ID)
 	signalAcross(t, stream, clientSocket, cameraSocket)
+	filesAcross(t, user, two.url, info.Device.ID)
 
 	// What a killed node had begun, the other finishes: here, to have the
 	// camera answer. It takes AckTimeout and a round of the worker.
@@ -211,6 +217,86 @@ func streamAcross(t *testing.T, one *process, camera, client *apiClient, cameraS
 	t.Cleanup(func() { _ = redirected.Vanish() })
 	awaitGrowth(t, redirected)
 	return stream
+}
+
+// filesAcross downloads at the user's node what the other one has recorded, and
+// uploads there what this one has signed.
+func filesAcross(t *testing.T, user *apiClient, there, camera string) {
+	t.Helper()
+	user.must(http.StatusOK, "PATCH", "/devices/"+camera, map[string]string{"recordingPolicy": "off"}, nil)
+	checkRecording(t, user, awaitRecording(t, user))
+
+	const file = "a picture"
+	var created struct {
+		Video  struct{ ID string }
+		Upload struct {
+			URL     string
+			Headers map[string]string
+		}
+	}
+	user.must(http.StatusCreated, "POST", "/videos/upload-url",
+		map[string]any{"name": "a.png", "contentType": "image/png", "size": len(file)}, &created)
+	if !strings.HasPrefix(created.Upload.URL, user.base) {
+		t.Fatalf("upload to %s, want %s", created.Upload.URL, user.base)
+	}
+	url := there + strings.TrimPrefix(created.Upload.URL, user.base)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, strings.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range created.Upload.Headers {
+		req.Header.Set(name, value)
+	}
+	res, err := user.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := readAll(t, res.Body)
+	_ = res.Body.Close()
+	if res.StatusCode/100 != 2 {
+		t.Fatalf("PUT %s: %s %s", url, res.Status, body)
+	}
+	user.elsewhere(there).must(http.StatusOK, "POST", "/videos/"+created.Video.ID+"/complete", nil, nil)
+	var download struct{ URL string }
+	user.must(http.StatusOK, "GET", "/videos/"+created.Video.ID+"/download-url", nil, &download)
+	if got := fetch(t, user, download.URL, ""); string(got) != file {
+		t.Errorf("downloaded %q, want %q", got, file)
+	}
+}
+
+// TestNodesThatShareTooLittle holds that a process ends with one line when it
+// comes to others on the same PostgreSQL and NATS with a secret of its own, or
+// with objects on its own disk, and that one that is alone needs neither.
+func TestNodesThatShareTooLittle(t *testing.T) {
+	t.Parallel()
+	nats, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go nats.Start()
+	t.Cleanup(func() { nats.Shutdown(); nats.WaitForShutdown() })
+	if !nats.ReadyForConnections(time.Minute) {
+		t.Fatal("the NATS server did not start")
+	}
+	secret := "--better-auth-secret=" + strings.Repeat("shared", 8)
+	shared := []string{"--nats-url=" + nats.ClientURL(), "--database-url=" + storetest.PostgresURL(t)}
+	startProcess(t, t.TempDir(), append([]string{secret}, shared...)...)
+	// Another installation on the same NATS has nothing to do with it.
+	startProcess(t, t.TempDir(), shared[0], "--database-url="+storetest.PostgresURL(t))
+	for setting, own := range map[string][]string{"BETTER_AUTH_SECRET": minioSettings(t), "MINIO_ENDPOINT": {secret}} {
+		args := append(append([]string{"serve", "--data-dir=" + t.TempDir()}, freePorts...), append(own, shared...)...)
+		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+		cmd.Env = append(os.Environ(), asSecurecam+"=1")
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		err := cmd.Run()
+		line, rest, _ := strings.Cut(stderr.String(), "\n")
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(line, setting) || rest != "" {
+			t.Errorf("ended with %v and %q, want one line that names %s", err, stderr.String(), setting)
+		}
+	}
 }
 
 func signalAcross(t *testing.T, stream string, clientSocket, cameraSocket *socket) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/securecam/securecam/control"
 	"github.com/securecam/securecam/control/bus"
+	"github.com/securecam/securecam/control/cluster"
 	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/control/media"
 	"github.com/securecam/securecam/control/recordings"
@@ -133,7 +134,27 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 	if _, err := s.bus.Announce(keys.nodeID, strings.TrimRight(c.NodeURL, "/")); err != nil { // it ends with the bus
 		return state{}, fmt.Errorf("announce this node: %w", err)
 	}
-	return s, nil
+	return s, a.joinOthers(ctx, c, keys, s)
+}
+
+// joinOthers meets the processes on the bus, if there can be any.
+func (a *app) joinOthers(ctx context.Context, c *Config, keys secrets, s state) error {
+	if c.NATSURL == "" && len(c.ClusterRoutes) == 0 {
+		return nil
+	}
+	database, err := s.db.InstallationID(ctx)
+	if err != nil {
+		return fmt.Errorf("name the database: %w", err)
+	}
+	others := cluster.New(cluster.Config{
+		Bus: s.bus, Objects: markedObjects{s.objects}, Node: keys.nodeID, Database: database,
+		Secret: hex.EncodeToString(keys.derive("cluster membership")), Private: c.NATSURL == "", Logger: a.log,
+	})
+	if err := others.Join(ctx); err != nil {
+		return fmt.Errorf("join the other processes: %w", err)
+	}
+	a.run("other processes", others.Run)
+	return nil
 }
 
 // signedStore is a store whose signed URLs are this server's.

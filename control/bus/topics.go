@@ -16,3 +16,6 @@ func WakeTopic(queue string) string {
 func NodeTopic(id string) string {
 	return "securecam.node." + id
 }
+
+// ProcessesTopic is the subject under which all processes answer.
+const ProcessesTopic = "securecam.processes"
