@@ -48,6 +48,8 @@ func settle(t *testing.T, app *app, db *store.DB) resident {
 	r.ids["/streams/{}"] = made(client, 201, "/streams/request", map[string]any{"cameraDeviceId": cameraInfo.Device.ID})
 	camera.must(200, "POST", "/streams/"+r.ids["/streams/{}"]+"/accept", nil, nil)
 	r.ids["/media-sessions/{}"] = client.stream(r.ids["/streams/{}"]).MediaSessionID
+	const subscription = "PUT /devices/{}/push-subscription" // without one there is no push
+	client.must(200, "PUT", "/devices/"+clientInfo.Device.ID+"/push-subscription", json.RawMessage(validBodies[subscription]), nil)
 	r.ids["/events/{}"] = made(camera, 201, "/events/motion/start", map[string]any{})
 	r.ids["/videos/{}"] = made(r.user, 201, "/videos/upload-url", map[string]any{"name": "a.webm", "contentType": "video/webm", "size": 10})
 	r.ids["/webhooks/{}"] = made(r.user, 201, "/webhooks", map[string]any{"name": "hook", "url": "https://hooks.example.org/x"})
