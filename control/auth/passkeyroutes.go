@@ -205,6 +205,10 @@ func (s *Service) finishAuthentication(ctx context.Context, in *finishAuthentica
 	if err != nil {
 		return nil, err
 	}
+	if s.requireVerify && !user.EmailVerified { // whose account is older than that setting
+		s.sendVerification(ctx, user, "")
+		return nil, ErrNotVerified
+	}
 	row, token, cookie := s.newSession(ctx, user.ID, proof{userAgent: in.UserAgent, remember: true})
 	if err := s.store.CreateSession(ctx, row, actor(ctx, user.ID)); err != nil {
 		return nil, refuseSession(err)

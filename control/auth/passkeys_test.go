@@ -8,7 +8,9 @@ import (
 
 	"github.com/descope/virtualwebauthn"
 
+	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/store"
+	"github.com/securecam/securecam/store/storetest"
 )
 
 // rp is the server as a browser at http://example.com sees it.
@@ -124,6 +126,25 @@ func TestPasskeyOfDisabledUser(t *testing.T) {
 		b := e.browser()
 		b.want(b.signInBy(k), 403, "account_disabled")
 	})
+}
+
+// TestPasskeyOfUnverifiedAddress has a user whose account is older than the
+// rule that addresses must be verified.
+func TestPasskeyOfUnverifiedAddress(t *testing.T) {
+	t.Parallel()
+	db := storetest.SQLite(t)
+	k, _ := newEnvOn(t, db).browser().signUp("ada@example.org").addPasskey(virtualwebauthn.AuthenticatorOptions{})
+	e := newEnvOn(t, db, func(c *auth.Config) { c.RequireVerified = true })
+	b := e.browser()
+	b.want(b.signInBy(k), 403, "EMAIL_NOT_VERIFIED")
+	if b.cookies["better-auth.session_token"] != "" {
+		t.Error("there is a session")
+	}
+	_, path := e.letter("ada@example.org")
+	if a := e.call("GET", path, ""); a.status != 302 {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	b.want(b.signInBy(k), 200, "")
 }
 
 func TestPasskeyAttacks(t *testing.T) {
