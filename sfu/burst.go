@@ -163,8 +163,8 @@ func patienceAt(share float64) float64 {
 // is, the more a message with more segments is worth.
 type pace struct {
 	window time.Duration // longest wait, 0 for none
-	since  time.Time
-	busy   time.Duration // worked since since
+	since  int64         // when busy was 0, on the clock of packet arrivals; 0 before the first burst
+	busy   int64         // nanoseconds worked since then
 	share  float64       // of a core, in the last paceWindow
 }
 
@@ -177,13 +177,13 @@ func (p *pace) patience() time.Duration {
 	return min(wait, p.window) + paceSlack
 }
 
-// worked takes into account what a burst cost that began at began, waited for packets, and ended at now.
-func (p *pace) worked(began time.Time, waited time.Duration, now time.Time) {
-	if p.since.IsZero() {
+// worked takes into account what a burst cost that began at began, was taken at taken, and ended at now.
+func (p *pace) worked(began, taken, now int64) {
+	if p.since == 0 {
 		p.since = began
 	}
-	p.busy += now.Sub(began) - waited
-	if span := now.Sub(p.since); span >= paceWindow {
+	p.busy += now - taken
+	if span := now - p.since; span >= int64(paceWindow) {
 		p.share = float64(p.busy) / float64(span)
 		p.since, p.busy = now, 0
 	}

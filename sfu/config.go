@@ -25,7 +25,7 @@ type Config struct {
 
 	// Shards is the number of fan-out goroutines; 0 means one a processor.
 	Shards int
-	// ShardQueue is the number of packets that may wait for a shard before it drops.
+	// ShardQueue is the number of packets that may wait for a shard before it drops, however short they have waited.
 	ShardQueue int
 	// RingSize is the number of packets kept of each layer at most, rounded up to a power of two.
 	RingSize int
@@ -56,7 +56,7 @@ type Config struct {
 }
 
 const (
-	defaultShardQueue       = 4096 // a sixth of a second of 100 cameras
+	defaultShardQueue       = 4096 // a sixth of a second of 100 cameras; of fewer maxDelay is what counts
 	defaultRingSize         = 1024
 	defaultMaxViewers       = 2000
 	defaultMaxMediaSessions = 500

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -59,6 +60,7 @@ type downTrack struct {
 
 	abandoned bool // what was followed was given up before what follows came
 
+	left   *layer                // followed until packets of it came too late; nil once anything is followed again
 	target *layer                // to be followed from its next keyframe on; nil while paused
 	asked  atomic.Pointer[layer] // that keyframes are asked of: what is followed, else the target
 
@@ -280,7 +282,7 @@ func (d *downTrack) begin(l *layer, first rewrite.Packet, arrival int64) {
 		d.track.counters.switches.Add(1)
 	}
 	d.replay = replay{plea: d.replay.plea}
-	d.layer, d.waited, d.abandoned = l, 0, false
+	d.layer, d.left, d.waited, d.abandoned = l, nil, 0, false
 	if d.extensions != nil {
 		d.extensions.captured = false
 	}
@@ -310,12 +312,14 @@ func (d *downTrack) elapsed(l *layer, timestamp uint32, arrival int64) uint32 {
 	return uint32(min(passed, math.MaxInt32))
 }
 
-// reports returns the sender reports of what is followed and of l, nil if there are none yet.
+// reports returns the sender reports of what is followed, or was until packets came too late, and of l, nil if there
+// are none yet.
 func (d *downTrack) reports(l *layer) (from, to *senderReport) {
-	if d.layer == nil {
+	before := cmp.Or(d.layer, d.left)
+	if before == nil {
 		return nil, nil
 	}
-	return d.layer.report.Load(), l.report.Load()
+	return before.report.Load(), l.report.Load()
 }
 
 // worse reports whether a has the smaller picture, or rate, than b.

@@ -243,7 +243,7 @@ func (l *layer) dispatch(slot ring.Slot, info codec.Info) {
 			continue
 		}
 		select {
-		case f.shard.queue <- job{fan: f, layer: l, slot: slot, info: info}:
+		case f.shard.queue <- job{fan: f, layer: l, slot: slot, arrival: l.packet.Arrival, info: info}:
 			if dropping.Load() {
 				dropping.Store(false)
 			}

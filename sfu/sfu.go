@@ -179,15 +179,18 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 // newShard starts a shard that lives as long as the SFU.
 func (s *SFU) newShard() *shard {
 	sh := newShard(s.socket.conn, s.cfg.ShardQueue, s.cfg.BurstWindow, s.clock)
+	sh.delay = maxDelay
 	s.workersDone.Go(sh.run)
 	return sh
 }
 
-// newLane starts a shard for one viewer or tap whose sink may block. A tap's delivers to the last packet. Caller holds
-// mu.
+// newLane starts a shard for one viewer or tap whose sink may block. A tap's drains: it delivers to the last packet, and
+// however late. Caller holds mu.
 func (s *SFU) newLane(drains bool) *shard {
 	sh := newShard(s.socket.conn, min(s.cfg.ShardQueue, laneQueue), 0, s.clock)
-	sh.drains = drains
+	if sh.drains = drains; !drains {
+		sh.delay = maxLaneDelay
+	}
 	s.sessionsDone.Go(sh.run)
 	return sh
 }

@@ -22,10 +22,11 @@ const (
 
 // job is a packet on its way to one shard.
 type job struct {
-	fan   *fan
-	layer *layer
-	slot  ring.Slot
-	info  codec.Info
+	fan     *fan
+	layer   *layer
+	slot    ring.Slot
+	arrival int64
+	info    codec.Info
 }
 
 // fan is the part of an up track's down tracks that one shard serves.
@@ -34,7 +35,10 @@ type fan struct {
 	size     int                       // guarded by SFU.mu
 	dropping [maxEncodings]atomic.Bool // the rest of a layer's frame is not offered; written by dispatch
 	stale    atomic.Bool               // reconsider is under way to the shard
-	downs    []*downTrack              // owned by the shard
+
+	// Owned by the shard.
+	downs []*downTrack
+	open  [maxEncodings]bool // the end of a layer's frame that was begun is yet to come
 }
 
 // shard is a goroutine that owns down tracks: whoever wants something of one posts an action. A viewer or tap whose
@@ -47,6 +51,9 @@ type shard struct {
 	load   int // down tracks, guarded by SFU.mu
 	clock  func() int64
 	drains bool // what is queued when it stops is still delivered; set before run
+	// delay is how long a packet may wait for the shard, 0 for as long as its ring has it. Set before run.
+	delay   time.Duration
+	slowest atomic.Int64 // the longest wait lately, in nanoseconds
 
 	mu      sync.Mutex // guards actions and missing; may be taken under SFU.mu, takes no other lock
 	actions []func()
@@ -54,7 +61,8 @@ type shard struct {
 
 	// Owned by run.
 	downs     []*downTrack
-	now       int64         // on the clock of packet arrivals, while anybody is steered
+	now       int64         // on the clock of packet arrivals, when the burst began or, while anybody is steered, goes out
+	worst     int64         // the longest wait since slowest was set
 	steered   []*congestion // viewers whose way is watched
 	steering  *time.Ticker  // stopped while there are none
 	mail      [mailRoom]byte
@@ -106,6 +114,8 @@ func (s *shard) run() {
 				d.holdBack()
 			}
 			s.flush()
+			s.slowest.Store(s.worst)
+			s.worst = 0
 		case <-s.pacing():
 			s.tell()
 			s.catchUp()
@@ -126,7 +136,8 @@ func (s *shard) run() {
 // collect takes first and what else waits, or comes within the pace's patience until every frame is complete, and
 // forwards it as one burst.
 func (s *shard) collect(first job, hold *time.Timer) {
-	began := time.Now()
+	s.now = s.clock()
+	began := s.now
 	s.burst.begin()
 	s.take(first)
 	patience, holding := s.pace.patience(), false
@@ -147,7 +158,7 @@ func (s *shard) collect(first job, hold *time.Timer) {
 		select {
 		case j := <-s.queue:
 			s.take(j)
-			if time.Since(began) < patience { // the timer may be late
+			if s.clock()-began < int64(patience) { // the timer may be late
 				continue
 			}
 		case <-hold.C:
@@ -155,11 +166,11 @@ func (s *shard) collect(first job, hold *time.Timer) {
 		}
 		break
 	}
-	waited := time.Since(began)
-	s.tell()
+	s.now = s.clock()
+	taken := s.now
 	s.forward()
 	s.flush()
-	s.pace.worked(began, waited, time.Now())
+	s.pace.worked(began, taken, s.clock())
 }
 
 // tell notes what time it is, if anybody cares.
@@ -169,11 +180,16 @@ func (s *shard) tell() {
 	}
 }
 
-// take adds one packet to the burst, unless it was overwritten while it waited.
+// take adds one packet to the burst, unless it comes too late, or was overwritten while it waited.
 func (s *shard) take(j job) {
-	if !s.burst.add(j) {
-		j.layer.track.counters.dropped.Add(1)
+	open := &j.fan.open[j.layer.slot]
+	if !s.overdue(&j) && s.burst.add(j) {
+		*open = !s.burst.packets[s.burst.n-1].Marker
+		return
 	}
+	*open = false
+	j.layer.track.counters.dropped.Add(1)
+	j.fan.skip(&j)
 }
 
 // forward hands the burst to the down tracks of its fans, one down track after the other: what goes to one viewer is

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // counters are the live form of Counters: written by the hot path, read by anybody.
@@ -11,7 +12,7 @@ type counters struct {
 	packetsIn, bytesIn, keyframes             atomic.Uint64 // written by the socket's reader
 	packetsOut, bytesOut, retransmitted       atomic.Uint64 // written by shards
 	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
-	switches                                  atomic.Uint64
+	switches, skips                           atomic.Uint64
 	talkPackets, talkRefused                  atomic.Uint64 // written by the socket's reader
 	cachedStarts, replayed                    atomic.Uint64 // written by shards
 	pleas                                     atomic.Uint64 // written by the socket's reader
@@ -22,7 +23,7 @@ func (c *counters) load() Counters {
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), Keyframes: c.keyframes.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), Retransmitted: c.retransmitted.Load(),
 		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
-		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(),
+		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(), Skips: c.skips.Load(),
 		CachedStarts: c.cachedStarts.Load(), Replayed: c.replayed.Load(), ViewerPLIs: c.pleas.Load(),
 		TalkPackets: c.talkPackets.Load(), TalkRefused: c.talkRefused.Load(),
 	}
@@ -41,6 +42,7 @@ func (c Counters) add(d Counters) Counters {
 	c.Dropped += d.Dropped
 	c.KeyframeRequests += d.KeyframeRequests
 	c.Switches += d.Switches
+	c.Skips += d.Skips
 	c.CachedStarts += d.CachedStarts
 	c.Replayed += d.Replayed
 	c.ViewerPLIs += d.ViewerPLIs
@@ -121,6 +123,11 @@ func (s *SFU) Stats() Stats {
 	st.Data = DataStats{
 		Received: s.data.Received.Load(), Sent: s.data.Sent.Load(), Refused: s.data.Refused.Load(), Dropped: s.data.Dropped.Load(),
 	}
+	slowest := s.costly.slowest.Load()
+	for _, sh := range s.shards {
+		slowest = max(slowest, sh.slowest.Load())
+	}
+	st.SlowestShard = time.Duration(slowest)
 	for _, m := range s.media {
 		if m.publisher != nil {
 			st.Publishers++

@@ -106,7 +106,8 @@ type Counters struct {
 	ViewerPLIs           uint64 // requests for a keyframe, by PLI or FIR
 	NACKs                uint64 // packets viewers asked for again
 	Retransmitted        uint64 // packets answered to NACKs
-	Dropped              uint64 // packets not offered to a full shard
+	Dropped              uint64 // packets not offered to a full shard, or that came too late to one
+	Skips                uint64 // of viewers and taps whose shard was too late, to the next keyframe
 	WriteErrors          uint64 // packets a Sink refused
 	Switches             uint64 // of viewers and taps from one layer to another
 	TalkPackets          uint64 // of viewers' audio, passed on to the camera
@@ -124,7 +125,10 @@ type Stats struct {
 	Flooded uint64
 	// Malformed counts RTCP packets that were passed over because their contents are not what their type demands.
 	Malformed uint64
-	Data      DataStats
+	// SlowestShard is the longest that a packet waited for its shard in the last second. An overloaded machine shows here
+	// first; what would come too late is left out.
+	SlowestShard time.Duration
+	Data         DataStats
 	// Congestion is about the ways to viewers of cameras with several layers.
 	Congestion CongestionStats
 }

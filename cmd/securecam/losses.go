@@ -21,7 +21,8 @@ type loss struct {
 // losses lists what the parts count instead of logging it when it happens.
 func losses(p plane, s state, g *gateway.Gateway, w *media.Service) []loss {
 	list := []loss{
-		{"media packets dropped by a full shard", func() uint64 { return p.sfu.Stats().Dropped }},
+		{"media packets dropped by a full or late shard", func() uint64 { return p.sfu.Stats().Dropped }},
+		{"viewers and recordings that a late shard left without a picture until a keyframe", func() uint64 { return p.sfu.Stats().Skips }},
 		{"media packets refused by a sink", func() uint64 { return p.sfu.Stats().WriteErrors }},
 		{"RTCP packets of peers that send too many", func() uint64 { return p.sfu.Stats().Flooded }},
 		{"RTCP packets of peers that are malformed", func() uint64 { return p.sfu.Stats().Malformed }},

@@ -12,6 +12,9 @@ const MaxPayload = 1500 - 20 - 8
 // Slot names a packet in a Ring until it is overwritten.
 type Slot struct{ seq uint16 }
 
+// Seq is the packet's sequence number.
+func (s Slot) Seq() uint16 { return s.seq }
+
 // Packet is one RTP packet without what belongs to its transport: no CSRCs, no padding, and of extensions one at most.
 type Packet struct {
 	Seq       uint16
