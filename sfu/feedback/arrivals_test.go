@@ -182,7 +182,7 @@ func FuzzArrivals(f *testing.F) {
 	})
 }
 
-func TestArrivalsAllocateNothing(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole process
+func TestReadArrivalsAllocatesNothing(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole process
 	raw := []byte{0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 7, 0, 3, 0, 0, 1, 0, 0xd4, 0, 4, 0}
 	if n := testing.AllocsPerRun(100, func() {
 		if a, ok := ReadArrivals(raw); !ok || !a.Next() {

@@ -24,7 +24,7 @@ func count(b []byte) (n int) {
 }
 
 //nolint:paralleltest // allocations are counted for the whole process
-func TestAllocs(t *testing.T) {
+func TestAllocatesNothing(t *testing.T) {
 	b, all, garbage := answer(), marshal(t, everything()...), []byte{0x81, typeBye, 0, 9, 1, 2}
 	blocks, lost := []Block{{SSRC: 2}}, []uint16{1, 2, 20}
 	buf := make([]byte, 0, 1500)

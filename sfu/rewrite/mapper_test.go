@@ -196,3 +196,30 @@ func BenchmarkMap(b *testing.B) {
 		m.Map(p)
 	}
 }
+
+// TestMapperAllocatesNothing maps, leaves out, looks back and goes over to another source.
+func TestMapperAllocatesNothing(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole process
+	m := New(65000, 1)
+	p := Packet{Seq: 7}
+	m.Switch(p, 0)
+	if n := testing.AllocsPerRun(5000, func() {
+		p.Seq++
+		p.Timestamp += 3000
+		switch p.Seq % 50 {
+		case 3:
+			m.Drop(p, true)
+		case 11: // missing
+		case 40:
+			m.Switch(p, 3000)
+			fallthrough
+		default:
+			out, ok := m.Map(p)
+			if back, found := m.Source(out.Seq); !ok || !found || back != p.Seq {
+				t.Fatalf("%d became %d, which was %d", p.Seq, out.Seq, back)
+			}
+			m.Fill(Packet{Seq: p.Seq - 5})
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a packet", n)
+	}
+}

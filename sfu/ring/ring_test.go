@@ -257,3 +257,28 @@ func BenchmarkGet(b *testing.B) {
 		r.Get(slot, &p, buf)
 	}
 }
+
+// TestRingAllocatesNothing holds that a full ring needs no more memory, whatever comes and whoever asks.
+func TestRingAllocatesNothing(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole process
+	for _, size := range []Size{{Packets: 1024, Bytes: 1 << 20, Keep: 3500 * time.Millisecond}, {Packets: 64}} {
+		r := New(size)
+		p, out, buf := packet(0, make([]byte, 1200)...), Packet{}, make([]byte, MaxPayload)
+		put := func() {
+			p.Seq += 1 + p.Seq%17/16 // some are missing
+			p.Arrival += int64(4 * time.Millisecond)
+			slot, verdict := r.Put(p)
+			if verdict != Stored || !r.Get(slot, &out, buf) {
+				t.Fatal(verdict)
+			}
+			r.Put(p) // twice
+			r.Find(p.Seq-10, &out, buf)
+			r.Span(p.Seq - 20)
+		}
+		for range 2000 {
+			put()
+		}
+		if n := testing.AllocsPerRun(2000, put); n != 0 {
+			t.Errorf("%+v: %v allocations a packet", size, n)
+		}
+	}
+}

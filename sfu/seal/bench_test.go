@@ -14,10 +14,10 @@ func plainHeader(ssrc uint32, index uint64) []byte {
 	return h
 }
 
-// TestAllocs sees that no packet costs an allocation, be it good or garbage.
+// TestAllocatesNothing sees that no packet costs an allocation, be it good or garbage.
 //
 //nolint:paralleltest // allocations are counted for the whole process
-func TestAllocs(t *testing.T) {
+func TestAllocatesNothing(t *testing.T) {
 	for name, p := range profiles {
 		s, r := pair(t, p)
 		h, body, slot := plainHeader(1, 0), make([]byte, 1200), make([]byte, 2000)

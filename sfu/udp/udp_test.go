@@ -255,7 +255,7 @@ func TestPortInUse(t *testing.T) {
 	})
 }
 
-func TestNoAllocations(t *testing.T) {
+func TestBatchAllocatesNothing(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0", udp.Config{}), listen(t, "127.0.0.1:0", udp.Config{})
 	batch, to, reader := a.NewBatch(), a.Addr(b.LocalAddr()), b.NewReader()
 	allocs := testing.AllocsPerRun(100, func() {
