@@ -14,16 +14,19 @@ const (
 	longestDelay, anyDelay = 600 * time.Millisecond, 10 * time.Second
 	// answerSlack is what a player takes to ask, and the shard to answer.
 	answerSlack = 40 * time.Millisecond
+	// askAgain is how long players that only receive wait at least before they ask for the same again: they do not know
+	// the round trip. Chromium takes it for this.
+	askAgain = 100 * time.Millisecond
 )
 
 // margin is how long a viewer's player holds pictures back so that what is lost can be sent again in time. A player
 // that only receives does not know the round-trip time, and stands still at every loss; the server knows it.
 type margin struct {
-	live   bool          // the viewer rather stands still than waits
-	since  time.Duration // beginning of the window
-	losses int           // packets asked for in it
-	again  int           // of those, asked for after they were sent again
-	last   time.Duration // when it was bad
+	live   bool             // the viewer rather stands still than waits
+	since  time.Duration    // beginning of the window
+	losses int              // packets asked for in it
+	last   time.Duration    // when it was bad
+	vain   [2]time.Duration // when a packet was asked for that had been sent again already: the last time, the one before
 	delay  time.Duration
 }
 
@@ -31,17 +34,19 @@ type margin struct {
 // delay to be.
 func (m *margin) asked(n, again int, now, rtt time.Duration) time.Duration {
 	if now-m.since > lossWindow {
-		m.since, m.losses, m.again = now, 0, 0
+		m.since, m.losses = now, 0
 	}
 	m.losses += n
-	m.again += again
+	if again > 0 {
+		m.vain[0], m.vain[1] = now, m.vain[0]
+	}
 	if m.live || m.losses < lossesMatter || rtt < shortWay {
 		return m.delay
 	}
 	m.last = now
 	want := rtt + rtt/8 + answerSlack
-	if m.again >= lossesMatter {
-		want += rtt + answerSlack
+	if m.vain[1] > 0 && now-m.vain[1] < calmAfter { // that is a freeze every few seconds otherwise
+		want += max(rtt, askAgain) + answerSlack
 	}
 	// A little more or less is not worth that players change their pace.
 	if want = min(want, longestDelay); want > m.delay || want < m.delay*3/4 && m.losses > 4*lossesMatter {

@@ -46,3 +46,37 @@ func TestMargin(t *testing.T) {
 		t.Errorf("a viewer far off waits %s", d)
 	}
 }
+
+// TestMarginForgets has an answer lost once a minute: that is not worth that the viewer waits for two.
+func TestMarginForgets(t *testing.T) {
+	t.Parallel()
+	const rtt = 100 * time.Millisecond
+	var m margin
+	at := time.Hour
+	for range 5 {
+		for range 10 {
+			at += 100 * time.Millisecond
+			m.asked(1, 0, at, rtt)
+		}
+		if d := m.asked(1, 1, at, rtt); d > 2*rtt {
+			t.Fatalf("one answer lost: waits %s", d)
+		}
+		at += time.Minute
+		m.calm(at)
+	}
+}
+
+// TestMarginNear has answers lost on a short way: the player asks again no sooner than players do.
+func TestMarginNear(t *testing.T) {
+	t.Parallel()
+	const rtt = 30 * time.Millisecond
+	var m margin
+	at, delay := time.Hour, time.Duration(0)
+	for range 10 {
+		at += 200 * time.Millisecond
+		delay = m.asked(2, 1, at, rtt)
+	}
+	if delay < rtt+askAgain {
+		t.Errorf("waits %s", delay)
+	}
+}

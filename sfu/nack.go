@@ -101,8 +101,9 @@ func (s *shard) retransmit(m missing) {
 	if sent > 0 {
 		d.wait.asked(sent, again, m.at, d.rtt())
 	}
-	if absent > 0 { // the camera was asked for it before
-		d.wait.asked(absent, 0, m.at, time.Duration(d.layer.keys.rtt.Load()))
+	if absent > 0 { // the camera was asked for it before, and may be once more: see reception.again
+		rtt := time.Duration(d.layer.keys.rtt.Load())
+		d.wait.asked(absent, 0, m.at, rtt+rtt/2)
 	}
 	d.holdBack()
 }

@@ -14,24 +14,42 @@ const (
 	leastRTT, mostRTT = 5 * time.Millisecond, 2 * time.Second
 	// reportsKept is how many sender reports are remembered: those of two tracks and two seconds.
 	reportsKept = 4
+	// samplesKept is of how many samples the shortest counts: some seconds of two tracks' reports.
+	samplesKept = 8
 	// rttTick is the unit of the times remembered; they go round after 18 hours.
 	rttTick = time.Second >> 16
 )
 
 // roundTrip measures the way to a viewer and back by its answers to sender reports: RFC 3550, section 6.4.1. It holds
-// nearly the shortest time seen, since waiting in queues comes and goes: nothing was answered sooner.
+// the shortest of the last seconds, since waiting in queues comes and goes: nothing was answered sooner. A way that
+// has become longer, as when a telephone leaves the house, is known soon.
 type roundTrip struct {
-	began time.Time
-	sent  [reportsKept]atomic.Uint64 // middle of the NTP time of a report << 32 | when it was sent
-	turn  int                        // owned by the shard
-	least atomic.Int64               // time.Duration; 0 if not known
+	began   time.Time
+	sent    [reportsKept]atomic.Uint64 // middle of the NTP time of a report << 32 | when it was sent
+	turn    int                        // owned by the shard
+	samples [samplesKept]time.Duration // owned by heard; 0 for none
+	at      int                        // of the oldest sample
+	least   atomic.Int64               // time.Duration; 0 if not known
 }
 
 func (r *roundTrip) begin(now time.Time, measured time.Duration) {
 	r.began = now
 	if measured > 0 {
-		r.least.Store(int64(clampRTT(measured)))
+		r.keep(measured)
 	}
+}
+
+// keep takes a sample into account.
+func (r *roundTrip) keep(sample time.Duration) {
+	r.samples[r.at] = clampRTT(sample)
+	r.at = (r.at + 1) % samplesKept
+	least := mostRTT
+	for _, d := range r.samples {
+		if d > 0 {
+			least = min(least, d)
+		}
+	}
+	r.least.Store(int64(least))
 }
 
 // reported notes that a sender report goes out. Runs on the shard.
@@ -54,11 +72,7 @@ func (r *roundTrip) heard(b feedback.Block, now time.Time) {
 		if took < 0 {
 			return // a lie, or a clock that jumped
 		}
-		sample := clampRTT(time.Duration(took) * rttTick)
-		if old := time.Duration(r.least.Load()); old != 0 && sample > old {
-			sample = old + (sample-old)/32
-		}
-		r.least.Store(int64(sample))
+		r.keep(time.Duration(took) * rttTick)
 		return
 	}
 }

@@ -34,6 +34,25 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestRoundTripGrows has a way become longer, and shorter again: a few reports later that is known.
+func TestRoundTripGrows(t *testing.T) {
+	t.Parallel()
+	var r roundTrip
+	at := time.Now()
+	r.begin(at, 0)
+	for i, rtt := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, 20 * time.Millisecond} {
+		for n := range samplesKept {
+			ntp := uint64(1)<<63 + uint64(i*samplesKept+n)<<32
+			r.reported(ntp, at)
+			at = at.Add(time.Second)
+			r.heard(feedback.Block{LastSR: uint32(ntp >> 16), Delay: uint32((time.Second - rtt) / rttTick)}, at)
+		}
+		if got := r.time(); got < rtt-time.Millisecond || got > rtt+time.Millisecond {
+			t.Errorf("measured %s, want %s", got, rtt)
+		}
+	}
+}
+
 // TestRoundTripLies holds that no report moves the round-trip time out of its bounds.
 func TestRoundTripLies(t *testing.T) {
 	t.Parallel()
