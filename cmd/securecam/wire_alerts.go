@@ -81,10 +81,6 @@ type alerts struct {
 }
 
 func (a *app) openAlerts(c *Config, keys secrets, s state, gate *gateway.Gateway) (alerts, error) {
-	baseURL, err := c.baseURL()
-	if err != nil {
-		return alerts{}, err
-	}
 	n, err := a.openNotifier(c, keys, s)
 	if err != nil {
 		return alerts{}, err
@@ -94,10 +90,10 @@ func (a *app) openAlerts(c *Config, keys secrets, s state, gate *gateway.Gateway
 		notifier: n,
 		events: events.New(events.Config{
 			Store: s.db, Gateway: gate, Objects: thumbnails{s.objects}, Queues: []events.Notifier{n.push, n.webhooks},
-			Logger: a.log, BaseURL: baseURL, URLTTL: ttl, StaleAfter: seconds(c.EventStaleSeconds),
+			Logger: a.log, Public: c.public(), URLTTL: ttl, StaleAfter: seconds(c.EventStaleSeconds),
 		}),
 		videos: videos.New(videos.Config{
-			Store: s.db, Objects: videoObjects{s.objects}, Bucket: c.bucket(), Logger: a.log, URLTTL: ttl,
+			Store: s.db, Objects: videoObjects{s.objects}, Bucket: c.bucket(), Public: c.public(), Logger: a.log, URLTTL: ttl,
 		}),
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/securecam/securecam/control/links"
 	"github.com/securecam/securecam/control/media"
 	"github.com/securecam/securecam/control/recordings"
+	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/control/streams"
 	"github.com/securecam/securecam/recorder"
 	"github.com/securecam/securecam/turn"
@@ -64,7 +65,7 @@ func (a *app) openCameras(
 	})
 	w.recordings = recordings.New(recordings.Config{
 		Store: s.db, Objects: recordedObjects{s.objects}, Recorder: tapRecorder{p.sfu, recordingObjects{s.objects}, w.recorded, a.log},
-		NodeID: keys.nodeID, Bucket: c.bucket(), URLTTL: seconds(c.MinIOPresignedExpirySeconds), Logger: a.log,
+		NodeID: keys.nodeID, Bucket: c.bucket(), Public: c.public(), URLTTL: seconds(c.MinIOPresignedExpirySeconds), Logger: a.log,
 		UploadStale: seconds(c.RecordingStaleSeconds), UploadInterval: milliseconds(c.RecordingWorkerIntervalMS),
 	})
 	return w, nil
@@ -100,6 +101,11 @@ func (c *Config) baseURL() (*url.URL, error) {
 		return nil, nil //nolint:nilnil // requests tell
 	}
 	return url.Parse(c.BetterAuthBaseURL)
+}
+
+// public returns where clients reach this server.
+func (c *Config) public() rest.Public {
+	return rest.Public{URL: c.BetterAuthBaseURL, Local: c.localURL()}
 }
 
 // bucket returns the bucket that objects go to, "" when they lie on disk.

@@ -109,7 +109,7 @@ func openAdmin(c *Config, s state, parts *counted, accounts *auth.Service, log l
 	return admin.New(admin.Config{
 		Username: c.AdminUsername, Password: c.AdminPassword,
 		Store: s.db, Accounts: adminAccounts{accounts, s.db}, Streams: parts.streams, Pushes: parts.notify.push, Webhooks: parts.notify.webhooks,
-		Objects: adminObjects{s.objects}, Version: version(), OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: log,
+		Objects: adminObjects{s.objects}, Public: c.public(), Version: version(), OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: log,
 	})
 }
 

@@ -93,6 +93,7 @@ type Config struct {
 	Pushes   Pushes
 	Webhooks Webhooks
 	Objects  Objects
+	Public   rest.Public // where links lead
 	Version  string
 	Logger   *slog.Logger
 

@@ -193,6 +193,5 @@ func (s *Service) resetLink(ctx context.Context, in *idInput) (*linkOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	r := rest.RequestOf(ctx)
-	return &linkOutput{Body: Link{URL: r.Origin + r.Prefix + link, ExpiresAt: expires.UTC().Truncate(time.Second)}}, nil
+	return &linkOutput{Body: Link{URL: s.cfg.Public.Absolute(ctx, link), ExpiresAt: expires.UTC().Truncate(time.Second)}}, nil
 }

@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/securecam/securecam/control/auth"
@@ -85,8 +83,8 @@ type Config struct {
 	Logger  *slog.Logger
 	Now     func() time.Time // time.Now if nil
 
-	// BaseURL is the public URL of this server; nil means what requests say.
-	BaseURL *url.URL
+	// Public is where what is told leads.
+	Public rest.Public
 	// URLTTL is how long a thumbnail's URL works. Default 1 h.
 	URLTTL time.Duration
 	// StaleAfter ends an event whose camera has not renewed it. Default 5 min.
@@ -342,19 +340,7 @@ func (s *Service) thumbnailURL(ctx context.Context, e store.Event, g auth.Grant)
 		s.log.WarnContext(ctx, "thumbnail not signed", slog.String("event", e.ID), slog.Any("err", err))
 		return ""
 	}
-	return s.absolute(ctx, signed)
-}
-
-// absolute completes a path on this server by the public URL, or the one that
-// the request came to.
-func (s *Service) absolute(ctx context.Context, path string) string {
-	if !strings.HasPrefix(path, "/") {
-		return path
-	}
-	if s.cfg.BaseURL != nil {
-		return strings.TrimRight(s.cfg.BaseURL.String(), "/") + path
-	}
-	return rest.RequestOf(ctx).Origin + path
+	return s.cfg.Public.Absolute(ctx, signed)
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
 )
@@ -293,7 +294,8 @@ func (s stopsAfterEnd) EndStaleEvents(
 func TestStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	e := w.begin(fields{})
+	w.cfg.Public = rest.Public{Local: "http://localhost:8080"}
+	e := w.begin(fields{"thumbnail": jpeg(1000)})
 	w.gateway.online[w.who["client"].DeviceID] = true
 	at := time.Now()
 	w.clock = func() time.Time { return at.Add(4 * time.Minute) }
@@ -314,8 +316,15 @@ func TestStale(t *testing.T) {
 	if err != nil || got.EndedAt.Sub(got.StartedAt) > 5*time.Minute {
 		t.Errorf("event %+v, %v", got, err)
 	}
-	if heard := w.gateway.take(); len(heard) != 1 || heard[0].event != EventEnded {
-		t.Errorf("heard %+v", heard)
+	heard := w.gateway.take()
+	if len(heard) != 1 || heard[0].event != EventEnded {
+		t.Fatalf("heard %+v", heard)
+	}
+	// Nobody's request says where this server is.
+	for _, url := range []string{heard[0].notice.URL, heard[0].notice.ThumbnailURL} {
+		if !strings.HasPrefix(url, "http://localhost:8080/") {
+			t.Errorf("%+v leads to %q", heard[0].notice, url)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (s *Service) notice(ctx context.Context, e store.Event, cameraName string) 
 	return Notice{
 		EventID: e.ID, CameraDeviceID: e.DeviceID, CameraName: cameraName, TriggeredBy: e.TriggeredBy,
 		StartedAt: e.StartedAt, EndedAt: e.EndedAt, ThumbnailURL: s.thumbnailURL(ctx, e, auth.UserGrant(e.UserID, s.now())),
-		URL: s.absolute(ctx, "/sim#/events/"+e.ID),
+		URL: s.cfg.Public.Absolute(ctx, "/sim#/events/"+e.ID),
 	}
 }
 

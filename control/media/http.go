@@ -290,10 +290,7 @@ func (s *Service) find(c *fiber.Ctx, d direction) (handle, error) {
 }
 
 // origin is what the client put before our paths.
-func origin(ctx context.Context) string {
-	r := rest.RequestOf(ctx)
-	return r.Origin + r.Prefix
-}
+func origin(ctx context.Context) string { return rest.Public{}.Base(ctx) }
 
 func token(c *fiber.Ctx) string {
 	token, _ := auth.BearerToken(c.Get(fiber.HeaderAuthorization))

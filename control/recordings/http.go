@@ -3,7 +3,6 @@ package recordings
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -137,9 +136,7 @@ func (s *Service) handleDownload(ctx context.Context, in *downloadInput) (*downl
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(d.URL, "/") {
-		d.URL = rest.RequestOf(ctx).Origin + d.URL
-	}
+	d.URL = s.Public.Absolute(ctx, d.URL)
 	return &downloadOutput{Body: DownloadURL(d)}, nil
 }
 
@@ -148,10 +145,9 @@ func (s *Service) handleUpload(ctx context.Context, in *uploadInput) (*uploadOut
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(signed.URL, "/") {
-		signed.URL = rest.RequestOf(ctx).Origin + signed.URL
-	}
-	return &uploadOutput{Body: UploadURL{URL: signed.URL, Method: http.MethodPut, Headers: signed.Header, ExpiresAt: signed.Expires}}, nil
+	return &uploadOutput{Body: UploadURL{
+		URL: s.Public.Absolute(ctx, signed.URL), Method: http.MethodPut, Headers: signed.Header, ExpiresAt: signed.Expires,
+	}}, nil
 }
 
 func (s *Service) handleFinalize(ctx context.Context, in *finalizeInput) (*recordingOutput, error) {

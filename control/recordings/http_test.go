@@ -174,6 +174,10 @@ func TestHTTPDownload(t *testing.T) {
 	if c.do("user", http.MethodGet, path+"?attachment=true", &got); !strings.Contains(got.URL, "?filename=securecam-20") {
 		t.Errorf("got %+v", got)
 	}
+	w.Public = rest.Public{URL: "https://cam.example.org/home"}
+	if c.do("user", http.MethodGet, path, &got); !strings.HasPrefix(got.URL, "https://cam.example.org/home/objects/") {
+		t.Errorf("got %+v", got)
+	}
 
 	link, err := w.db.ActiveLink(t.Context(), r.CameraDeviceID, w.client.DeviceID)
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
 )
 
@@ -114,6 +115,7 @@ type Config struct {
 	Objects  Objects
 	Recorder Recorder
 	Logger   *slog.Logger
+	Public   rest.Public // where signed URLs lead that are this server's
 
 	NodeID string // the same after a restart: it says whose unfinished recordings are whose
 	Bucket string // written into the rows; empty for objects on disk

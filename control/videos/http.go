@@ -3,7 +3,6 @@ package videos
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -114,7 +113,7 @@ func (s *Service) handleCreate(ctx context.Context, in *createInput) (*createOut
 	out := &createOutput{}
 	out.Body.Video = toVideo(v)
 	out.Body.Upload = Upload{
-		URL: absolute(ctx, signed.URL), Method: http.MethodPut, Headers: signed.Header, ExpiresAt: signed.Expires,
+		URL: s.cfg.Public.Absolute(ctx, signed.URL), Method: http.MethodPut, Headers: signed.Header, ExpiresAt: signed.Expires,
 	}
 	return out, nil
 }
@@ -148,7 +147,7 @@ func (s *Service) handleDownload(ctx context.Context, in *downloadInput) (*downl
 	if err != nil {
 		return nil, err
 	}
-	d.URL = absolute(ctx, d.URL)
+	d.URL = s.cfg.Public.Absolute(ctx, d.URL)
 	return &downloadOutput{Body: DownloadURL(d)}, nil
 }
 
@@ -161,12 +160,4 @@ func answer(v store.Video, err error) (*videoOutput, error) {
 		return nil, err
 	}
 	return &videoOutput{Body: toVideo(v)}, nil
-}
-
-// absolute completes a path on this server by the origin that was asked.
-func absolute(ctx context.Context, url string) string {
-	if strings.HasPrefix(url, "/") {
-		return rest.RequestOf(ctx).Origin + url
-	}
-	return url
 }

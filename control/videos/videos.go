@@ -13,6 +13,7 @@ import (
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
 )
 
@@ -87,7 +88,8 @@ type ObjectInfo struct {
 type Config struct {
 	Store   Store
 	Objects Objects
-	Bucket  string // written into the rows; empty for objects on disk
+	Bucket  string      // written into the rows; empty for objects on disk
+	Public  rest.Public // where signed URLs lead that are this server's
 	Logger  *slog.Logger
 	Now     func() time.Time // time.Now if nil
 

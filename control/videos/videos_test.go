@@ -236,8 +236,12 @@ func TestVideo(t *testing.T) {
 	if d.Size != 1000 || !strings.HasSuffix(d.URL, "?filename=garden.webm") {
 		t.Errorf("download %+v", d)
 	}
+	w.cfg.Public = rest.Public{URL: "https://cam.example.org/home/"}
+	if w.do("client", "GET", e.VideoURL, nil, &d); !strings.HasPrefix(d.URL, "https://cam.example.org/home/objects/videos/") {
+		t.Errorf("download %+v", d)
+	}
 	noted, err := w.db.AuditEntries(t.Context(), w.who["user"].UserID, store.AuditFilter{Action: "video." + store.AuditDownload}, store.Page{})
-	if err != nil || len(noted) != 1 || noted[0].TargetID != c.Video.ID || noted[0].ActorDeviceID != w.who["client"].DeviceID {
+	if err != nil || len(noted) != 2 || noted[0].TargetID != c.Video.ID || noted[0].ActorDeviceID != w.who["client"].DeviceID {
 		t.Errorf("the audit log says %+v, %v", noted, err)
 	}
 	for _, who := range []string{"user", "camera", "client"} {
