@@ -95,7 +95,7 @@ func TestBadWays(t *testing.T) {
 			got.add(p.Payload)
 		}
 	})
-	accept(t, viewer, through(t, link, func(o []byte) (Answer, error) { return s.Play(t.Context(), "m", "v", o) }, makeOffer(t, viewer)))
+	accept(t, viewer, through(t, link, func(o []byte) (Answer, error) { return s.Play(t.Context(), "m", "v", NoPreference(), o) }, makeOffer(t, viewer)))
 
 	stop := make(chan struct{})
 	var running sync.WaitGroup

@@ -62,7 +62,7 @@ func watchThrough(t *testing.T, s *SFU, id string, proxy *impair.Proxy) *watcher
 	w := newTelling(t)
 	pc := w.pc
 	wantPlay(t, pc, []kind{video})
-	a, err := s.Play(t.Context(), id, "v", impair.StripCandidates(makeOffer(t, pc)))
+	a, err := s.Play(t.Context(), id, "v", NoPreference(), impair.StripCandidates(makeOffer(t, pc)))
 	if err != nil {
 		t.Fatalf("play: %v", err)
 	}
@@ -149,7 +149,7 @@ func TestCounterOfferIsWatched(t *testing.T) {
 	c := publishSimulcast(t, s, "m", three()...)
 	c.run()
 	for name, w := range map[string]*watcher{"tells": newTelling(t), "does not": newWatcher(t, newPC(t, allVideo()...))} {
-		a, _, err := s.CounterOffer(t.Context(), "m", name)
+		a, _, err := s.CounterOffer(t.Context(), "m", name, NoPreference())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,13 +40,18 @@ type counterOffer struct {
 }
 
 // CounterOffer offers a viewer what the media session's publisher sends, for a player whose own offer could not be
-// served (draft-ietf-wish-whep, section 4.3.2). It holds until the time that is returned; Accept takes the answer.
-func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string) (Answer, time.Time, error) {
+// served (draft-ietf-wish-whep, section 4.3.2). It holds until the time that is returned; Accept takes the answer. wish is
+// as for Play.
+func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string, wish Preference) (Answer, time.Time, error) {
+	if !wish.valid() {
+		return Answer{}, time.Time{}, errPreference
+	}
 	m, tracks, layered, err := s.awaitPublisher(ctx, mediaSession)
 	if err != nil {
 		return Answer{}, time.Time{}, err
 	}
 	sess := newOffering(mediaSession, viewer)
+	sess.seat.wish.Store(&wish)
 	sess.watched = layered
 	for _, t := range tracks {
 		if t != nil {

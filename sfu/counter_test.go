@@ -34,7 +34,7 @@ func TestCounterOffer(t *testing.T) {
 	s := newSFU(t)
 	c := publishCamera(t, s, "m", vp8, opus)
 	c.run()
-	a, until, err := s.CounterOffer(t.Context(), "m", "v")
+	a, until, err := s.CounterOffer(t.Context(), "m", "v", NoPreference())
 	if err != nil || time.Until(until) > offerLife || !strings.Contains(string(a.SDP), "a=setup:actpass") {
 		t.Fatalf("%v, until %v\n%s", err, until, a.SDP)
 	}
@@ -83,26 +83,26 @@ func TestCounterOffer(t *testing.T) {
 func TestCounterOffersAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newSFU(t, func(c *Config) { c.MaxViewerSessions = 2 * maxCounterOffers })
-	if _, _, err := s.CounterOffer(t.Context(), "m", "v"); !errors.Is(err, ErrNoPublisher) {
+	if _, _, err := s.CounterOffer(t.Context(), "m", "v", NoPreference()); !errors.Is(err, ErrNoPublisher) {
 		t.Errorf("nobody publishes: %v", err)
 	}
 	publishCamera(t, s, "m", vp8)
 	var last Answer
 	for i := range maxCounterOffers {
-		a, _, err := s.CounterOffer(t.Context(), "m", "v")
+		a, _, err := s.CounterOffer(t.Context(), "m", "v", NoPreference())
 		if err != nil {
 			t.Fatalf("offer %d: %v", i, err)
 		}
 		last = a
 	}
-	if _, _, err := s.CounterOffer(t.Context(), "m", "v"); !errors.Is(err, ErrLimit) {
+	if _, _, err := s.CounterOffer(t.Context(), "m", "v", NoPreference()); !errors.Is(err, ErrLimit) {
 		t.Errorf("one too many: %v", err)
 	}
 	if err := s.Close(last.SessionID, "bye"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a place", func() bool {
-		_, _, err := s.CounterOffer(t.Context(), "m", "v")
+		_, _, err := s.CounterOffer(t.Context(), "m", "v", NoPreference())
 		return err == nil
 	})
 }

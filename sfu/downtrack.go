@@ -51,6 +51,7 @@ type downTrack struct {
 
 	shard   *shard        // that it belongs to; set when it gets there
 	instant bool          // begins with a cached keyframe, in collapsed time
+	inLine  bool          // for a place among those that catch up
 	waiting int           // NACKs in shard.missing; guarded by shard.mu
 	pleas   atomic.Uint64 // PLI and FIR of the viewer
 	nacks   uint64        // packets that the viewer asked for again
@@ -174,7 +175,7 @@ func (d *downTrack) holdBack() {
 
 // pass counts a packet that had to be passed over for want of a keyframe of l, and asks for one again and again.
 func (d *downTrack) pass(l *layer) {
-	if d.waited++; d.waited%askEvery == 0 {
+	if d.waited++; d.waited%askEvery == 0 && !d.inLine {
 		l.keys.request()
 	}
 }
@@ -220,13 +221,23 @@ func (d *downTrack) aim(r rung) {
 	higher := d.cut.aim(r.spatial, r.temporal)
 	if d.layer == nil || d.gone() {
 		d.asked.Store(d.target)
-		if r.layer != d.layer && d.catchUp(r.layer, d.room()) {
+		if r.layer != d.layer && d.join(r.layer) {
 			return
 		}
 	}
-	if r.layer != d.layer && !again || r.layer == d.layer && higher {
+	if (r.layer != d.layer && !again || r.layer == d.layer && higher) && !d.turn(r.layer) {
 		r.layer.keys.request()
 	}
+}
+
+// turn has a down track go over to l, which is not what it follows or more of that, with a keyframe that came just now:
+// of several viewers who climb one after the other, only the first costs the camera one. An older keyframe will not do,
+// though it is cached. Whoever joins has seen nothing, and does not mind to be led through what was; who watches would
+// see everything since the keyframe once more, the picture jumping back in time and hurrying after itself.
+func (d *downTrack) turn(l *layer) bool {
+	_, arrival, ok := l.group.first()
+	_, newest, _ := l.ring.Newest()
+	return ok && d.layer != nil && !d.replay.active && newest-arrival <= int64(turnAge) && d.catchUp(l, pleaBytes)
 }
 
 // room bounds the cached group that is begun with, in bytes. On a way that just became too narrow it is what takes as
@@ -239,7 +250,7 @@ func (d *downTrack) room() int {
 }
 
 // pause sends nothing until there is a rung again.
-func (d *downTrack) pause() { d.layer, d.target = nil, nil }
+func (d *downTrack) pause() { d.layer, d.target, d.inLine = nil, nil, false }
 
 // gone reports whether nothing is to be expected of what is followed.
 func (d *downTrack) gone() bool {
@@ -282,7 +293,7 @@ func (d *downTrack) begin(l *layer, first rewrite.Packet, arrival int64) {
 		d.track.counters.switches.Add(1)
 	}
 	d.replay = replay{plea: d.replay.plea}
-	d.layer, d.left, d.waited, d.abandoned = l, nil, 0, false
+	d.layer, d.left, d.waited, d.abandoned, d.inLine = l, nil, 0, false, false
 	if d.extensions != nil {
 		d.extensions.captured = false
 	}

@@ -80,7 +80,7 @@ func joinTalker(t *testing.T, s *SFU, id, viewer string) *talker {
 	if _, err := pc.AddTrack(track); err != nil {
 		t.Fatal(err)
 	}
-	a, err := s.Play(t.Context(), id, viewer, makeOffer(t, pc))
+	a, err := s.Play(t.Context(), id, viewer, NoPreference(), makeOffer(t, pc))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,8 @@ type layer struct {
 	ring   *ring.Ring
 	keys   *keyframes
 	report atomic.Pointer[senderReport]
-	group  group         // the last keyframe and what followed
+	group  group // the last keyframe and what followed
+	still  atomic.Pointer[still]
 	done   chan struct{} // closed when another stream took its room
 
 	reported reported // to the camera
@@ -366,6 +367,9 @@ func (sess *session) measure(now int64) {
 	}
 	sess.ingress.mu.Unlock()
 	for k, t := range tracks {
+		if t != nil && t.spec.kind == video {
+			t.keepStills()
+		}
 		if changed[k] {
 			t.reconsider()
 		}

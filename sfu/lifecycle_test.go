@@ -71,7 +71,7 @@ func TestPeersThatLeave(t *testing.T) {
 	if !ok || st.Publishing || st.LostAt.IsZero() || st.Viewers["b"] != 1 {
 		t.Errorf("status %+v, %t", st, ok)
 	}
-	if _, err := s.Play(t.Context(), "m", "c", makeOffer(t, offerPlay(t, []kind{video}, allVideo()...))); !errors.Is(err, ErrNoPublisher) {
+	if _, err := s.Play(t.Context(), "m", "c", NoPreference(), makeOffer(t, offerPlay(t, []kind{video}, allVideo()...))); !errors.Is(err, ErrNoPublisher) {
 		t.Errorf("play without a publisher: %v", err)
 	}
 	s.End("m", "done")
@@ -176,7 +176,7 @@ func TestLimits(t *testing.T) {
 	}
 	w := watch(t, s, "m", "v")
 	play := func() error {
-		_, err := s.Play(t.Context(), "m", "v", makeOffer(t, offerPlay(t, []kind{video}, allVideo()...)))
+		_, err := s.Play(t.Context(), "m", "v", NoPreference(), makeOffer(t, offerPlay(t, []kind{video}, allVideo()...)))
 		return err
 	}
 	if err := play(); !errors.Is(err, ErrLimit) {
@@ -224,7 +224,7 @@ func TestAfterShutdown(t *testing.T) {
 	if _, err := s.Publish(t.Context(), "m", offer); !errors.Is(err, ErrClosed) {
 		t.Errorf("publish: %v", err)
 	}
-	if _, err := s.Play(t.Context(), "m", "v", []byte(strings.ReplaceAll(string(offer), "sendrecv", "recvonly"))); !errors.Is(err, ErrClosed) {
+	if _, err := s.Play(t.Context(), "m", "v", NoPreference(), []byte(strings.ReplaceAll(string(offer), "sendrecv", "recvonly"))); !errors.Is(err, ErrClosed) {
 		t.Errorf("play: %v", err)
 	}
 }
@@ -236,7 +236,7 @@ func TestPlayWaitsForPublisher(t *testing.T) {
 	offer := makeOffer(t, offerPlay(t, []kind{video}, allVideo()...))
 	result := make(chan error, 1)
 	go func() {
-		_, err := s.Play(t.Context(), "m", "v", offer)
+		_, err := s.Play(t.Context(), "m", "v", NoPreference(), offer)
 		result <- err
 	}()
 	publishCamera(t, s, "m", vp8)
@@ -245,7 +245,7 @@ func TestPlayWaitsForPublisher(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Play(ctx, "nobody", "v", offer); !errors.Is(err, ErrNoPublisher) || !errors.Is(err, context.Canceled) {
+	if _, err := s.Play(ctx, "nobody", "v", NoPreference(), offer); !errors.Is(err, ErrNoPublisher) || !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

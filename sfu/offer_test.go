@@ -91,7 +91,7 @@ func TestHostileOffers(t *testing.T) {
 			var a Answer
 			var err error
 			if tt.play {
-				a, err = s.Play(t.Context(), "m", "v", []byte(tt.offer))
+				a, err = s.Play(t.Context(), "m", "v", NoPreference(), []byte(tt.offer))
 			} else {
 				a, err = s.Publish(t.Context(), "other", []byte(tt.offer))
 			}
@@ -134,7 +134,7 @@ func TestPlayWithoutAudio(t *testing.T) {
 	if !strings.Contains(sdp, "a=inactive") || !strings.Contains(sdp, "a=sendonly") {
 		t.Errorf("answer\n%s", sdp)
 	}
-	_, err := s.Play(t.Context(), "m", "v", makeOffer(t, offerPlay(t, []kind{audio}, opus)))
+	_, err := s.Play(t.Context(), "m", "v", NoPreference(), makeOffer(t, offerPlay(t, []kind{audio}, opus)))
 	if !errors.Is(err, ErrUnsupported) {
 		t.Errorf("audio only: %v", err)
 	}
@@ -237,7 +237,7 @@ func TestMutatedOffers(t *testing.T) {
 		if i%2 == 0 {
 			a, err = s.Publish(t.Context(), "other", mutated(random, whip))
 		} else {
-			a, err = s.Play(t.Context(), "m", "v", mutated(random, whep))
+			a, err = s.Play(t.Context(), "m", "v", NoPreference(), mutated(random, whep))
 		}
 		if err == nil {
 			accepted++

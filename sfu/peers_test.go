@@ -411,12 +411,20 @@ func watch(t *testing.T, s *SFU, id, viewer string, kindsWanted ...kind) *watche
 // watchWith connects a viewer whose pion is set up by change.
 func watchWith(t *testing.T, s *SFU, id, viewer string, change func(*webrtc.SettingEngine), kindsWanted ...kind) *watcher {
 	t.Helper()
+	return watchWishing(t, s, id, viewer, NoPreference(), change, kindsWanted...)
+}
+
+// watchWishing connects a viewer who begins with a wish.
+func watchWishing(
+	t *testing.T, s *SFU, id, viewer string, wish Preference, change func(*webrtc.SettingEngine), kindsWanted ...kind,
+) *watcher {
+	t.Helper()
 	if len(kindsWanted) == 0 {
 		kindsWanted = []kind{video}
 	}
 	w := newWatcher(t, newPCWith(t, change, append(allVideo(), opus)...))
 	wantPlay(t, w.pc, kindsWanted)
-	a, err := s.Play(t.Context(), id, viewer, makeOffer(t, w.pc))
+	a, err := s.Play(t.Context(), id, viewer, wish, makeOffer(t, w.pc))
 	if err != nil {
 		t.Fatalf("play: %v", err)
 	}

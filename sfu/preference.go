@@ -31,11 +31,17 @@ func NoPreference() Preference { return Preference{SpatialID: -1, TemporalID: -1
 // maxRID bounds the name of a layer: RFC 8852, section 3.1, has none, and browsers' are of a few characters.
 const maxRID = 32
 
+var errPreference = fmt.Errorf("%w: preference", ErrUnsupported)
+
+func (p Preference) valid() bool {
+	return len(p.RID) <= maxRID && p.SpatialID >= -1 && p.TemporalID >= -1 && p.MaxHeight >= 0 && p.MaxBitrate >= 0
+}
+
 // SetPreference says what a WHEP session wants from now on. What it gets changes with the next keyframe of what it
 // wants. The session may be one that is not connected yet.
 func (s *SFU) SetPreference(sessionID string, p Preference) error {
-	if len(p.RID) > maxRID || p.SpatialID < -1 || p.TemporalID < -1 || p.MaxHeight < 0 || p.MaxBitrate < 0 {
-		return fmt.Errorf("%w: preference", ErrUnsupported)
+	if !p.valid() {
+		return errPreference
 	}
 	s.mu.Lock()
 	sess, ok := s.sessions[sessionID]

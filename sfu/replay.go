@@ -22,6 +22,9 @@ const (
 	pleaBytes = 96 << 10
 	// pleaInterval is the shortest time between two such answers: a viewer that asks again needs another keyframe.
 	pleaInterval = time.Second
+	// turnAge is how old a keyframe may be with which a viewer goes over to another layer: no more than a player holds back
+	// anyway, so that nobody sees time go back.
+	turnAge = 100 * time.Millisecond
 )
 
 const (
@@ -33,7 +36,7 @@ const (
 	// not held up.
 	replayShare = 128
 	// maxReplaying is how many of a shard's down tracks catch up at a time: more would get less of the share than the
-	// camera sends, and never be through. Whoever comes then waits for a keyframe, one for all.
+	// camera sends, and never be through. Whoever comes then waits in line.
 	maxReplaying = 16
 	// maxHoles bounds the missing packets that are remembered.
 	maxHoles = 32
@@ -69,17 +72,17 @@ func (l *layer) cached(octets int) (first uint16, span ring.Span, ok bool) {
 	return first, span, ok
 }
 
-// warm asks for a keyframe of what a viewer who is about to connect will most likely be sent, unless one is cached: it
-// can be there when the viewer is.
-func (t *upTrack) warm() {
+// warm asks for a keyframe of what a viewer who is about to connect and wishes this will most likely be sent, unless one
+// is cached: it can be there when the viewer is.
+func (t *upTrack) warm(wish Preference) {
 	if t.spec.kind != video {
 		return
 	}
 	var buf [maxRungs]rung
-	if rungs := t.rungs(&buf, -1); len(rungs) > 0 {
-		best := rungs[len(rungs)-1].layer
-		if _, _, ok := best.cached(groupBytes); !ok {
-			best.keys.request()
+	rungs := t.rungs(&buf, wish.TemporalID)
+	if i := pick(rungs, wish, 0, noRung); i != noRung {
+		if _, _, ok := rungs[i].layer.cached(groupBytes); !ok {
+			rungs[i].layer.keys.request()
 		}
 	}
 }
@@ -101,6 +104,9 @@ type replay struct {
 	n           int
 
 	plea int64 // arrival of the newest packet when the last one began
+
+	still *still // what is sent instead of a group, by itself
+	shown int    // packets of it
 }
 
 // begin sets the replay up, of a group from its first packet with this timestamp. It is no faster than most bytes a
@@ -163,7 +169,7 @@ func (r *replay) shift(timestamp uint32) uint32 {
 // catchUp has a down track begin with the cached keyframe of a layer. It reports false if there is none that will do.
 // Runs on the shard.
 func (d *downTrack) catchUp(l *layer, octets int) bool {
-	if !d.instant || d.track.spec.kind != video || len(d.shard.replaying) >= maxReplaying {
+	if !d.instant || d.track.spec.kind != video || !d.shard.free() {
 		return false
 	}
 	first, span, ok := l.cached(octets)
@@ -182,6 +188,64 @@ func (d *downTrack) catchUp(l *layer, octets int) bool {
 	s.catching(d)
 	d.track.counters.cachedStarts.Add(1)
 	return true
+}
+
+// join has a down track that nothing comes of begin with what is cached of l: with the group, in its turn if many come at
+// once, and with the keyframe alone as long as it has to wait. It reports false if the camera has to be asked. Runs on
+// the shard.
+func (d *downTrack) join(l *layer) bool {
+	if d.catchUp(l, d.room()) {
+		return true
+	}
+	waits := d.standInLine(l)
+	d.show(l)
+	return waits
+}
+
+// standInLine has a down track wait for a place among those that catch up, if that is all that it lacks.
+func (d *downTrack) standInLine(l *layer) bool {
+	fits := false
+	if d.instant && d.track.spec.kind == video && d.layer == nil && !d.abandoned && !d.shard.free() {
+		_, _, fits = l.cached(d.room())
+	}
+	switch {
+	case fits && !d.inLine:
+		d.inLine = true
+		d.shard.line = append(d.shard.line, d)
+	case !fits && d.inLine: // the group became too old
+		d.inLine = false
+		d.requestKeyframe()
+	}
+	return fits
+}
+
+// free reports whether another down track may catch up.
+func (s *shard) free() bool {
+	n := 0
+	for _, d := range s.replaying {
+		if d.replay.active && d.replay.still == nil {
+			n++
+		}
+	}
+	return n < maxReplaying
+}
+
+// admit has those who wait in line catch up, as far as there are places. What they are sent at once is a part of the
+// shard's share, as that of the others.
+func (s *shard) admit() {
+	s.admitting = true
+	defer func() { s.admitting = false }()
+	for len(s.line) > 0 && s.free() {
+		d := s.line[0]
+		s.line = slices.Delete(s.line, 0, 1)
+		if !d.inLine {
+			continue
+		}
+		d.inLine = false
+		if d.choose(); d.layer == nil && !d.inLine {
+			d.requestKeyframe()
+		}
+	}
 }
 
 // wantsKeyframe takes a viewer's request for a keyframe to its shard, one at a time. It never blocks.
@@ -212,7 +276,7 @@ func (d *downTrack) plead() {
 // catching sends the first packets that the down track catches up with, and has the shard send the others.
 func (s *shard) catching(d *downTrack) {
 	d.replay.refill()
-	for more := true; more && d.replay.budget > 0; {
+	for more := !s.admitting; more && d.replay.budget > 0; {
 		more = s.replayNext(d)
 	}
 	if !d.replay.active || slices.Contains(s.replaying, d) {
@@ -234,6 +298,7 @@ func (s *shard) pacing() <-chan time.Time {
 
 // catchUp sends the next packets to all who catch up, in turn, each at its rate and all within the shard's share.
 func (s *shard) catchUp() {
+	s.admit()
 	for _, d := range s.replaying {
 		d.replay.refill()
 	}
@@ -248,15 +313,13 @@ func (s *shard) catchUp() {
 		}
 	}
 	s.replaying = slices.DeleteFunc(s.replaying, func(d *downTrack) bool { return !d.replay.active })
-	n := len(s.replaying)
-	if n == 0 {
+	if len(s.replaying) > 0 { // who had to wait is the first next time
+		first := s.replaying[0]
+		s.replaying = append(slices.Delete(s.replaying, 0, 1), first)
+	} else if len(s.line) == 0 {
 		s.pacer.Stop()
 		s.pacer = nil
-		return
 	}
-	// Who had to wait is the first next time.
-	first := s.replaying[0]
-	s.replaying = append(slices.Delete(s.replaying, 0, 1), first)
 }
 
 // refill gives a replay what it may send until the next time.
@@ -267,6 +330,9 @@ func (r *replay) refill() {
 // replayNext sends one packet, or finds that the down track has caught up. It reports whether there may be another.
 func (s *shard) replayNext(d *downTrack) bool {
 	r := &d.replay
+	if r.still != nil {
+		return s.showNext(d)
+	}
 	if d.removed || d.layer != r.layer {
 		r.active = false
 		return false
@@ -288,8 +354,14 @@ func (s *shard) replayNext(d *downTrack) bool {
 		r.n++
 		return true
 	}
+	s.replayPacket(d)
+	return true
+}
+
+// replayPacket sends the packet that the shard holds to a down track that catches up.
+func (s *shard) replayPacket(d *downTrack) {
 	p := &s.packet
-	r.budget -= max(len(p.Payload), 1)
+	d.replay.budget -= max(len(p.Payload), 1)
 	c := d.track.counters
 	switch d.emit(p, d.layer.inspect(p), 0) {
 	case forwarded:
@@ -300,5 +372,4 @@ func (s *shard) replayNext(d *downTrack) bool {
 		c.writeErrors.Add(1)
 	case skipped:
 	}
-	return true
 }

@@ -152,8 +152,8 @@ func TestPleaAnswered(t *testing.T) {
 	}
 }
 
-// TestReplayFair has a crowd join at one moment: what each tick sends is bounded, each gets its turn, and who was there
-// before gets its frames without a wait.
+// TestReplayFair has a crowd join at one moment: what each tick sends is bounded, each gets its turn and sees the
+// keyframe until then, who was there before gets its frames without a wait, and the camera hears of nobody.
 func TestReplayFair(t *testing.T) {
 	t.Parallel()
 	before := &keepingSink{}
@@ -166,16 +166,15 @@ func TestReplayFair(t *testing.T) {
 		crowd[i] = &countingSink{}
 		b.shard.add(b.fan, joining(b, crowd[i]))
 	}
-	// More of them would never be through: the others wait for one keyframe.
-	if n := len(b.shard.replaying); n != maxReplaying || !b.layer.keys.wanted.Load() {
-		t.Fatalf("%d catch up, want %d; the camera is asked: %t", n, maxReplaying, b.layer.keys.wanted.Load())
+	// More of them would never be through: the others wait in line.
+	if n := len(b.shard.line); n != len(crowd)-maxReplaying {
+		t.Fatalf("%d wait in line, want %d", n, len(crowd)-maxReplaying)
 	}
 	for _, s := range crowd[maxReplaying:] {
-		if s.packets > 0 {
-			t.Fatal("one too many catches up")
+		if s.packets != 1 {
+			t.Fatalf("one who waits is shown %d packets, want the keyframe", s.packets)
 		}
 	}
-	crowd = crowd[:maxReplaying]
 	total := func() (n, least int) {
 		least = 1 << 30
 		for _, s := range crowd {
@@ -184,14 +183,14 @@ func TestReplayFair(t *testing.T) {
 		return n, least
 	}
 	seq := uint16(50)
-	for ticks := 0; len(b.shard.replaying) > 0; ticks++ {
+	for ticks := 0; b.shard.pacer != nil; ticks++ {
 		sent, _ := total()
 		b.shard.catchUp()
 		now, least := total()
 		if now-sent > replayShare {
 			t.Fatalf("%d packets in one tick", now-sent)
 		}
-		if ticks > 40 {
+		if ticks > 150 {
 			t.Fatalf("after %d ticks one has %d packets of %d", ticks, least, seq)
 		}
 		if ticks%6 == 0 {
@@ -203,12 +202,16 @@ func TestReplayFair(t *testing.T) {
 		}
 	}
 	for i, s := range crowd {
-		if s.packets != int(seq) {
-			t.Errorf("viewer %d got %d packets, want %d", i, s.packets, seq)
+		shown := 0
+		if i >= maxReplaying {
+			shown = 1
+		}
+		if s.packets != int(seq)+shown {
+			t.Errorf("viewer %d got %d packets, want %d", i, s.packets, int(seq)+shown)
 		}
 	}
-	if b.shard.pacer != nil {
-		t.Error("the pacer runs on")
+	if b.layer.keys.wanted.Load() {
+		t.Error("the camera is asked for a keyframe")
 	}
 }
 
@@ -364,5 +367,48 @@ func (m *replayModel) check() {
 				last.SequenceNumber, p.SequenceNumber, samePicture, last.Timestamp, p.Timestamp))
 		}
 		last = p
+	}
+}
+
+// TestTurn climbs to another layer: with its keyframe if that came just now, else with one that the camera is asked for.
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		since int // frames since the keyframe
+		asked bool
+	}{{0, false}, {1, false}, {2, true}, {60, true}} {
+		sink := &keepingSink{}
+		b := newBench(webrtc.MimeTypeVP8)
+		low := &numberedCamera{bench: b}
+		other := newLayer(b.layer.track, 2, 1024)
+		other.keys, other.rid, other.slot = newKeyframes(time.Hour, func(bool) {}), "high", 1
+		b.layer.sizes[0].Store(320<<16 | 180)
+		other.sizes[0].Store(640<<16 | 360)
+		high := &numberedCamera{bench: &bench{layer: other, shard: b.shard, fan: b.fan}}
+		wish := NoPreference()
+		wish.MaxHeight = 180
+		d := joining(b, sink)
+		d.seat.wish.Store(&wish)
+		b.layer.track.join(other)
+		b.shard.add(b.fan, d)
+		low.frame(true, never)
+		for i := range tt.since + 1 {
+			low.frame(false, never)
+			high.now = low.now
+			high.frame(i == 0, never)
+			low.now = high.now
+		}
+		other.keys.wanted.Store(false)
+		wish.MaxHeight = 0
+		d.choose()
+		if asked := other.keys.wanted.Load(); asked != tt.asked || asked == (d.layer == other) {
+			t.Errorf("%d frames after a keyframe: the camera is asked %t, want %t", tt.since, asked, tt.asked)
+		}
+		high.frame(true, never)
+		continuous(t, sink.packets)
+		strictlyRising(t, sink.packets)
+		if d.layer != other {
+			t.Errorf("%d frames after a keyframe: it does not follow", tt.since)
+		}
 	}
 }

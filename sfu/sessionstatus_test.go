@@ -145,7 +145,7 @@ func TestSessionsTellWhyNot(t *testing.T) {
 			s := newSFU(t, func(c *Config) { c.ConnectTimeout = time.Second })
 			publishCamera(t, s, "m", opus)
 			pc := offerPlay(t, []kind{audio}, opus)
-			a, err := s.Play(t.Context(), "m", "anna", []byte(c.change(string(makeOffer(t, pc)))))
+			a, err := s.Play(t.Context(), "m", "anna", NoPreference(), []byte(c.change(string(makeOffer(t, pc)))))
 			if err != nil {
 				t.Fatal(err)
 			}

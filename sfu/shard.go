@@ -72,7 +72,9 @@ type shard struct {
 	batch     *udp.Batch // made with the first viewer
 	answering []missing  // taken from missing
 	replaying []*downTrack
-	pacer     *time.Ticker // while there are any
+	line      []*downTrack // wait for a place among them
+	admitting bool         // one of those gets it
+	pacer     *time.Ticker // while any are replaying
 	packet    ring.Packet  // a retransmission
 	buf       [rtxHeader + ring.MaxPayload]byte
 }
@@ -287,7 +289,7 @@ func (s *shard) add(f *fan, d *downTrack) {
 	s.downs = append(s.downs, d)
 	d.seat.downs = append(d.seat.downs, d)
 	d.choose()
-	if d.layer == nil {
+	if d.layer == nil && !d.inLine {
 		d.requestKeyframe()
 	}
 }
@@ -298,6 +300,7 @@ func (s *shard) remove(f *fan, d *downTrack) {
 	same := func(o *downTrack) bool { return o == d }
 	f.downs = slices.DeleteFunc(f.downs, same)
 	s.downs = slices.DeleteFunc(s.downs, same)
+	s.line = slices.DeleteFunc(s.line, same)
 	d.seat.downs = slices.DeleteFunc(d.seat.downs, same)
 }
 

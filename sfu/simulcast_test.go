@@ -406,3 +406,30 @@ func TestKeyframesOnlyOfWhatIsNeeded(t *testing.T) {
 		t.Errorf("layer m was asked for %d keyframes that nobody needs", got-m)
 	}
 }
+
+// TestTiles has viewers join who want a small picture: they cost the camera no keyframe of the large one, however far
+// back that was.
+func TestTiles(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	c := publishSimulcast(t, s, "m", three()...)
+	for n := range uint64(300) { // 900 packets: over what is cached
+		c.frame()
+		eventually(t, "a frame of each layer", func() bool { st, _ := s.Status("m"); return st.PacketsIn >= 9*(n+1) })
+	}
+	c.run()
+	small := NoPreference()
+	small.MaxHeight = 180
+	for range 4 {
+		w := watchWishing(t, s, "m", "tile", small, func(*webrtc.SettingEngine) {})
+		w.awaitLayer("l")
+		if got := seamless(t, w); got != 0 {
+			t.Errorf("a tile switched %d times", got)
+		}
+	}
+	for _, rid := range []string{"h", "m"} {
+		if n := c.asked(rid); n != 0 {
+			t.Errorf("layer %s was asked for %d keyframes", rid, n)
+		}
+	}
+}

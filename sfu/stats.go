@@ -14,7 +14,7 @@ type counters struct {
 	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
 	switches, skips                           atomic.Uint64
 	talkPackets, talkRefused                  atomic.Uint64 // written by the socket's reader
-	cachedStarts, replayed                    atomic.Uint64 // written by shards
+	cachedStarts, stills, replayed            atomic.Uint64 // written by shards
 	pleas                                     atomic.Uint64 // written by the socket's reader
 }
 
@@ -24,7 +24,7 @@ func (c *counters) load() Counters {
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), Retransmitted: c.retransmitted.Load(),
 		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
 		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(), Skips: c.skips.Load(),
-		CachedStarts: c.cachedStarts.Load(), Replayed: c.replayed.Load(), ViewerPLIs: c.pleas.Load(),
+		CachedStarts: c.cachedStarts.Load(), Stills: c.stills.Load(), Replayed: c.replayed.Load(), ViewerPLIs: c.pleas.Load(),
 		TalkPackets: c.talkPackets.Load(), TalkRefused: c.talkRefused.Load(),
 	}
 }
@@ -44,6 +44,7 @@ func (c Counters) add(d Counters) Counters {
 	c.Switches += d.Switches
 	c.Skips += d.Skips
 	c.CachedStarts += d.CachedStarts
+	c.Stills += d.Stills
 	c.Replayed += d.Replayed
 	c.ViewerPLIs += d.ViewerPLIs
 	c.TalkPackets += d.TalkPackets

@@ -80,7 +80,7 @@ func wire(t *testing.T, s *SFU, viewers ...string) (camera *line, lines []*line)
 		pc := newPC(t, opus)
 		l := openLine(t, pc) // its section comes first
 		wantPlay(t, pc, []kind{audio})
-		a, err := s.Play(t.Context(), "m", name, makeOffer(t, pc))
+		a, err := s.Play(t.Context(), "m", name, NoPreference(), makeOffer(t, pc))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -102,6 +102,7 @@ type Counters struct {
 	Keyframes            uint64 // received
 	KeyframeRequests     uint64 // PLIs sent to the camera
 	CachedStarts         uint64 // viewers that began, or began again, with a keyframe that was there
+	Stills               uint64 // viewers that saw an older keyframe by itself until there was another
 	Replayed             uint64 // packets they were sent to catch up
 	ViewerPLIs           uint64 // requests for a keyframe, by PLI or FIR
 	NACKs                uint64 // packets viewers asked for again

@@ -41,8 +41,12 @@ func newViewerTrack(t *upTrack, sp spec, cname string) *viewerTrack {
 }
 
 // Play answers a WHEP offer: the peer gets what the media session's publisher sends, from the next keyframe on. It
-// waits a little for a publisher: viewer and camera are often told to start at the same moment.
-func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte) (Answer, error) {
+// waits a little for a publisher: viewer and camera are often told to start at the same moment. wish is what it wants to
+// begin with.
+func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, wish Preference, raw []byte) (Answer, error) {
+	if !wish.valid() {
+		return Answer{}, errPreference
+	}
 	o, err := parseOffer(raw, play)
 	if err != nil {
 		return Answer{}, err
@@ -53,6 +57,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 	}
 	sess := newSession(play, mediaSession, o)
 	sess.viewer = viewer
+	sess.seat.wish.Store(&wish)
 	if o.hasData() {
 		s.carry(sess)
 	}
@@ -61,7 +66,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, raw []byte)
 		return Answer{}, err
 	}
 	for _, t := range sess.tracks {
-		t.track.warm()
+		t.track.warm(wish)
 	}
 	if layered {
 		sess.watchWay(o)

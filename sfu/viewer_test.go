@@ -18,7 +18,7 @@ func TestSeats(t *testing.T) {
 	offer := makeOffer(t, pc)
 	var last Answer
 	for range 4 * maxSessions {
-		a, err := s.Play(t.Context(), "m", "greedy", offer)
+		a, err := s.Play(t.Context(), "m", "greedy", NoPreference(), offer)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,7 +27,7 @@ func TestSeats(t *testing.T) {
 	if st, _ := s.Status("m"); st.Viewers["greedy"] != maxSessions {
 		t.Errorf("%d sessions of one viewer, want %d", st.Viewers["greedy"], maxSessions)
 	}
-	if _, err := s.Play(t.Context(), "m", "modest", offer); err != nil {
+	if _, err := s.Play(t.Context(), "m", "modest", NoPreference(), offer); err != nil {
 		t.Errorf("no seat is left for another viewer: %v", err)
 	}
 	if err := s.Close(last.SessionID, "done"); err != nil {

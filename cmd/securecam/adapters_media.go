@@ -40,12 +40,17 @@ func (w whipSFU) PublishTwoWay(ctx context.Context, mediaSession string, offer [
 	return media.Answer(a), mediaFault(err)
 }
 
-func (w whipSFU) Play(ctx context.Context, mediaSession, viewer string, offer []byte) (media.Answer, error) {
-	a, err := w.SFU.Play(ctx, mediaSession, viewer, offer)
+func (w whipSFU) Play(ctx context.Context, mediaSession, viewer string, wish media.Quality, offer []byte) (media.Answer, error) {
+	a, err := w.SFU.Play(ctx, mediaSession, viewer, preference(wish), offer)
 	return media.Answer(a), mediaFault(err)
 }
 
 func (w whipSFU) SetQuality(session string, q media.Quality) error {
+	return mediaFault(w.SetPreference(session, preference(q)))
+}
+
+// preference is a viewer's wish in the words of the SFU.
+func preference(q media.Quality) sfu.Preference {
 	p := sfu.NoPreference()
 	p.MaxHeight, p.MaxBitrate, p.RID, p.Paused, p.Live = q.MaxHeight, q.MaxBitrate, q.RID, q.Paused, q.Live
 	if q.SpatialID != nil {
@@ -54,7 +59,7 @@ func (w whipSFU) SetQuality(session string, q media.Quality) error {
 	if q.TemporalID != nil {
 		p.TemporalID = *q.TemporalID
 	}
-	return mediaFault(w.SetPreference(session, p))
+	return p
 }
 
 func (w whipSFU) State(mediaSession string) media.Activity {
@@ -80,8 +85,10 @@ func (w whipSFU) Layers(mediaSession string) []media.Layer {
 	return layers
 }
 
-func (w whipSFU) CounterOffer(ctx context.Context, mediaSession, viewer string) (media.Answer, time.Time, error) {
-	a, until, err := w.SFU.CounterOffer(ctx, mediaSession, viewer)
+func (w whipSFU) CounterOffer(
+	ctx context.Context, mediaSession, viewer string, wish media.Quality,
+) (media.Answer, time.Time, error) {
+	a, until, err := w.SFU.CounterOffer(ctx, mediaSession, viewer, preference(wish))
 	return media.Answer(a), until, mediaFault(err)
 }
 

@@ -25,7 +25,11 @@ func unsupported(err error) bool {
 // (draft-ietf-wish-whep, section 4.3.2). refused is why, which the client is
 // told when there is no counter-offer either.
 func (s *Service) counter(ctx context.Context, c *fiber.Ctx, cl claims, base url.URL, refused error) error {
-	answer, until, err := s.sfu.CounterOffer(ctx, cl.MediaSessionID, cl.StreamID)
+	wish, err := qualityOf(c)
+	if err != nil {
+		return err
+	}
+	answer, until, err := s.sfu.CounterOffer(ctx, cl.MediaSessionID, cl.StreamID, wish)
 	if err != nil {
 		var f *fault.Error
 		if errors.As(err, &f) && f.Code == codeNoPublisher {

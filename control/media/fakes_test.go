@@ -80,12 +80,19 @@ func (s *fakeSFU) PublishTwoWay(_ context.Context, mediaSession string, offer []
 	return s.answer("publish two-way "+mediaSession+" "+string(offer), "whip-")
 }
 
-func (s *fakeSFU) Play(_ context.Context, mediaSession, viewer string, offer []byte) (Answer, error) {
-	return s.answer("play "+mediaSession+" "+viewer+" "+string(offer), "whep-")
+func (s *fakeSFU) Play(_ context.Context, mediaSession, viewer string, wish Quality, offer []byte) (Answer, error) {
+	return s.answer("play "+mediaSession+" "+viewer+wished(wish)+" "+string(offer), "whep-")
 }
 
-func (s *fakeSFU) CounterOffer(_ context.Context, mediaSession, viewer string) (Answer, time.Time, error) {
-	a, err := s.answer("counter "+mediaSession+" "+viewer, "counter-")
+func wished(q Quality) string {
+	if q.MaxHeight == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %dp", q.MaxHeight)
+}
+
+func (s *fakeSFU) CounterOffer(_ context.Context, mediaSession, viewer string, wish Quality) (Answer, time.Time, error) {
+	a, err := s.answer("counter "+mediaSession+" "+viewer+wished(wish), "counter-")
 	return a, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), err
 }
 

@@ -180,16 +180,11 @@ func (s *Service) connect(ctx context.Context, cl claims, c *fiber.Ctx, offer []
 			return Answer{}, errTalkback
 		}
 	}
-	wish, given, err := qualityOf(c, cl.Direction)
+	wish, err := qualityOf(c)
 	if err != nil {
 		return Answer{}, err
 	}
-	answer, err := s.sfu.Play(ctx, cl.MediaSessionID, cl.StreamID, offer)
-	if err == nil && given {
-		// An error means that the session ended already, of which its owner hears by itself.
-		_ = s.sfu.SetQuality(answer.SessionID, wish)
-	}
-	return answer, err
+	return s.sfu.Play(ctx, cl.MediaSessionID, cl.StreamID, wish, offer)
 }
 
 // describe answers OPTIONS. It is public, as a CORS preflight carries no

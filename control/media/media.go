@@ -67,10 +67,11 @@ type SFU interface {
 	Publish(ctx context.Context, mediaSessionID string, offer []byte) (Answer, error)
 	// PublishTwoWay lets viewers talk to the camera, too, if its offer can hear.
 	PublishTwoWay(ctx context.Context, mediaSessionID string, offer []byte) (Answer, error)
-	Play(ctx context.Context, mediaSessionID, viewer string, offer []byte) (Answer, error)
+	// Play has a viewer begin with what it wishes.
+	Play(ctx context.Context, mediaSessionID, viewer string, wish Quality, offer []byte) (Answer, error)
 	// CounterOffer offers what the media session has, until a time; Accept
 	// takes the answer.
-	CounterOffer(ctx context.Context, mediaSessionID, viewer string) (Answer, time.Time, error)
+	CounterOffer(ctx context.Context, mediaSessionID, viewer string, wish Quality) (Answer, time.Time, error)
 	Accept(ctx context.Context, sessionID string, answer []byte) error
 	Update(ctx context.Context, sessionID string, u Update) (Updated, error)
 	// Has reports whether a session goes on; State is what a media session

@@ -59,22 +59,18 @@ func (q Quality) valid() bool {
 }
 
 // qualityOf reads the wish that a viewer's endpoint URL carries, ?maxHeight=360&live=true; there is none in most.
-func qualityOf(c *fiber.Ctx, d direction) (q Quality, given bool, err error) {
-	height, live := c.Query("maxHeight"), c.Query("live")
-	if d != subscribe || height == "" && live == "" {
-		return Quality{}, false, nil
-	}
-	if height != "" {
+func qualityOf(c *fiber.Ctx) (q Quality, err error) {
+	if height := c.Query("maxHeight"); height != "" {
 		if q.MaxHeight, err = strconv.Atoi(height); err != nil || !q.valid() {
-			return Quality{}, false, errMaxHeight
+			return Quality{}, errMaxHeight
 		}
 	}
-	if live != "" {
+	if live := c.Query("live"); live != "" {
 		if q.Live, err = strconv.ParseBool(live); err != nil {
-			return Quality{}, false, errLive
+			return Quality{}, errLive
 		}
 	}
-	return q, true, nil
+	return q, nil
 }
 
 // setQuality takes a viewer's wish: PATCH of its session with JSON.

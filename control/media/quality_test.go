@@ -19,8 +19,8 @@ func TestQuality(t *testing.T) {
 	if got.status != http.StatusCreated {
 		t.Fatalf("POST: %d %s", got.status, got.body)
 	}
-	play := "play " + whip.MediaSessionID + " " + w.stream.ID + " v=0"
-	if calls := w.sfu.take(); !reflect.DeepEqual(calls, []string{play, "quality whep-b 360  false"}) {
+	play := "play " + whip.MediaSessionID + " " + w.stream.ID + " 360p v=0"
+	if calls := w.sfu.take(); !reflect.DeepEqual(calls, []string{play}) {
 		t.Errorf("the SFU heard %q", calls)
 	}
 	for _, query := range []string{"?maxHeight=tall", "?maxHeight=-1", "?maxHeight=99999999", "?live=perhaps"} {
