@@ -306,7 +306,9 @@ func startBrowsers(t *testing.T, script string, args ...string) *browsers {
 			t.Errorf("the script: %v", err)
 		}
 	})
-	return &browsers{t: t, in: in, out: bufio.NewScanner(out)}
+	answers := bufio.NewScanner(out)
+	answers.Buffer(nil, 1<<20) // minutes of pictures shown
+	return &browsers{t: t, in: in, out: answers}
 }
 
 // ask sends a request and decodes the result of the answer into out.
