@@ -163,6 +163,22 @@ await at(viewers[1], 'end').click();
 await until('one viewer is left', async () => await openPeers(camera) === 1);
 await sees(viewers[0]);
 
+// What the camera has recorded meanwhile it uploads.
+const recorded = await until('the camera has uploaded what was watched', async () => {
+  const { items } = await (await context.request.get(new URL('/recordings?status=ready', base).href)).json();
+  return items[0];
+});
+check(recorded.size > 10_000 && recorded.durationMs > 1_000, `the recording is ${JSON.stringify(recorded)}`);
+const replayed = await viewers[0].evaluate(async (id) => {
+  const { downloadUrl } = await import('/sim/js/recordings.js');
+  const video = document.createElement('video');
+  video.src = (await downloadUrl(id)).url;
+  video.muted = true;
+  await video.play();
+  return video.videoWidth;
+}, recorded.id);
+check(replayed > 0, 'the recording has no picture');
+
 // Who is refused calls again at once; by then the camera needs new secrets for
 // the TURN server.
 const calls = await viewers[1].evaluate(() => {

@@ -2,6 +2,7 @@
 
 import { ApiError } from './api.js';
 import { Publisher } from './publisher.js';
+import { Recorder } from './recorder.js';
 import { openSource, PATTERN } from './source.js';
 import * as streams from './streams.js';
 import { explain, wordsFor } from './words.js';
@@ -28,6 +29,7 @@ export class Camera extends EventTarget {
   /** @type {Set<HTMLAudioElement>} one for each who may talk */
   #speakers = new Set();
   #forwarded = true; // the server takes media, for any number of viewers or none
+  #recorder; // of what the server does not take
 
   #tab;
   #gateway;
@@ -47,6 +49,7 @@ export class Camera extends EventTarget {
     super();
     this.#tab = tab;
     this.#gateway = gateway;
+    this.#recorder = new Recorder(tab);
     this.#publisher = new Publisher(() => this.#credentials(), (voice) => this.#hear(voice), gateway);
     this.#publisher.addEventListener('change', () => this.#changed());
     this.#publisher.addEventListener('reading', () => this.dispatchEvent(new Event('reading')));
@@ -97,8 +100,10 @@ export class Camera extends EventTarget {
     this.#publisher.stop();
     for (const speaker of this.#speakers) speaker.srcObject = null;
     this.#closeOwnSession();
-    for (const id of this.viewers.keys()) streams.end(this.#tab, id).catch(() => {});
+    const media = this.source?.stream;
     this.source?.stop();
+    Promise.allSettled([...this.viewers.keys()].map((id) => streams.end(this.#tab, id)))
+      .then(() => media && this.#recorder.follow([], media));
   }
 
   /**
@@ -257,7 +262,14 @@ export class Camera extends EventTarget {
     const wanted = this.viewers.size > 0 || this.#continuous;
     this.#publisher.want(wanted, this.viewers.keys());
     if (!wanted) this.#closeOwnSession();
+    this.#record();
     this.#changed();
+  }
+
+  /** Keeps of the open streams what the server cannot, unless nothing of this camera is kept. */
+  #record() {
+    const kept = !this.#forwarded && this.#tab.device?.recordingPolicy !== 'off';
+    if (this.source) this.#recorder.follow(kept ? this.viewers.keys() : [], this.source.stream);
   }
 
   /** @returns {Promise<streams.Credentials | null>} null when there is nothing to publish for */
@@ -274,7 +286,10 @@ export class Camera extends EventTarget {
     }
     for (const id of [...this.viewers.keys()]) {
       try {
-        return await streams.publishCredentials(this.#tab, id);
+        const credentials = await streams.publishCredentials(this.#tab, id);
+        this.#forwarded = credentials.protocol !== 'p2p';
+        this.#record();
+        return credentials;
       } catch (err) {
         if (!(err instanceof ApiError) || !OVER.includes(err.status)) throw err;
         this.#drop(id);

@@ -41,3 +41,33 @@ export function downloadUrl(id, attachment = false) {
 export function remove(id) {
   return call('DELETE', `/recordings/${id}`);
 }
+
+/**
+ * What the camera of this tab is to upload of a stream that has ended.
+ * @param {import('./tab.js').Tab} tab
+ * @param {string} streamId
+ * @returns {Promise<Recording | undefined>} undefined: nothing
+ */
+export async function awaited(tab, streamId) {
+  const query = new URLSearchParams({ streamId, status: 'awaiting_upload' });
+  return (await tab.call('GET', `/recordings?${query}`)).items[0];
+}
+
+/**
+ * @param {import('./tab.js').Tab} tab
+ * @param {string} id
+ * @param {Blob} file
+ * @returns {Promise<{url: string, method: string, headers: Record<string, string>}>}
+ */
+export function uploadUrl(tab, id, file) {
+  return tab.call('POST', `/recordings/${id}/upload-url`, { body: { contentType: file.type, size: file.size } });
+}
+
+/**
+ * @param {import('./tab.js').Tab} tab
+ * @param {string} id
+ * @param {number} durationMs
+ */
+export function finalize(tab, id, durationMs) {
+  return tab.call('POST', `/recordings/${id}/finalize`, { body: { durationMs } });
+}
