@@ -18,11 +18,14 @@ const (
 
 // CommandClaim says which commands ClaimCommands takes.
 type CommandClaim struct {
-	At        time.Time // now
-	Before    time.Time // only commands that nobody has touched since
-	Retries   int       // only sent commands that were sent again less often
-	PerDevice int       // how many of each target
-	Limit     int       // how many in all
+	At     time.Time // now
+	Before time.Time // only commands that nobody has touched since
+	// AgainBefore is Before for commands that were sent again already; not
+	// earlier than Before.
+	AgainBefore time.Time
+	Retries     int // only sent commands that were sent again less often
+	PerDevice   int // how many of each target
+	Limit       int // how many in all
 }
 
 // ClaimCommands returns commands that are to be sent to devices that are
@@ -30,16 +33,21 @@ type CommandClaim struct {
 // touches them, so that no other process takes them too and that the next claim
 // begins with others.
 func (db *DB) ClaimCommands(ctx context.Context, c CommandClaim) (claimed []Command, err error) {
+	const due = `(updated_at <= $2 OR (status = 'sent' AND retry_count > 0 AND updated_at <= $6))`
 	const query = `UPDATE device_commands SET updated_at = $1, attempt = attempt + 1 WHERE id IN (
 			SELECT id FROM (
 				SELECT id, updated_at, ROW_NUMBER() OVER (PARTITION BY target_device_id ORDER BY updated_at, id) AS nth
-				FROM device_commands WHERE status IN ('queued', 'sent') AND updated_at <= $2
+				FROM device_commands WHERE status IN ('queued', 'sent') AND ` + due + `
 				AND (status = 'queued' OR retry_count < $3)
 				AND EXISTS (SELECT 1 FROM devices d WHERE d.id = target_device_id AND d.status = 'online')
 			) AS due WHERE nth <= $4 ORDER BY updated_at, id LIMIT $5)
-		AND status IN ('queued', 'sent') AND updated_at <= $2 RETURNING ` + commandColumns
+		AND status IN ('queued', 'sent') AND ` + due + ` RETURNING ` + commandColumns
+	again := c.AgainBefore
+	if again.Before(c.Before) {
+		again = c.Before
+	}
 	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
-		claimed, err = all(ctx, tx, scanCommand, query, ms(c.At), ms(c.Before), c.Retries, c.PerDevice, c.Limit)
+		claimed, err = all(ctx, tx, scanCommand, query, ms(c.At), ms(c.Before), c.Retries, c.PerDevice, c.Limit, ms(again))
 		return err
 	})
 	sortCommands(claimed)

@@ -69,7 +69,11 @@ type Config struct {
 	// AckTimeout is how long a camera may take to answer before it gets a
 	// command again. Default 10 s.
 	AckTimeout time.Duration
-	// Retries is how often it gets it again before the command fails. Default 3.
+	// Again is how long it may take after that, before it gets it once more.
+	// Default 5 s.
+	Again time.Duration
+	// Retries is how often it gets it again before the command fails, AckTimeout
+	// after the last time. Default 3.
 	Retries int
 	// Deadline fails a command that is not answered, whether it was sent or
 	// not. Default 10 min.
@@ -88,6 +92,7 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	c.AckTimeout = cmp.Or(c.AckTimeout, 10*time.Second)
+	c.Again = cmp.Or(c.Again, min(c.AckTimeout, 5*time.Second))
 	c.Retries = cmp.Or(c.Retries, 3)
 	c.Deadline = cmp.Or(c.Deadline, 10*time.Minute)
 	c.Interval = cmp.Or(c.Interval, 5*time.Second)

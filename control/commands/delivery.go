@@ -131,16 +131,16 @@ func (s *Service) round(ctx context.Context) error {
 		failed = cmp.Or(failed, s.tell(telling, c))
 	}
 	claimed, err := s.cfg.Store.ClaimCommands(ctx, store.CommandClaim{
-		At: now, Before: now.Add(-s.cfg.AckTimeout), Retries: s.cfg.Retries,
+		At: now, Before: now.Add(-s.cfg.AckTimeout), AgainBefore: now.Add(-s.again()), Retries: s.cfg.Retries,
 		PerDevice: maxBacklog, Limit: s.cfg.CommandsPerTick,
 	})
 	if err != nil {
 		return err
 	}
 	for _, c := range claimed {
-		// A claim holds for AckTimeout: who was stopped for long in between
-		// leaves the rest to whoever has claimed it by now.
-		if s.now().Sub(now) >= s.cfg.AckTimeout/2 {
+		// A claim holds for that long at least: who was stopped for long in
+		// between leaves the rest to whoever has claimed it by now.
+		if s.now().Sub(now) >= s.again()/2 {
 			break
 		}
 		after, err := s.deliver(ctx, c)
@@ -151,3 +151,8 @@ func (s *Service) round(ctx context.Context) error {
 	}
 	return failed
 }
+
+// again is Again but for a fifth of the time between two looks: a command goes
+// out a moment after the look that found it, and would be a moment too young
+// for the look that is to find it next.
+func (s *Service) again() time.Duration { return s.cfg.Again - min(s.cfg.Again, s.cfg.Interval)/5 }

@@ -26,6 +26,7 @@ type fakeGateway struct {
 	connected map[string]bool
 	err       error
 	sent      []hearing
+	during    func() // each Relay
 	hook      func(ctx context.Context, deviceID string)
 }
 
@@ -51,6 +52,9 @@ func (g *fakeGateway) Send(ctx context.Context, deviceID, event string, data any
 }
 
 func (g *fakeGateway) Relay(ctx context.Context, deviceID, event string, data any) (bool, error) {
+	if g.during != nil {
+		g.during()
+	}
 	return g.Send(ctx, deviceID, event, data)
 }
 
@@ -145,12 +149,13 @@ func TestUnansweredCommandComesAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.after(20 * time.Second)
+	s.after(10 * time.Second)
 	if heard := s.gate.take(s.camera.ID); len(heard) != 2 || heard[1] != (hearing{s.camera.ID, eventReceived, silent.ID, "sent"}) {
 		t.Errorf("heard %v, want the unanswered one twice", heard)
 	}
+	s.after(9 * time.Second)
 	s.want(silent.ID, store.CommandSent, 3, "")
-	s.after(10 * time.Second)
+	s.after(time.Second)
 	s.want(silent.ID, store.CommandFailed, 3, "unanswered")
 	if heard := s.gate.take(s.client.ID); len(heard) != 1 || heard[0] != (hearing{s.client.ID, eventStatus, silent.ID, "failed"}) {
 		t.Errorf("the source heard %v, want the failure", heard)
@@ -160,6 +165,43 @@ func TestUnansweredCommandComesAgain(t *testing.T) {
 		t.Errorf("told again: %v", s.gate.sent)
 	}
 	s.want(answered.ID, store.CommandAcknowledged, 1, "")
+}
+
+// TestPaceOfRedelivery has two processes look every five seconds, each in its
+// own time, and deliveries take a while: a command comes after ten seconds, then
+// about every five, and not twice as often with two processes.
+func TestPaceOfRedelivery(t *testing.T) {
+	t.Parallel()
+	for _, apart := range []time.Duration{time.Second, 2500 * time.Millisecond, 4 * time.Second} {
+		s := newStation(t)
+		other := s.process()
+		s.gate.connected[s.camera.ID] = true
+		begin := s.at
+		var came []time.Duration
+		s.gate.during = func() {
+			came = append(came, s.at.Sub(begin))
+			s.at = s.at.Add(100 * time.Millisecond)
+		}
+		c := s.create()
+		s.Dispatch(t.Context(), c)
+		for look := begin.Add(s.cfg.Interval); look.Before(begin.Add(time.Minute)); look = look.Add(s.cfg.Interval) {
+			s.at = look
+			err := s.round(t.Context())
+			s.at = look.Add(apart)
+			if err := errors.Join(err, other.round(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(came) != 4 {
+			t.Fatalf("%v apart: sent at %v, want four times", apart, came)
+		}
+		for i, pause := range []time.Duration{10 * time.Second, 5 * time.Second, 5 * time.Second} {
+			if got := came[i+1] - came[i]; got < pause-time.Second || got > pause+s.cfg.Interval {
+				t.Errorf("%v apart: sent at %v", apart, came)
+			}
+		}
+		s.want(c.ID, store.CommandFailed, 3, "unanswered")
+	}
 }
 
 func TestQueuedCommandIsTriedAgain(t *testing.T) {
