@@ -119,8 +119,9 @@ func (db *DB) DeviceByID(ctx context.Context, id string) (Device, error) {
 // DeviceFilter narrows a list of devices; the zero value does not.
 type DeviceFilter struct {
 	Role        DeviceRole
-	OnlineSince time.Time // online, and seen then or later
-	LinkedWith  string    // by an active link with this device
+	OnlineSince time.Time    // what counts as online: it was seen then or later, and has not gone since
+	Status      DeviceStatus // by that
+	LinkedWith  string       // by an active link with this device
 }
 
 // Devices lists the user's devices that pass the filter.
@@ -131,8 +132,11 @@ func (db *DB) Devices(ctx context.Context, userID string, by DeviceFilter, p Pag
 	if by.Role != "" {
 		f.and("role = ?", by.Role)
 	}
-	if !by.OnlineSince.IsZero() {
+	switch by.Status {
+	case DeviceOnline:
 		f.and("status = 'online' AND last_seen_at >= ?", ms(by.OnlineSince))
+	case DeviceOffline:
+		f.and("(status <> 'online' OR COALESCE(last_seen_at, 0) < ?)", ms(by.OnlineSince))
 	}
 	if by.LinkedWith != "" {
 		f.and(`id IN (SELECT CASE WHEN camera_device_id = ? THEN client_device_id ELSE camera_device_id END FROM device_links

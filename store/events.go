@@ -273,12 +273,7 @@ func (db *DB) Events(ctx context.Context, userID string, by EventFilter, p Page)
 	if by.TriggeredBy != "" {
 		f.and("triggered_by = ?", by.TriggeredBy)
 	}
-	if !by.Since.IsZero() {
-		f.and("started_at >= ?", ms(by.Since))
-	}
-	if !by.Until.IsZero() {
-		f.and("started_at < ?", ms(by.Until))
-	}
+	f.between("started_at", by.Since, by.Until)
 	clauses, args := f.page(p)
 	return all(ctx, db.r, scanEvent, "SELECT "+eventColumns+" FROM events"+clauses, args...)
 }

@@ -21,6 +21,23 @@ type MediaSession struct {
 	EndedAt        time.Time // zero while open
 }
 
+// MediaSessionStatus says whether a media session goes on.
+type MediaSessionStatus string
+
+// The media session states: open -> ended.
+const (
+	MediaSessionOpen  MediaSessionStatus = "open"
+	MediaSessionEnded MediaSessionStatus = "ended"
+)
+
+// MediaSessionFilter narrows a list of media sessions; empty fields do not.
+type MediaSessionFilter struct {
+	CameraDeviceID string
+	DeviceID       string // the camera, or a client that has an active link with it
+	Status         MediaSessionStatus
+	Since, Until   time.Time // of CreatedAt: from Since, before Until
+}
+
 // endStatus is what becomes of the streams of a media session that ends.
 func endStatus(reason string) StreamStatus {
 	if reason == ReasonCameraLost || reason == ReasonCameraUnavailable {
@@ -44,6 +61,34 @@ func (db *DB) MediaSession(ctx context.Context, id string) (MediaSession, error)
 
 func mediaSession(ctx context.Context, q querier, id string) (MediaSession, error) {
 	return one(ctx, q, scanMediaSession, "SELECT "+mediaColumns+" FROM media_sessions WHERE id = $1", id)
+}
+
+// UserMediaSession returns the user's media session.
+func (db *DB) UserMediaSession(ctx context.Context, userID, id string) (MediaSession, error) {
+	const query = "SELECT " + mediaColumns + " FROM media_sessions WHERE id = $1 AND owner_user_id = $2"
+	return one(ctx, db.r, scanMediaSession, query, id, userID)
+}
+
+// MediaSessions lists the user's media sessions that pass the filter.
+func (db *DB) MediaSessions(ctx context.Context, userID string, by MediaSessionFilter, p Page) ([]MediaSession, error) {
+	var f filter
+	f.and("owner_user_id = ?", userID)
+	if by.CameraDeviceID != "" {
+		f.and("camera_device_id = ?", by.CameraDeviceID)
+	}
+	if by.DeviceID != "" {
+		f.and("(camera_device_id = ? OR EXISTS (SELECT 1 FROM device_links l WHERE l.client_device_id = ? "+
+			"AND l.camera_device_id = media_sessions.camera_device_id AND l.status = 'active'))", by.DeviceID, by.DeviceID)
+	}
+	switch by.Status {
+	case MediaSessionOpen:
+		f.and("ended_at IS NULL")
+	case MediaSessionEnded:
+		f.and("ended_at IS NOT NULL")
+	}
+	f.between("created_at", by.Since, by.Until)
+	clauses, args := f.page(p)
+	return all(ctx, db.r, scanMediaSession, "SELECT "+mediaColumns+" FROM media_sessions"+clauses, args...)
 }
 
 // OpenMediaSessions returns every media session that has not ended.

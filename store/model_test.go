@@ -152,7 +152,7 @@ func (m *streamModel) lose(t *rapid.T) {
 
 // check compares every row with the model.
 func (m *streamModel) check(t *rapid.T) {
-	streams, err := m.world.db.Streams(t.Context(), m.world.user.ID, "", store.Page{Limit: 1000})
+	streams, err := m.world.db.Streams(t.Context(), m.world.user.ID, store.StreamFilter{}, store.Page{Limit: 1000})
 	mustBe(t, err, nil)
 	mustBe(t, len(streams), len(m.streams))
 	for _, s := range streams {

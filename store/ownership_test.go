@@ -133,8 +133,11 @@ func foreignLists(t *testing.T, w, foreign world) {
 		wantErr(t, err, nil)
 		commands, err := db.Commands(ctx, me, store.CommandFilter{DeviceIDs: []string{device}}, store.Page{})
 		wantErr(t, err, nil)
-		streams, err := db.Streams(ctx, me, device, store.Page{})
+		streams, err := db.Streams(ctx, me, store.StreamFilter{DeviceID: device}, store.Page{})
 		wantErr(t, err, nil)
+		live, err := db.MediaSessions(ctx, me, store.MediaSessionFilter{CameraDeviceID: device}, store.Page{})
+		wantErr(t, err, nil)
+		want(t, "another user's media sessions", len(live), 0)
 		recordings, err := db.Recordings(ctx, me, store.RecordingFilter{DeviceID: device}, store.Page{})
 		wantErr(t, err, nil)
 		if len(links)+len(commands)+len(streams)+len(recordings) != 0 {
@@ -155,7 +158,7 @@ func foreignLists(t *testing.T, w, foreign world) {
 
 func (w world) openStream(t *testing.T) store.Stream {
 	t.Helper()
-	list, err := w.db.Streams(t.Context(), w.user.ID, w.camera.ID, store.Page{Limit: 1})
+	list, err := w.db.Streams(t.Context(), w.user.ID, store.StreamFilter{DeviceID: w.camera.ID}, store.Page{Limit: 1})
 	wantErr(t, err, nil)
 	return list[0]
 }

@@ -120,6 +120,17 @@ func (f *filter) and(condition string, args ...any) {
 	f.conditions = append(f.conditions, condition)
 }
 
+// between adds that a time is at since or later, and before until; zero times
+// add nothing.
+func (f *filter) between(column string, since, until time.Time) {
+	if !since.IsZero() {
+		f.and(column+" >= ?", ms(since))
+	}
+	if !until.IsZero() {
+		f.and(column+" < ?", ms(until))
+	}
+}
+
 // page returns the clauses that select one page, newest first, and the
 // arguments of the whole statement.
 func (f *filter) page(p Page) (clauses string, args []any) {

@@ -255,14 +255,32 @@ func (db *DB) FirstWatcher(ctx context.Context, mediaSessionID string) (Stream, 
 	return one(ctx, db.r, scanStream, query, mediaSessionID)
 }
 
-// Streams lists the user's streams, those of one device unless deviceID is
-// empty.
-func (db *DB) Streams(ctx context.Context, userID, deviceID string, p Page) ([]Stream, error) {
+// StreamFilter narrows a list of streams; empty fields do not.
+type StreamFilter struct {
+	DeviceID          string // on either side
+	CameraDeviceID    string
+	RequesterDeviceID string
+	Status            StreamStatus
+	Since, Until      time.Time // of CreatedAt: from Since, before Until
+}
+
+// Streams lists the user's streams that pass the filter.
+func (db *DB) Streams(ctx context.Context, userID string, by StreamFilter, p Page) ([]Stream, error) {
 	var f filter
 	f.and("owner_user_id = ?", userID)
-	if deviceID != "" {
-		f.and("(camera_device_id = ? OR requester_device_id = ?)", deviceID, deviceID)
+	if by.DeviceID != "" {
+		f.and("(camera_device_id = ? OR requester_device_id = ?)", by.DeviceID, by.DeviceID)
 	}
+	if by.CameraDeviceID != "" {
+		f.and("camera_device_id = ?", by.CameraDeviceID)
+	}
+	if by.RequesterDeviceID != "" {
+		f.and("requester_device_id = ?", by.RequesterDeviceID)
+	}
+	if by.Status != "" {
+		f.and("status = ?", by.Status)
+	}
+	f.between("created_at", by.Since, by.Until)
 	clauses, args := f.page(p)
 	return all(ctx, db.r, scanStream, "SELECT "+streamColumns+" FROM stream_sessions"+clauses, args...)
 }

@@ -50,7 +50,7 @@ func TestStreamFromRequestToEnd(t *testing.T) {
 		_, _, err = db.EndStream(ctx, w.user.ID, s.ID, store.StreamFailed, "", at, w.by)
 		wantErr(t, err, store.ErrConflict)
 		for _, device := range []string{"", w.camera.ID, w.client.ID} {
-			list, err = db.Streams(ctx, w.user.ID, device, store.Page{})
+			list, err = db.Streams(ctx, w.user.ID, store.StreamFilter{DeviceID: device}, store.Page{})
 			wantErr(t, err, nil)
 			want(t, "streams", list, []store.Stream{asked})
 		}

@@ -93,10 +93,22 @@ func userWebhook(ctx context.Context, q querier, userID, id string) (Webhook, er
 	return one(ctx, q, scanWebhook, "SELECT "+webhookColumns+" FROM webhooks WHERE id = $1 AND user_id = $2", id, userID)
 }
 
-// Webhooks lists the user's webhooks.
-func (db *DB) Webhooks(ctx context.Context, userID string, p Page) ([]Webhook, error) {
+// WebhookFilter narrows a list of webhooks; empty fields do not.
+type WebhookFilter struct {
+	Kind    WebhookKind
+	Enabled *bool
+}
+
+// Webhooks lists the user's webhooks that pass the filter.
+func (db *DB) Webhooks(ctx context.Context, userID string, by WebhookFilter, p Page) ([]Webhook, error) {
 	var f filter
 	f.and("user_id = ?", userID)
+	if by.Kind != "" {
+		f.and("kind = ?", by.Kind)
+	}
+	if by.Enabled != nil {
+		f.and("enabled = ?", *by.Enabled)
+	}
 	clauses, args := f.page(p)
 	return all(ctx, db.r, scanWebhook, "SELECT "+webhookColumns+" FROM webhooks"+clauses, args...)
 }

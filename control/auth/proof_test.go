@@ -111,7 +111,7 @@ func TestSquattedAccount(t *testing.T) {
 		if _, err := e.db.PushSubscription(ctx, userID, device.ID); err == nil {
 			t.Error("the squatter's browser is still told of what happens")
 		}
-		if hooks, err := e.db.Webhooks(ctx, userID, store.Page{}); err != nil || len(hooks) != 0 {
+		if hooks, err := e.db.Webhooks(ctx, userID, store.WebhookFilter{}, store.Page{}); err != nil || len(hooks) != 0 {
 			t.Errorf("webhooks %v, %v", hooks, err)
 		}
 

@@ -109,15 +109,14 @@ func (s *Service) Device(ctx context.Context, p auth.Principal, id string) (stor
 // Filter narrows a list of devices; the zero value does not.
 type Filter struct {
 	Role       store.DeviceRole
-	Online     bool   // only those that are
-	LinkedWith string // only those that this device has an active link with
+	Status     store.DeviceStatus // as the devices themselves show it
+	LinkedWith string             // only those that this device has an active link with
 }
 
 // Devices lists the devices of p's user that pass the filter.
 func (s *Service) Devices(ctx context.Context, p auth.Principal, by Filter, page store.Page) ([]store.Device, error) {
-	f := store.DeviceFilter{Role: by.Role, LinkedWith: by.LinkedWith}
-	if by.Online {
-		f.OnlineSince = s.now().Add(-s.cfg.OnlineStale)
+	f := store.DeviceFilter{
+		Role: by.Role, Status: by.Status, OnlineSince: s.now().Add(-s.cfg.OnlineStale), LinkedWith: by.LinkedWith,
 	}
 	list, err := s.cfg.Store.Devices(ctx, p.UserID, f, page)
 	for i := range list {

@@ -345,6 +345,8 @@ func TestListFilters(t *testing.T) {
 		"linkedWithId=" + camera.Device.ID: {client.Device.ID},
 		"linkedWithId=unknown":             {},
 		"role=client&status=online":        {},
+		"status=offline":                   {client.Device.ID, camera.Device.ID},
+		"role=camera&status=offline":       {camera.Device.ID},
 	} {
 		var list struct{ Items []devices.Device }
 		w.call("user:"+w.user, "GET", "/devices?"+query, "", 200, &list)
@@ -356,5 +358,13 @@ func TestListFilters(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", query, got, want)
 		}
 	}
+	if err := w.db.SetPresence(t.Context(), late.Device.ID, store.DeviceOffline, w.now); err != nil {
+		t.Fatal(err)
+	}
+	var gone struct{ Items []devices.Device }
+	if w.call("user:"+w.user, "GET", "/devices?status=offline", "", 200, &gone); len(gone.Items) != 3 {
+		t.Errorf("after the last one left: %v", gone.Items)
+	}
 	w.call("user:"+w.user, "GET", "/devices?role=both", "", 422, nil)
+	w.call("user:"+w.user, "GET", "/devices?status=away", "", 422, nil)
 }

@@ -112,7 +112,7 @@ type deviceOutput struct{ Body Device }
 type listInput struct {
 	rest.PageQuery
 	Role       string `query:"role" enum:"camera,client"`
-	Status     string `query:"status" enum:"online" doc:"online leaves out what is not"`
+	Status     string `query:"status" enum:"online,offline"`
 	LinkedWith string `query:"linkedWithId" maxLength:"64" doc:"Only what this device has an active link with"`
 }
 
@@ -153,7 +153,7 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 		return nil, err
 	}
 	rows, err := s.Devices(ctx, auth.Caller(ctx), Filter{
-		Role: store.DeviceRole(in.Role), Online: in.Status == "online", LinkedWith: in.LinkedWith,
+		Role: store.DeviceRole(in.Role), Status: store.DeviceStatus(in.Status), LinkedWith: in.LinkedWith,
 	}, page)
 	if err != nil {
 		return nil, err

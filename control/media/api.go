@@ -4,29 +4,15 @@ import (
 	"context"
 	"net/http"
 	"reflect"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/rest"
-	"github.com/securecam/securecam/store"
 )
 
 // schemeMedia names the bearer scheme of media tokens in the OpenAPI document.
 const schemeMedia = "media"
-
-// mediaSession is a media session as its camera sees it.
-type mediaSession struct {
-	ID             string    `json:"id"`
-	CameraDeviceID string    `json:"cameraDeviceId"`
-	Continuous     bool      `json:"continuous" doc:"Stays open when nobody watches"`
-	CreatedAt      time.Time `json:"createdAt"`
-}
-
-func toMediaSession(m store.MediaSession) mediaSession {
-	return mediaSession{ID: m.ID, CameraDeviceID: m.CameraDeviceID, Continuous: m.Continuous, CreatedAt: m.CreatedAt}
-}
 
 type idInput struct {
 	ID string `path:"id" maxLength:"64"`
@@ -60,6 +46,7 @@ func (s *Service) operations(api huma.API) {
 		func(ctx context.Context, in *idInput) (*credentialsOutput, error) {
 			return answered(s.SubscribeCredentials(ctx, principal(ctx), in.ID, origin(ctx)))
 		})
+	s.mountSessions(api)
 	goLive := op(http.MethodPost, "/media-sessions", "Go live without being asked")
 	goLive.DefaultStatus = http.StatusCreated
 	rest.Register(api, goLive, func(ctx context.Context, _ *struct{}) (*goLiveOutput, error) {

@@ -105,6 +105,18 @@ func (fixed) MediaSession(context.Context, string) (store.MediaSession, error) {
 	return store.MediaSession{ID: "m", OwnerUserID: "u", CameraDeviceID: "d"}, nil
 }
 
+func (f fixed) UserMediaSession(ctx context.Context, _, id string) (store.MediaSession, error) {
+	return f.MediaSession(ctx, id)
+}
+
+func (fixed) MediaSessions(context.Context, string, store.MediaSessionFilter, store.Page) ([]store.MediaSession, error) {
+	return nil, nil
+}
+
+func (fixed) ActiveLink(context.Context, string, string) (store.Link, error) {
+	return store.Link{}, store.ErrNotFound
+}
+
 func (fixed) Stream(context.Context, string, string) (store.Stream, error) {
 	return store.Stream{ID: "s", Status: store.StreamStreaming, MediaSessionID: "m", CameraDeviceID: "d"}, nil
 }

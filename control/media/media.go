@@ -54,6 +54,9 @@ const codeNoPublisher = "no_publisher"
 type Store interface {
 	Stream(ctx context.Context, userID, id string) (store.Stream, error)
 	MediaSession(ctx context.Context, id string) (store.MediaSession, error)
+	UserMediaSession(ctx context.Context, userID, id string) (store.MediaSession, error)
+	MediaSessions(ctx context.Context, userID string, by store.MediaSessionFilter, p store.Page) ([]store.MediaSession, error)
+	ActiveLink(ctx context.Context, cameraID, clientID string) (store.Link, error)
 	DeviceByID(ctx context.Context, id string) (store.Device, error)
 	PublishGrant(ctx context.Context, deviceID, mediaSessionID string) (store.Grant, error)
 	WatchGrant(ctx context.Context, deviceID, userID, streamID string) (store.Grant, error)

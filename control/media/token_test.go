@@ -160,17 +160,19 @@ func TestTwoViewersShareOneMediaSession(t *testing.T) {
 	}
 }
 
+func (w *world) tokenOf(t *testing.T, d store.Device) string {
+	t.Helper()
+	token, _, err := w.auth.IssueDeviceToken(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
 func TestCredentialsOverHTTP(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	token := func(d store.Device) string {
-		token, _, err := w.auth.IssueDeviceToken(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return token
-	}
-	camera, client, bystander := token(w.camera), token(w.client), token(w.newClient(t))
+	camera, client, bystander := w.tokenOf(t, w.camera), w.tokenOf(t, w.client), w.tokenOf(t, w.newClient(t))
 	path := "/streams/" + w.stream.ID
 	for _, tt := range []struct {
 		name, url, token string
@@ -210,6 +212,53 @@ func TestCredentialsOverHTTP(t *testing.T) {
 	if got := w.do(t, call{method: http.MethodDelete, url: "/media-sessions/" + m[0].ID, token: camera}); got.status != 204 {
 		t.Errorf("stopping: %d %s", got.status, got.body)
 	}
+}
+
+func TestMediaSessionsOverHTTP(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	camera, client := w.tokenOf(t, w.camera), w.tokenOf(t, w.client)
+	second := storetest.Client(t, w.db, w.user.ID)
+	link := must[store.Link](t)(w.db.ActiveLink(t.Context(), w.camera.ID, second.ID))
+	if err := w.db.RevokeLink(t.Context(), w.user.ID, link.ID, store.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	stranger := storetest.User(t, w.db)
+	open := must[[]store.MediaSession](t)(w.db.OpenMediaSessions(t.Context()))[0].ID
+	get := func(token, path string) answer {
+		t.Helper()
+		return w.do(t, call{method: http.MethodGet, url: path, token: token})
+	}
+	want := func(name string, got answer, status int, text string) {
+		t.Helper()
+		if got.status != status || !strings.Contains(got.body, text) {
+			t.Errorf("%s: %d %s, want %d with %s", name, got.status, got.body, status, text)
+		}
+	}
+	for name, who := range map[string]string{"camera": camera, "client": client} {
+		want(name, get(who, "/media-sessions/"+open), 200, `"status":"open"`)
+		want(name, get(who, "/media-sessions"), 200, open)
+	}
+	for name, d := range map[string]store.Device{
+		"no longer linked": second, "another camera": storetest.Camera(t, w.db, w.user.ID),
+		"a stranger": storetest.Client(t, w.db, stranger.ID),
+	} {
+		want(name, get(w.tokenOf(t, d), "/media-sessions/"+open), 404, "not_found")
+		want(name, get(w.tokenOf(t, d), "/media-sessions"), 200, `"items":[]`)
+	}
+	if err := w.end(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for query, found := range map[string]bool{
+		"status=ended": true, "status=open": false, "cameraDeviceId=" + w.camera.ID: true, "cameraDeviceId=x": false,
+		"since=2100-01-01T00:00:00Z": false, "until=2100-01-01T00:00:00Z": true,
+	} {
+		if got := get(camera, "/media-sessions?"+query); got.status != 200 || strings.Contains(got.body, open) != found {
+			t.Errorf("%s: %d %s", query, got.status, got.body)
+		}
+	}
+	want("an unknown status", get(camera, "/media-sessions?status=half"), 422, "validation_failed")
+	want("ended", get(camera, "/media-sessions/"+open), 200, `"endedAt":"`)
 }
 
 func TestWhereTheOutsideReachesUs(t *testing.T) {

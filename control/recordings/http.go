@@ -15,24 +15,25 @@ import (
 
 // Recording is a recording as clients see it.
 type Recording struct {
-	ID             string    `json:"id"`
-	CameraDeviceID string    `json:"cameraDeviceId"`
-	StreamID       string    `json:"streamId,omitempty" doc:"The stream that watched when it began"`
-	MediaSessionID string    `json:"mediaSessionId"`
-	Status         string    `json:"status" enum:"recording,ready,failed,awaiting_upload"`
-	ContentType    string    `json:"contentType"`
-	DurationMS     int64     `json:"durationMs,omitempty"`
-	Size           int64     `json:"size,omitempty" doc:"Bytes; of an awaited upload, what was asked for"`
-	Error          string    `json:"error,omitempty" doc:"Why it failed: no_media, not_started, object_lost, storage_failed, not_uploaded"`
-	StartedAt      time.Time `json:"startedAt"`
-	EndedAt        time.Time `json:"endedAt,omitzero"`
-	CreatedAt      time.Time `json:"createdAt"`
+	ID                string    `json:"id"`
+	CameraDeviceID    string    `json:"cameraDeviceId"`
+	RequesterDeviceID string    `json:"requesterDeviceId,omitempty" doc:"The client whose stream that was"`
+	StreamID          string    `json:"streamId,omitempty" doc:"The stream that watched when it began"`
+	MediaSessionID    string    `json:"mediaSessionId"`
+	Status            string    `json:"status" enum:"recording,ready,failed,awaiting_upload"`
+	ContentType       string    `json:"contentType"`
+	DurationMS        int64     `json:"durationMs,omitempty"`
+	Size              int64     `json:"size,omitempty" doc:"Bytes; of an awaited upload, what was asked for"`
+	Error             string    `json:"error,omitempty" doc:"Why it failed: no_media, not_started, object_lost, storage_failed, not_uploaded"`
+	StartedAt         time.Time `json:"startedAt"`
+	EndedAt           time.Time `json:"endedAt,omitzero"`
+	CreatedAt         time.Time `json:"createdAt"`
 }
 
 func toRecording(r store.Recording) Recording {
 	return Recording{
-		ID: r.ID, CameraDeviceID: r.CameraDeviceID, StreamID: r.StreamID, MediaSessionID: r.MediaSessionID,
-		Status: string(r.Status), ContentType: r.ContentType, DurationMS: r.Duration.Milliseconds(), Size: r.Size,
+		ID: r.ID, CameraDeviceID: r.CameraDeviceID, RequesterDeviceID: r.RequesterDeviceID, StreamID: r.StreamID,
+		MediaSessionID: r.MediaSessionID, Status: string(r.Status), ContentType: r.ContentType, DurationMS: r.Duration.Milliseconds(), Size: r.Size,
 		Error: r.Error, StartedAt: r.StartedAt, EndedAt: r.EndedAt, CreatedAt: r.CreatedAt,
 	}
 }

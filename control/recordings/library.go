@@ -27,7 +27,11 @@ func (s *Service) List(
 	return s.Store.Recordings(ctx, p.UserID, f, page)
 }
 
-// Recording returns a recording that p may see.
+// Recording returns a recording that p may see. A client may see what cameras
+// recorded whoever watched: it may watch them live, most of what they record
+// continuously nobody asked for, and a client that a person replaced must not
+// take its recordings with it. What ends that is the link's end, not the
+// requester's.
 func (s *Service) Recording(ctx context.Context, p auth.Principal, id string) (store.Recording, error) {
 	r, err := s.Store.Recording(ctx, p.UserID, id)
 	if err != nil {

@@ -43,6 +43,11 @@ type streamInput struct {
 
 type listInput struct {
 	rest.PageQuery
+	CameraDeviceID    string    `query:"cameraDeviceId" maxLength:"64"`
+	RequesterDeviceID string    `query:"requesterDeviceId" maxLength:"64"`
+	Status            string    `query:"status" enum:"requested,streaming,completed,cancelled,failed"`
+	Since             time.Time `query:"since" doc:"Requested then or later"`
+	Until             time.Time `query:"until" doc:"Requested before then"`
 }
 
 type listOutput struct{ Body rest.List[Stream] }
@@ -82,7 +87,10 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.List(ctx, auth.Caller(ctx), page)
+	rows, err := s.List(ctx, auth.Caller(ctx), store.StreamFilter{
+		CameraDeviceID: in.CameraDeviceID, RequesterDeviceID: in.RequesterDeviceID, Status: store.StreamStatus(in.Status),
+		Since: in.Since, Until: in.Until,
+	}, page)
 	if err != nil {
 		return nil, err
 	}

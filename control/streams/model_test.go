@@ -242,7 +242,7 @@ func (m *model) check(t *rapid.T) {
 			ends[h.stream]++
 		}
 	}
-	all, err := m.w.db.Streams(t.Context(), m.w.user.ID, "", store.Page{Limit: 200})
+	all, err := m.w.db.Streams(t.Context(), m.w.user.ID, store.StreamFilter{}, store.Page{Limit: 200})
 	if err != nil || len(all) != len(m.streams) {
 		t.Fatalf("%d streams and %v, want %d", len(all), err, len(m.streams))
 	}

@@ -48,7 +48,7 @@ type Transitions interface {
 // Streams reads stream sessions.
 type Streams interface {
 	Stream(ctx context.Context, userID, id string) (store.Stream, error)
-	Streams(ctx context.Context, userID, deviceID string, p store.Page) ([]store.Stream, error)
+	Streams(ctx context.Context, userID string, by store.StreamFilter, p store.Page) ([]store.Stream, error)
 	OpenStreams(ctx context.Context) ([]store.Stream, error)
 }
 
@@ -240,14 +240,16 @@ func startCommand(st store.Stream) (store.Command, error) {
 }
 
 // alreadyOpen names the stream that is in the way, so that a client that lost
-// its state finds back to it. Only the device's newest streams are looked at.
+// its state finds back to it.
 func (s *Service) alreadyOpen(ctx context.Context, p auth.Principal, cameraID string, cause error) error {
-	recent, err := s.store.Streams(ctx, p.UserID, p.DeviceID, store.Page{Limit: 50})
+	// There is at most one that is open, and none that is newer.
+	recent, err := s.store.Streams(ctx, p.UserID,
+		store.StreamFilter{RequesterDeviceID: p.DeviceID, CameraDeviceID: cameraID}, store.Page{Limit: 1})
 	if err != nil {
 		return ErrAlreadyOpen.With(cause)
 	}
 	for _, st := range recent {
-		if st.CameraDeviceID == cameraID && st.RequesterDeviceID == p.DeviceID && isOpen(st) {
+		if isOpen(st) {
 			return fault.New(ErrAlreadyOpen.Kind, ErrAlreadyOpen.Code,
 				"This device already has an open stream with that camera: "+st.ID).With(ErrAlreadyOpen)
 		}
@@ -297,8 +299,9 @@ func (s *Service) Stream(ctx context.Context, p auth.Principal, id string) (stor
 	return st, nil
 }
 
-// List returns a page of the streams that p may see, newest first: a device's
-// own, or all of a user.
-func (s *Service) List(ctx context.Context, p auth.Principal, page store.Page) ([]store.Stream, error) {
-	return s.store.Streams(ctx, p.UserID, p.DeviceID, page)
+// List returns a page of the streams that p may see and that pass the filter,
+// newest first: a device's own, or all of a user.
+func (s *Service) List(ctx context.Context, p auth.Principal, by store.StreamFilter, page store.Page) ([]store.Stream, error) {
+	by.DeviceID = p.DeviceID
+	return s.store.Streams(ctx, p.UserID, by, page)
 }

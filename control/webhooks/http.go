@@ -91,7 +91,11 @@ type idInput struct {
 
 type webhookOutput struct{ Body Webhook }
 
-type listInput struct{ rest.PageQuery }
+type listInput struct {
+	rest.PageQuery
+	Kind    string `query:"kind" enum:"webhook,ntfy"`
+	Enabled string `query:"enabled" enum:"true,false"`
+}
 
 type listOutput struct{ Body rest.List[Webhook] }
 
@@ -149,7 +153,12 @@ func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.List(ctx, auth.Caller(ctx), page)
+	by := store.WebhookFilter{Kind: store.WebhookKind(in.Kind)}
+	if in.Enabled != "" {
+		enabled := in.Enabled == "true"
+		by.Enabled = &enabled
+	}
+	rows, err := s.List(ctx, auth.Caller(ctx), by, page)
 	if err != nil {
 		return nil, err
 	}

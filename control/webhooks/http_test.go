@@ -95,6 +95,14 @@ func TestHTTP(t *testing.T) {
 	if got := want("user", "GET", one, "", 200, `"enabled":true`); strings.Contains(got, "whsec_") {
 		t.Errorf("the secret is shown again: %s", got)
 	}
+	for query, found := range map[string]bool{
+		"": true, "?enabled=true": true, "?enabled=false": false, "?kind=webhook": true, "?kind=ntfy": false, "?kind=webhook&enabled=true": true,
+	} {
+		if _, got := do("user", "GET", "/webhooks"+query, ""); strings.Contains(got, id(made)) != found {
+			t.Errorf("webhooks%s: %s", query, got)
+		}
+	}
+	want("user", "GET", "/webhooks?enabled=maybe", "", 422, "validation_failed")
 	delivery := one + "/deliveries/" + id(want("user", "POST", one+"/ping", "", 202, `"ping"`))
 	for _, r := range [][2]string{
 		{"GET", one},

@@ -28,7 +28,7 @@ import (
 type Rows interface {
 	CreateWebhook(ctx context.Context, w store.Webhook, limit int, by store.Actor) error
 	Webhook(ctx context.Context, userID, id string) (store.Webhook, error)
-	Webhooks(ctx context.Context, userID string, p store.Page) ([]store.Webhook, error)
+	Webhooks(ctx context.Context, userID string, by store.WebhookFilter, p store.Page) ([]store.Webhook, error)
 	UpdateWebhook(
 		ctx context.Context, userID, id string, c store.WebhookChange, at time.Time, by store.Actor,
 	) (store.Webhook, error)
@@ -181,9 +181,9 @@ func (s *Service) Webhook(ctx context.Context, p auth.Principal, id string) (sto
 	return s.cfg.Store.Webhook(ctx, p.UserID, id)
 }
 
-// List lists the webhooks of p's user.
-func (s *Service) List(ctx context.Context, p auth.Principal, page store.Page) ([]store.Webhook, error) {
-	return s.cfg.Store.Webhooks(ctx, p.UserID, page)
+// List lists the webhooks of p's user that pass the filter.
+func (s *Service) List(ctx context.Context, p auth.Principal, by store.WebhookFilter, page store.Page) ([]store.Webhook, error) {
+	return s.cfg.Store.Webhooks(ctx, p.UserID, by, page)
 }
 
 // Update changes a webhook of p's user.

@@ -1,0 +1,2 @@
+DROP INDEX media_sessions_camera;
+DROP INDEX media_sessions_list;
