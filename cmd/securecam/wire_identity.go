@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/securecam/securecam/control"
+	"github.com/securecam/securecam/control/admin"
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/bus"
 	"github.com/securecam/securecam/control/erasure"
@@ -126,6 +127,7 @@ type identity struct {
 	erasure  *erasure.Service
 	requests *limit.Limiter
 	attempts *limit.Limiter
+	tries    limit.Attempts // what attempts allows
 	rates    map[string]int // of requests by group
 }
 
@@ -144,6 +146,10 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 		attempts: newLimiter(s.bus, "attempts", seconds(c.LoginWindowSeconds), log),
 		rates:    rates,
 	}
+	i.tries = limit.Attempts{Limiter: i.attempts, Limits: map[string]int{
+		auth.AttemptByAccount: c.LoginAttempts, auth.AttemptByAddress: c.LoginAttemptsPerAddress,
+		auth.AttemptLetter: c.LettersPerAccount, auth.AttemptLetterFrom: c.LettersPerAddress, admin.Attempt: admin.MaxAttempts,
+	}}
 	var mailer auth.Mailer = mail.Log{Logger: log}
 	if c.SMTPURL != "" {
 		letters, err := mail.NewSMTP(mail.Config{Server: c.SMTPURL, From: c.MailFrom, Logger: log})
@@ -156,10 +162,7 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 		Store: s.db, Secret: keys.auth, BaseURL: c.BetterAuthBaseURL, TrustedOrigins: c.BetterAuthTrustedOrigins,
 		LinkURL: c.localURL(), Mailer: mailer, VerifyNewUsers: c.SMTPURL != "", RequireVerified: c.RequireEmailVerification,
 		UserDeleted: i.erasure.Nudge, Logger: log,
-		Attempts: limit.Attempts{Limiter: i.attempts, Limits: map[string]int{
-			auth.AttemptByAccount: c.LoginAttempts, auth.AttemptByAddress: c.LoginAttemptsPerAddress,
-			auth.AttemptLetter: c.LettersPerAccount, auth.AttemptLetterFrom: c.LettersPerAddress,
-		}},
+		Attempts: i.tries,
 	})
 	return i, err
 }

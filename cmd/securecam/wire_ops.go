@@ -107,7 +107,7 @@ func metricSources(s state, p plane, c counted) []metrics.Source {
 // openAdmin makes the operator's page and its API.
 func openAdmin(c *Config, s state, parts *counted, accounts *auth.Service, log logger) *admin.Service {
 	return admin.New(admin.Config{
-		Username: c.AdminUsername, Password: c.AdminPassword,
+		Username: c.AdminUsername, Password: c.AdminPassword, Attempts: parts.identity.tries,
 		Store: s.db, Accounts: adminAccounts{accounts, s.db}, Streams: parts.streams, Pushes: parts.notify.push, Webhooks: parts.notify.webhooks,
 		Objects: adminObjects{s.objects}, Public: c.public(), Version: version(), OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: log,
 	})

@@ -86,6 +86,7 @@ type Object struct {
 // Config is what a Service needs; nothing of it has a default but the last.
 type Config struct {
 	Username, Password string
+	Attempts           Attempts // that are wrong
 
 	Store    Store
 	Accounts Accounts
@@ -129,7 +130,7 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, log: cfg.Logger, guard: newGuard(cfg.Username, cfg.Password, cfg.Now), since: cfg.Now()}
+	return &Service{cfg: cfg, log: cfg.Logger, guard: newGuard(cfg.Username, cfg.Password, cfg.Attempts), since: cfg.Now()}
 }
 
 // actor is the administrator, as whom the audit log names it.

@@ -1,13 +1,13 @@
 package admin
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/securecam/securecam/control/fault"
 )
@@ -17,9 +17,10 @@ const (
 	// browser that remembers the password would send that all the same.
 	header = "X-Securecam-Admin"
 
-	maxFailures   = 10 // of one client in failureWindow
-	failureWindow = 5 * time.Minute
-	maxAddresses  = 10000
+	// Attempt is the kind of what is counted: wrong passwords of an address. An
+	// address may have MaxAttempts of them in a window.
+	Attempt     = "admin"
+	MaxAttempts = 10
 )
 
 var (
@@ -29,26 +30,25 @@ var (
 		"Only the administrator's own page, or a program that sends "+header+", may change anything.")
 )
 
+// Attempts bounds how often something may be tried by somebody, in all
+// processes together. Its errors are faults of kind fault.TooMany.
+type Attempts interface {
+	// Take counts an attempt of a kind by key.
+	Take(ctx context.Context, kind, key string) (giveBack func(context.Context), err error)
+	// Check fails when Take would have failed the last time.
+	Check(ctx context.Context, kind, key string) error
+}
+
 // guard lets the administrator in.
 type guard struct {
-	want [2][sha256.Size]byte // of name and password
-	now  func() time.Time
-
-	mu     sync.Mutex // guards what follows
-	failed map[string]failures
-	swept  time.Time // when the old ones went last
+	want     [2][sha256.Size]byte // of name and password
+	attempts Attempts
 }
 
-// failures are the wrong passwords of one address.
-type failures struct {
-	count int
-	since time.Time
-}
-
-func newGuard(username, password string, now func() time.Time) *guard {
+func newGuard(username, password string, attempts Attempts) *guard {
 	return &guard{
-		want: [2][sha256.Size]byte{sha256.Sum256([]byte(username)), sha256.Sum256([]byte(password))},
-		now:  now, failed: map[string]failures{},
+		want:     [2][sha256.Size]byte{sha256.Sum256([]byte(username)), sha256.Sum256([]byte(password))},
+		attempts: attempts,
 	}
 }
 
@@ -62,16 +62,19 @@ type visit struct {
 }
 
 // check returns nil for the administrator.
-func (g *guard) check(v visit) error {
-	if g.locked(v.from) {
-		return errTooMany
-	}
+func (g *guard) check(ctx context.Context, v visit) error {
 	if v.authorization == "" {
 		return errNoPassword // a browser asks before it knows
 	}
+	// A page asks for many things at once: only what is wrong is counted.
 	if !g.knows(v.authorization) {
-		g.fail(v.from)
+		if _, err := g.attempts.Take(ctx, Attempt, v.from); err != nil {
+			return tooMany(err)
+		}
 		return errNoPassword
+	}
+	if err := g.attempts.Check(ctx, Attempt, v.from); err != nil {
+		return tooMany(err)
 	}
 	switch v.method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
@@ -95,32 +98,11 @@ func (g *guard) knows(authorization string) bool {
 	return subtle.ConstantTimeCompare(got[0][:], g.want[0][:])&subtle.ConstantTimeCompare(got[1][:], g.want[1][:]) == 1
 }
 
-func (g *guard) locked(from string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f := g.failed[from]
-	return f.count >= maxFailures && g.now().Sub(f.since) < failureWindow
-}
-
-func (g *guard) fail(from string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := g.now()
-	if len(g.failed) >= maxAddresses && now.Sub(g.swept) >= time.Minute {
-		g.swept = now
-		for address, f := range g.failed {
-			if now.Sub(f.since) >= failureWindow {
-				delete(g.failed, address)
-			}
-		}
+// tooMany keeps what is known of when to try again.
+func tooMany(err error) error {
+	var refused *fault.Error
+	if errors.As(err, &refused) {
+		return errTooMany.After(refused.RetryAfter)
 	}
-	f, known := g.failed[from]
-	if !known && len(g.failed) >= maxAddresses {
-		return // somebody has very many addresses; those that are known stay locked
-	}
-	if now.Sub(f.since) >= failureWindow {
-		f = failures{since: now}
-	}
-	f.count++
-	g.failed[from] = f
+	return err
 }

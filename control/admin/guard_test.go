@@ -1,12 +1,16 @@
 package admin
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/securecam/securecam/control/fault"
 )
 
 func basic(username, password string) string {
@@ -17,7 +21,7 @@ func TestGuard(t *testing.T) {
 	t.Parallel()
 	const own = "https://cam.example"
 	good := basic("root", "correct horse: battery")
-	g := newGuard("root", "correct horse: battery", time.Now)
+	g := newGuard("root", "correct horse: battery", &counter{n: map[string]int{}})
 	for i, test := range []struct {
 		visit
 		want error
@@ -41,45 +45,68 @@ func TestGuard(t *testing.T) {
 	} {
 		v := test.visit
 		v.from = fmt.Sprint(i)
-		if err := g.check(v); !errors.Is(err, test.want) {
+		if err := g.check(t.Context(), v); !errors.Is(err, test.want) {
 			t.Errorf("%+v: got %v, want %v", v, err, test.want)
 		}
 	}
 }
 
+// counter counts attempts, for any number of guards.
+type counter struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (c *counter) Take(_ context.Context, kind, key string) (func(context.Context), error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n[kind+key]++
+	return func(context.Context) {}, c.judge(kind + key)
+}
+
+func (c *counter) Check(_ context.Context, kind, key string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.judge(kind + key)
+}
+
+func (c *counter) judge(key string) error {
+	if c.n[key] > MaxAttempts {
+		return fault.New(fault.TooMany, "rate_limited", "").After(time.Minute)
+	}
+	return nil
+}
+
+// TestGuardCountsWrongPasswords has two processes count together.
 func TestGuardCountsWrongPasswords(t *testing.T) {
 	t.Parallel()
-	now := time.Unix(1764000000, 0)
-	g := newGuard("root", "correct horse battery", func() time.Time { return now })
-	visitOf := func(ip, password string) error {
-		return g.check(visit{method: http.MethodGet, authorization: basic("root", password), from: ip})
+	const password = "correct horse battery"
+	together := &counter{n: map[string]int{}}
+	guards := []*guard{newGuard("root", password, together), newGuard("root", password, together)}
+	visitOf := func(i int, ip, password string) error {
+		return guards[i%2].check(t.Context(), visit{method: http.MethodGet, authorization: basic("root", password), from: ip})
 	}
-	for range maxFailures {
-		if err := visitOf("a", "wrong"); !errors.Is(err, errNoPassword) {
+	for i := range MaxAttempts {
+		if err := visitOf(i, "a", "wrong"); !errors.Is(err, errNoPassword) {
 			t.Fatal(err)
 		}
 	}
-	for _, password := range []string{"wrong", "correct horse battery"} {
-		if err := visitOf("a", password); !errors.Is(err, errTooMany) {
-			t.Errorf("after %d wrong passwords: %v", maxFailures, err)
+	for range 3 * MaxAttempts { // neither what is right nor what has no password yet is an attempt
+		if err := visitOf(0, "a", password); err != nil {
+			t.Fatal(err)
+		}
+		if err := guards[0].check(t.Context(), visit{method: http.MethodGet, from: "a"}); !errors.Is(err, errNoPassword) {
+			t.Fatal(err)
 		}
 	}
-	if err := visitOf("b", "correct horse battery"); err != nil {
+	for i, tried := range []string{"wrong", "wrong", password, password} {
+		err := visitOf(i, "a", tried)
+		var refused *fault.Error
+		if !errors.Is(err, errTooMany) || !errors.As(err, &refused) || refused.RetryAfter != time.Minute {
+			t.Errorf("after too many wrong passwords: %v", err)
+		}
+	}
+	if err := visitOf(0, "b", password); err != nil {
 		t.Errorf("another address: %v", err)
-	}
-	for range 3 * maxFailures { // what has no password yet is no attempt
-		if err := g.check(visit{method: http.MethodGet, from: "c"}); !errors.Is(err, errNoPassword) {
-			t.Fatal(err)
-		}
-	}
-	now = now.Add(failureWindow)
-	if err := visitOf("a", "correct horse battery"); err != nil {
-		t.Errorf("after the window: %v", err)
-	}
-	for i := range 2 * maxAddresses {
-		_ = visitOf(fmt.Sprint(i), "wrong") // only counted
-	}
-	if n := len(g.failed); n > maxAddresses {
-		t.Errorf("%d addresses are remembered, at most %d may be", n, maxAddresses)
 	}
 }

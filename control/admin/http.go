@@ -49,7 +49,7 @@ func (s *Service) operation(method, path, summary string) huma.Operation {
 
 func (s *Service) guardOperation(ctx huma.Context, next func(huma.Context)) {
 	r := rest.RequestOf(ctx.Context())
-	err := s.guard.check(visit{
+	err := s.guard.check(ctx.Context(), visit{
 		method: ctx.Method(), authorization: ctx.Header("Authorization"), from: r.Network(),
 		origin: ctx.Header("Origin"), own: r.Origin, marked: ctx.Header(header) != "",
 	})
@@ -66,7 +66,7 @@ func (s *Service) guardOperation(ctx huma.Context, next func(huma.Context)) {
 func (s *Service) guarded(h fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		r := rest.RequestOf(c.UserContext())
-		err := s.guard.check(visit{
+		err := s.guard.check(c.UserContext(), visit{
 			method: c.Method(), authorization: c.Get(fiber.HeaderAuthorization), from: r.Network(),
 			origin: c.Get(fiber.HeaderOrigin), own: r.Origin, marked: c.Get(header) != "",
 		})

@@ -88,13 +88,22 @@ type Result struct {
 // Take counts a try of key under a rule that allows limit in a window. A limit
 // of zero or less is none.
 func (l *Limiter) Take(ctx context.Context, rule, key string, limit int) Result {
+	return l.take(ctx, rule, key, limit, 1)
+}
+
+// Check says what Take would have said last: nothing is counted.
+func (l *Limiter) Check(ctx context.Context, rule, key string, limit int) Result {
+	return l.take(ctx, rule, key, limit, 0)
+}
+
+func (l *Limiter) take(ctx context.Context, rule, key string, limit, n int) Result {
 	now := l.now()
 	period := now.UnixNano() / int64(l.window)
 	r := Result{Allowed: true, Limit: limit, period: period, Reset: time.Duration((period+1)*int64(l.window) - now.UnixNano())}
 	if limit <= 0 {
 		return r
 	}
-	sum := l.add(ctx, rule+"\x00"+key, period, 1)
+	sum := l.add(ctx, rule+"\x00"+key, period, n)
 	r.Remaining = int(max(0, int64(limit)-sum))
 	if r.Allowed = sum <= int64(limit); !r.Allowed {
 		l.refused.Add(1)
@@ -178,6 +187,14 @@ func (a Attempts) Take(ctx context.Context, kind, key string) (giveBack func(con
 		return nil, ErrTooMany.After(r.Reset)
 	}
 	return func(ctx context.Context) { a.Limiter.GiveBack(ctx, kind, key, r) }, nil
+}
+
+// Check returns what Take would have returned last, and counts nothing.
+func (a Attempts) Check(ctx context.Context, kind, key string) error {
+	if r := a.Limiter.Check(ctx, kind, key, a.Limits[kind]); !r.Allowed {
+		return ErrTooMany.After(r.Reset)
+	}
+	return nil
 }
 
 // Forget takes back all attempts of a kind by key.

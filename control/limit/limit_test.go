@@ -81,6 +81,25 @@ func TestLimitIsExactAcrossProcesses(t *testing.T) {
 	}
 }
 
+func TestCheckCountsNothing(t *testing.T) {
+	t.Parallel()
+	l, _ := newLimiter(t, &counter{})
+	a := limit.Attempts{Limiter: l, Limits: map[string]int{"kind": 1}}
+	for range 3 {
+		if err := a.Check(t.Context(), "kind", "key"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, allowed := range []bool{true, false} {
+		if _, err := a.Take(t.Context(), "kind", "key"); (err == nil) != allowed {
+			t.Errorf("try %d: %v", i, err)
+		}
+		if err := a.Check(t.Context(), "kind", "key"); (err == nil) != allowed {
+			t.Errorf("after try %d: %v", i, err)
+		}
+	}
+}
+
 func TestWindowsEnd(t *testing.T) {
 	t.Parallel()
 	l, at := newLimiter(t, &counter{})
