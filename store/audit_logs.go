@@ -106,7 +106,9 @@ func (db *DB) AuditEntries(ctx context.Context, userID string, a AuditFilter, p 
 // What somebody got to see, which changes no row but the audit's.
 const (
 	AuditWatch    = "watch"    // a media session, live
-	AuditDownload = "download" // a URL of a file, to look at or to keep
+	AuditDownload = "download" // a URL of a file, or the file, to look at or to keep
+	// AuditDeleteFile is the administrator's: the object goes, its row stays.
+	AuditDeleteFile = "delete_file"
 )
 
 // NoteAccess writes that somebody got to see a thing of a user: target is its

@@ -139,5 +139,10 @@ func TestLimits(t *testing.T) {
 		if len(left) != 2 || left[0].ID != newest.ID || left[1].ID != middle.ID {
 			t.Errorf("got sessions %+v", left)
 		}
+		ended, err := db.AuditEntries(ctx, w.user.ID, store.AuditFilter{Action: "session.delete"}, store.Page{})
+		wantErr(t, err, nil)
+		if len(ended) != 1 || ended[0].TargetID != oldest.ID {
+			t.Errorf("the audit log says %+v", ended)
+		}
 	})
 }

@@ -46,7 +46,7 @@ func (db *DB) CreateSession(ctx context.Context, s Session, by Actor) error {
 		if err := insertSession(ctx, tx, s); err != nil {
 			return err
 		}
-		if err := db.makeRoom(ctx, tx, s); err != nil {
+		if err := db.makeRoom(ctx, tx, s, by); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, s.UserID, "session", "create", s.ID, nil)
@@ -70,7 +70,7 @@ func (db *DB) CreateSessionByPassword(ctx context.Context, s Session, passwordHa
 		if err := insertSession(ctx, tx, s); err != nil {
 			return err
 		}
-		if err := db.makeRoom(ctx, tx, s); err != nil {
+		if err := db.makeRoom(ctx, tx, s, by); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, s.UserID, "session", "create", s.ID, nil)
@@ -78,7 +78,7 @@ func (db *DB) CreateSessionByPassword(ctx context.Context, s Session, passwordHa
 }
 
 // makeRoom ends the user's oldest sessions where a new one is one too many.
-func (db *DB) makeRoom(ctx context.Context, tx *sql.Tx, newest Session) error {
+func (db *DB) makeRoom(ctx context.Context, tx *sql.Tx, newest Session, by Actor) error {
 	if db.limits.Sessions <= 0 {
 		return nil
 	}
@@ -90,6 +90,10 @@ func (db *DB) makeRoom(ctx context.Context, tx *sql.Tx, newest Session) error {
 	}
 	for _, id := range ids {
 		if err := revokeSession(ctx, tx, newest.UserID, id); err != nil {
+			return err
+		}
+		why := details{"reason": "made_room", "for": newest.ID}
+		if err := audit(ctx, tx, by, newest.UserID, "session", "delete", id, why); err != nil {
 			return err
 		}
 	}

@@ -86,6 +86,13 @@ func TestAdmin(t *testing.T) {
 	administer(t, base, "GET", "/admin/api/objects?folder=..", 400, nil)
 	administer(t, base, "GET", "/admin/objects/../secrets.env", 400, nil)
 
+	_, seen := user.raw("GET", "/audit?action=recording.", nil)
+	for _, action := range []string{`"action":"recording.download"`, `"action":"recording.delete_file"`} {
+		if !strings.Contains(string(seen), action) || !strings.Contains(string(seen), recording.ID) {
+			t.Errorf("the audit log has no %s: %s", action, seen)
+		}
+	}
+
 	administer(t, base, "POST", "/admin/api/devices/"+clientInfo.Device.ID+"/revoke", 204, nil)
 	<-clientSocket.done
 	userID := live.Streams[0].UserID

@@ -34,6 +34,9 @@ type Store interface {
 	RevokeUser(ctx context.Context, userID string, by store.Actor) error
 	SetDeviceKey(ctx context.Context, userID, id, keyID string, by store.Actor) error
 	DeleteDevice(ctx context.Context, userID, id string, by store.Actor) error
+
+	ObjectOf(ctx context.Context, key string) (store.Object, error)
+	NoteAccess(ctx context.Context, by store.Actor, ownerUserID, target, verb, id string, details map[string]any) error
 }
 
 // Accounts is what accounts are made of besides rows.

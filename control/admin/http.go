@@ -16,6 +16,7 @@ import (
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/rest"
+	"github.com/securecam/securecam/store"
 )
 
 // challenge makes a browser ask for the password.
@@ -186,6 +187,9 @@ func (s *Service) download(c *fiber.Ctx) error {
 	info, err := s.cfg.Objects.Stat(ctx, key)
 	if err != nil {
 		return rest.Problem(c, objectFault(err))
+	}
+	if err := s.note(ctx, key, store.AuditDownload); err != nil {
+		return rest.Problem(c, err)
 	}
 	body, err := s.cfg.Objects.Open(ctx, key, 0, -1)
 	if err != nil {

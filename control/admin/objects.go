@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/securecam/securecam/control/fault"
+	"github.com/securecam/securecam/store"
 )
 
 // errStorage answers when the object store does not.
@@ -51,8 +53,25 @@ func (s *Service) deleteObject(ctx context.Context, key string) error {
 	if _, err := s.cfg.Objects.Stat(ctx, key); err != nil {
 		return objectFault(err)
 	}
+	if err := s.note(ctx, key, store.AuditDeleteFile); err != nil {
+		return err
+	}
 	if err := s.cfg.Objects.Delete(ctx, key); err != nil {
 		return objectFault(err)
 	}
 	return nil
+}
+
+// note writes into its owner's audit log what is about to be done to an object.
+// One that is nobody's is in the server's log only.
+func (s *Service) note(ctx context.Context, key, verb string) error {
+	s.log.InfoContext(ctx, "administrator touches object", slog.String("object_key", key), slog.String("action", verb))
+	o, err := s.cfg.Store.ObjectOf(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.cfg.Store.NoteAccess(ctx, s.actor(ctx), o.OwnerUserID, o.Type, verb, o.ID, map[string]any{"objectKey": key})
 }

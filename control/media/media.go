@@ -250,7 +250,7 @@ func (s *Service) PublishCredentials(
 		return Credentials{}, err
 	}
 	if st.MediaProvider == protocolP2P {
-		return s.peerCredentials(st, publish, p, origin)
+		return s.peerCredentials(ctx, st, publish, p, origin)
 	}
 	return s.credentials(ctx, claims{
 		Direction: publish, MediaSessionID: st.MediaSessionID, CameraID: st.CameraDeviceID,
@@ -266,7 +266,7 @@ func (s *Service) SubscribeCredentials(
 		return Credentials{}, err
 	}
 	if st.MediaProvider == protocolP2P {
-		return s.peerCredentials(st, subscribe, p, origin)
+		return s.peerCredentials(ctx, st, subscribe, p, origin)
 	}
 	c := claims{Direction: subscribe, MediaSessionID: st.MediaSessionID, StreamID: st.ID, CameraID: st.CameraDeviceID}
 	return s.credentials(ctx, c, p, origin)

@@ -107,6 +107,11 @@ func TestPeerCredentials(t *testing.T) {
 			t.Errorf("credentials %+v", c)
 		}
 	}
+	seen := must[[]store.AuditEntry](t)(w.db.AuditEntries(t.Context(), w.user.ID,
+		store.AuditFilter{Action: "media_session." + store.AuditWatch}, store.Page{}))
+	if len(seen) != 1 || seen[0].ActorDeviceID != client.ID || seen[0].TargetID != st.MediaSessionID {
+		t.Errorf("the audit log says %+v", seen)
+	}
 	if _, err := w.PublishCredentials(t.Context(), principalOf(client), st.ID, ""); !errors.Is(err, auth.ErrForbidden) {
 		t.Errorf("a client publishes: %v", err)
 	}
