@@ -16,8 +16,10 @@ test: ## install what the tests need, start the servers, run every test with the
 
 check: lint test ## what a change must pass
 
-lint: ## vet and lint (golangci-lint v2.15.0, built once by go run)
+lint: ## vet, for macOS and Windows too, and lint (golangci-lint v2.15.0, built once by go run)
 	$(GO) vet ./...
+	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=windows $(GO) vet ./...
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 
 fmt: ## format every Go file

@@ -24,15 +24,19 @@ func TestPaths(t *testing.T) {
 		name, host string
 		network    webrtc.NetworkType
 		lite       bool
+		plain      bool // the kernel is asked to split and join nothing
 	}{
-		{"TCP", "127.0.0.1", webrtc.NetworkTypeTCP4, false},
-		{"IPv6", "[::1]", webrtc.NetworkTypeUDP6, false},
-		{"ICE-lite", "127.0.0.1", webrtc.NetworkTypeUDP4, true},
-		{"dual stack", "", webrtc.NetworkTypeUDP6, false},
+		{"TCP", "127.0.0.1", webrtc.NetworkTypeTCP4, false, false},
+		{"IPv6", "[::1]", webrtc.NetworkTypeUDP6, false, false},
+		{"ICE-lite", "127.0.0.1", webrtc.NetworkTypeUDP4, true, false},
+		{"dual stack", "", webrtc.NetworkTypeUDP6, false, false},
+		{"no offload", "127.0.0.1", webrtc.NetworkTypeUDP4, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSFU(t, func(c *Config) { c.UDPAddr, c.TCPAddr, c.Lite = tt.host+":0", tt.host+":0", tt.lite })
+			s := newSFU(t, func(c *Config) {
+				c.UDPAddr, c.TCPAddr, c.Lite, c.NoOffload = tt.host+":0", tt.host+":0", tt.lite, tt.plain
+			})
 			only := func(e *webrtc.SettingEngine) {
 				e.SetNetworkTypes([]webrtc.NetworkType{tt.network})
 				if tt.network == webrtc.NetworkTypeUDP6 { // pion gathers no ::1 by itself
@@ -47,10 +51,16 @@ func TestPaths(t *testing.T) {
 			w := watchWith(t, s, "m", "v", only, video, audio)
 			continuous(t, w.await(video, 60))
 			w.await(audio, 20)
-			if strings.HasPrefix(tt.name, "TCP") {
-				if st := s.Stats().Socket; st.TCPOpen < 2 {
-					t.Errorf("stats %+v", st)
+			st, lanes := s.Stats().Socket, 0
+			s.mu.Lock()
+			for _, sess := range s.sessions {
+				if sess.lane != nil {
+					lanes++
 				}
+			}
+			s.mu.Unlock()
+			if tcp := tt.name == "TCP"; tcp && (st.TCPOpen < 2 || lanes != 1) || !tcp && lanes != 0 || tt.plain && st.Offload {
+				t.Errorf("%d lanes, stats %+v", lanes, st)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -105,11 +106,7 @@ func TestGathers(t *testing.T) {
 	// Whether a rate is reached is up to the machine: the rule has its own test.
 	for _, on := range []bool{true, false, true} {
 		r.gather.on = on
-		events := uint32(0)
-		if !on {
-			events = 1
-		}
-		if err := r.watch.set(r.socket.fd, events); err != nil {
+		if err := r.heed(!on); err != nil {
 			t.Fatal(err)
 		}
 		for range 200 {
@@ -132,5 +129,47 @@ func TestGathers(t *testing.T) {
 	}
 	if err := <-closed; !errors.Is(err, ErrClosed) {
 		t.Fatal(err)
+	}
+}
+
+// TestReaderWakesAgain has the system refuse once to wake a reader that has stopped looking: it is asked again.
+func TestReaderWakesAgain(t *testing.T) {
+	t.Parallel()
+	in, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"), Config{Gather: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() })
+	r := in.NewReader().(*linuxReader) //nolint:forcetypeassert // of this system
+	change := func(operation int) {
+		var err error
+		nothing := unix.EpollEvent{Fd: int32(r.socket.fd)}
+		if e := r.watch.ready.Control(func(fd uintptr) { err = unix.EpollCtl(int(fd), operation, r.socket.fd, &nothing) }); e != nil || err != nil {
+			t.Fatal(e, err)
+		}
+	}
+	if r.gather.on = true; r.heed(false) != nil {
+		t.Fatal("the watch cannot be changed")
+	}
+	change(unix.EPOLL_CTL_DEL)
+	if b, _, err := r.Next(); !errors.Is(err, unix.ENOENT) {
+		t.Fatalf("got %x, %v", b, err)
+	}
+	change(unix.EPOLL_CTL_ADD)
+	got := make(chan error, 1)
+	go func() {
+		_, _, err := r.Next()
+		got <- err
+	}()
+	if err := in.Send([]byte("at last"), in.Addr(in.LocalAddr())); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the reader sleeps for ever")
 	}
 }

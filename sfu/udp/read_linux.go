@@ -27,6 +27,7 @@ type linuxReader struct {
 
 	gather gathering // stays off if the socket's Config does not want it
 	pause  *time.Timer
+	heeds  bool // the watch wakes us
 
 	msgs    [readMessages]mmsghdr
 	iovecs  [readMessages]unix.Iovec
@@ -43,6 +44,7 @@ type linuxReader struct {
 func (s *linuxSocket) newReader(c *Conn) Reader {
 	r := &linuxReader{conn: c, socket: s, buffers: make([][]byte, readMessages)}
 	r.watch, r.fault = s.newWatch()
+	r.heeds = true
 	r.pause = time.NewTimer(time.Hour)
 	r.pause.Stop()
 	r.receive = r.take
@@ -103,13 +105,32 @@ func (r *linuxReader) fill() error {
 
 // await waits for messages.
 func (r *linuxReader) await() error {
+	if err := r.heed(true); err != nil {
+		return err
+	}
 	r.empty()
 	if err := r.watch.ready.Read(r.receive); err != nil || r.socket.closed.Load() {
 		return ErrClosed
 	}
 	if r.socket.gather && r.gather.looked(true, time.Now()) {
-		return r.watch.set(r.socket.fd, 0)
+		return r.heed(false)
 	}
+	return nil
+}
+
+// heed has the watch wake the reader when something comes, or not.
+func (r *linuxReader) heed(on bool) error {
+	if on == r.heeds {
+		return nil
+	}
+	events := uint32(0)
+	if on {
+		events = unix.EPOLLIN
+	}
+	if err := r.watch.set(r.socket.fd, events); err != nil {
+		return err
+	}
+	r.heeds = on
 	return nil
 }
 
@@ -126,11 +147,9 @@ func (r *linuxReader) look() (found bool, err error) {
 		}
 		r.empty()
 		found = r.take(0)
-		if r.gather.looked(found, time.Now()) {
-			err = r.watch.set(r.socket.fd, unix.EPOLLIN)
-		}
+		r.gather.looked(found, time.Now())
 	}
-	return found, err
+	return found, nil
 }
 
 // empty makes room for the next messages.

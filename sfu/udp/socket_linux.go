@@ -113,12 +113,33 @@ func openSystem(addr netip.AddrPort, cfg Config) (socket, netip.AddrPort, bool, 
 			Op: "listen", Net: "udp", Addr: net.UDPAddrFromAddrPort(addr), Err: errors.Join(err, unix.Close(fd)),
 		}
 	}
+	if !s.usable() {
+		if err := s.close(); err != nil {
+			return nil, netip.AddrPort{}, false, err
+		}
+		return openPortable(addr, cfg)
+	}
 	if !cfg.NoOffload {
 		// A kernel before 5.0 does not know it; datagrams then come one by one.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
 	}
 	_, err = unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
 	return s, local, err == nil, nil
+}
+
+// usable reports whether the system has what readers and batches call, or an old kernel or a sandbox refuses it.
+func (s *linuxSocket) usable() bool {
+	for _, call := range []uintptr{unix.SYS_RECVMMSG, unix.SYS_SENDMMSG} {
+		if _, _, errno := unix.Syscall6(call, uintptr(s.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0); errno != 0 { // of no messages
+			return false
+		}
+	}
+	w, err := s.newWatch()
+	if err != nil {
+		return false
+	}
+	s.watches = nil
+	return errors.Join(w.set(s.fd, 0), w.file.Close()) == nil
 }
 
 func (s *linuxSocket) setUp(addr netip.AddrPort, cfg Config) (netip.AddrPort, error) {

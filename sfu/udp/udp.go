@@ -3,8 +3,9 @@
 // segments of equal size (UDP_SEGMENT, UDP_GRO) where it can.
 //
 // On Linux the socket stays outside Go's network poller, which wakes a thread
-// for every datagram that leaves. Elsewhere, or when Config.Portable says so,
-// the same calls go through net.UDPConn, one datagram at a time.
+// for every datagram that leaves. Elsewhere, where the system refuses the calls
+// for batches, or when Config.Portable says so, the same goes through
+// net.UDPConn, one datagram at a time.
 package udp
 
 import (
