@@ -120,7 +120,7 @@ func TestBandwidth(t *testing.T) {
 	set(impair.Link{Rate: 1_600_000})
 	eventually(t, "a lower layer", func() bool { return w.sees() != "h" })
 	var told *WayStatus
-	for _, st := range s.Sessions("m") {
+	for _, st := range s.Sessions("m", "") {
 		if st.Role == "play" {
 			told = st.Way
 		}

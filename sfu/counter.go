@@ -138,6 +138,19 @@ func (s *SFU) admitOffering() error {
 	return nil
 }
 
+// unanswered reports whether the session is an offer of ours that waits for its answer.
+func (sess *session) unanswered() bool {
+	if sess.counter == nil {
+		return false
+	}
+	select {
+	case <-sess.counter.answered:
+		return false
+	default:
+		return true
+	}
+}
+
 func (s *SFU) forgetOffer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,10 +255,10 @@ func (sess *session) taken(o *offer) ([]spec, error) {
 		}
 		j := slices.IndexFunc(sec.specs, func(sp spec) bool { return sp.payloadType == sess.tracks[i].spec.payloadType })
 		if j < 0 {
-			return nil, fmt.Errorf("%w: the camera sends %s", ErrUnsupported, sess.tracks[i].spec.mimeType)
+			return nil, fmt.Errorf("%w: the camera sends %s", errCodec, sess.tracks[i].spec.mimeType)
 		}
 		if _, ok := match(sess.tracks[i].track.spec, sec.specs[j:j+1]); !ok {
-			return nil, fmt.Errorf("%w: the camera sends %s", ErrUnsupported, sess.tracks[i].spec.mimeType)
+			return nil, fmt.Errorf("%w: the camera sends %s", errCodec, sess.tracks[i].spec.mimeType)
 		}
 		out = append(out, sec.specs[j])
 	}

@@ -39,9 +39,9 @@ type downTrack struct {
 	lastArrival int64
 	cut         cut    // of what is followed
 	packets     uint32 // sent, for sender reports
-	octets      uint32
-	pads        bool // the sink adds padding
-	flat        bool // only the lowest spatial layer of a stream can be decoded
+	octets      uint64 // of payload, for these and statistics
+	pads        bool   // the sink adds padding
+	flat        bool   // only the lowest spatial layer of a stream can be decoded
 	header      rtp.Header
 	replay      replay
 
@@ -56,8 +56,11 @@ type downTrack struct {
 	pleas   atomic.Uint64 // PLI and FIR of the viewer
 	nacks   uint64        // packets that the viewer asked for again
 	resent  uint64        // of those, that it was sent
-	pleads  atomic.Bool   // a request for a keyframe is under way to the shard
-	removed bool          // from its shard; NACKs may still wait
+	flow    flow
+	// switches counts the times that it went over to another layer.
+	switches uint64
+	pleads   atomic.Bool // a request for a keyframe is under way to the shard
+	removed  bool        // from its shard; NACKs may still wait
 
 	abandoned bool // what was followed was given up before what follows came
 
@@ -116,7 +119,7 @@ func (d *downTrack) emit(p *ring.Packet, info codec.Info, padding uint8) outcome
 	}
 	d.newest = d.header.SequenceNumber
 	d.packets++
-	d.octets += uint32(len(payload))
+	d.octets += uint64(len(payload))
 	if d.packets == 1 { // lip sync need not wait for the shard's tick
 		d.sendReport(time.Now())
 	}
@@ -291,6 +294,7 @@ func (d *downTrack) begin(l *layer, first rewrite.Packet, arrival int64) {
 	d.mapper.Switch(first, d.elapsed(l, first.Timestamp, arrival))
 	if d.layer != nil && d.layer != l {
 		d.track.counters.switches.Add(1)
+		d.switches++
 	}
 	d.replay = replay{plea: d.replay.plea}
 	d.layer, d.left, d.waited, d.abandoned, d.inLine = l, nil, 0, false, false

@@ -1,6 +1,12 @@
 package sfu
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
+
+// errCodec reports an offer that is unsupported for what it can code and decode, and nothing else.
+var errCodec = fmt.Errorf("%w", ErrUnsupported)
 
 // Errors a caller can act on; test with errors.Is.
 var (

@@ -288,7 +288,8 @@ func (f *facts) rate(spatial, temporal uint8) int {
 
 // meter counts what comes of a layer. Guarded by the publisher's ingress.mu.
 type meter struct {
-	heard   int64 // when the last packet with media came
+	heard   int64  // when the last packet with media came
+	total   uint64 // octets of payload
 	since   int64
 	octets  [maxSpatial][maxTemporal]uint64 // since then
 	before  [maxSpatial][maxTemporal]uint64 // in the interval before
@@ -308,6 +309,7 @@ func (m *meter) count(info *codec.Info, octets int, marker bool, now int64) {
 		m.since = now
 	}
 	m.heard = now
+	m.total += uint64(octets)
 	s, t := min(info.Spatial, maxSpatial-1), min(info.Temporal, maxTemporal-1)
 	m.octets[s][t] += uint64(octets) + packetOverhead
 	if marker {

@@ -47,7 +47,7 @@ func TestNACKAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the viewer's counts", func() bool {
-		for _, sess := range s.Sessions("m") {
+		for _, sess := range s.Sessions("m", "") {
 			if sess.Role == "play" && len(sess.Tracks) == 1 {
 				one := sess.Tracks[0]
 				return one.NACKs >= 3 && one.Retransmitted >= 1 && one.Retransmitted < one.NACKs && one.KeyframeRequests >= 1 && sess.Way == nil
@@ -167,7 +167,7 @@ func TestCameraIsAskedAgain(t *testing.T) {
 		}
 		return false
 	})
-	for _, sess := range s.Sessions("m") {
+	for _, sess := range s.Sessions("m", "") {
 		if sess.Role == "publish" && (sess.Tracks[0].NACKs == 0 || sess.Tracks[0].KeyframeRequests == 0) {
 			t.Errorf("the camera's counts: %+v", sess.Tracks)
 		}

@@ -107,7 +107,7 @@ func (o *offer) checkSection(m *sdp.MediaDescription, r role) (section, error) {
 		return s, err
 	}
 	if s.specs = specsOf(s.kind, m); len(s.specs) == 0 {
-		return s, fmt.Errorf("%w: no common %s codec", ErrUnsupported, s.kind)
+		return s, fmt.Errorf("%w: no common %s codec", errCodec, s.kind)
 	}
 	return s, o.checkTransport(m)
 }

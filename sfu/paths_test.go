@@ -314,11 +314,36 @@ func TestUnreachable(t *testing.T) {
 		{"container on the host's network", []hostAddr{{addr("172.17.0.1"), "docker0"}, {addr("8.8.4.4"), "eth0"}}, nil, true, ""},
 		{"container with an address announced", []hostAddr{{addr("172.17.0.2"), "eth0"}}, []netip.Addr{addr("192.168.1.5")}, true, ""},
 		{"loopback announced", []hostAddr{{addr("127.0.0.1"), "lo"}}, []netip.Addr{addr("127.0.0.1")}, false, "this machine alone"},
+		{"behind NAT", []hostAddr{{addr("10.0.0.5"), "eth0"}}, nil, false, ""}, // see TestLocal
 		{"home", []hostAddr{{addr("127.0.0.1"), "lo"}, {addr("192.168.1.5"), "eth0"}}, nil, false, ""},
 		{"Internet", []hostAddr{{addr("8.8.4.4"), "eth0"}}, nil, false, ""},
 	} {
 		if got := unreachable(tt.host, tt.public, tt.container); !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestLocal tells a machine that the Internet reaches from one that it does not.
+func TestLocal(t *testing.T) {
+	t.Parallel()
+	addr := netip.MustParseAddr
+	cloud := []hostAddr{{addr("127.0.0.1"), "lo"}, {addr("10.0.0.5"), "eth0"}, {addr("fe80::1"), "eth0"}, {addr("fd00::5"), "eth0"}}
+	for _, tt := range []struct {
+		name   string
+		host   []hostAddr
+		public []netip.Addr
+		local  bool
+	}{
+		{"behind NAT", cloud, nil, true},
+		{"behind a carrier's NAT", []hostAddr{{addr("100.64.3.2"), "wwan0"}}, nil, true},
+		{"with a private address announced", cloud, []netip.Addr{addr("192.168.1.5")}, true},
+		{"with the public one announced, or found", cloud, []netip.Addr{addr("8.8.4.4")}, false},
+		{"on the Internet", append([]hostAddr{{addr("8.8.4.4"), "eth0"}}, cloud...), nil, false},
+		{"on the Internet by IPv6", append([]hostAddr{{addr("2600::1"), "eth0"}}, cloud...), nil, false},
+	} {
+		if got := local(tt.host, tt.public); (got != "") != tt.local {
+			t.Errorf("%s: %q", tt.name, got)
 		}
 	}
 }

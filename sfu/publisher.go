@@ -31,6 +31,7 @@ func (s *SFU) PublishTwoWay(ctx context.Context, mediaSession string, raw []byte
 func (s *SFU) publish(ctx context.Context, mediaSession string, raw []byte, twoWay bool) (Answer, error) {
 	o, err := parseOffer(raw, publish)
 	if err != nil {
+		s.noteRefused(mediaSession, SessionStatus{Role: "publish"}, err)
 		return Answer{}, err
 	}
 	if err := ctx.Err(); err != nil {

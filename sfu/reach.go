@@ -40,12 +40,44 @@ func unreachable(host []hostAddr, public []netip.Addr, container bool) string {
 		return "media is offered on this machine alone: cameras and viewers on others cannot connect. " +
 			"Listen on another address (LISTEN_HOST) or announce one (PUBLIC_IPS)"
 	}
-	private := !slices.ContainsFunc(outside, func(a hostAddr) bool { return routable(a.addr) })
-	if container && private {
+	if container && private(outside) {
 		return fmt.Sprintf("media is offered at %s, which is inside a container: nobody outside of it can connect. "+
 			"Set PUBLIC_IPS to the address of the machine that the container runs on", outside[0].addr)
 	}
 	return ""
+}
+
+// private reports whether the Internet reaches none of the addresses.
+func private(addrs []hostAddr) bool {
+	return !slices.ContainsFunc(addrs, func(a hostAddr) bool { return routable(a.addr) })
+}
+
+// local says in words that devices in other networks would not reach what is offered, which is as it should be on a
+// machine that nobody watches from outside, and not on one behind NAT; empty when they would. public are all addresses
+// that are announced beside those of the host.
+func local(host []hostAddr, public []netip.Addr) string {
+	if !private(host) || slices.ContainsFunc(public, routable) {
+		return ""
+	}
+	return "media is offered at addresses of this network alone: devices in others find no way to it. " +
+		"On a machine behind NAT, as in most clouds, set PUBLIC_IPS to its public address, or STUN_URLS to find it out"
+}
+
+// Unreachable says in words, as sentences, why devices elsewhere may not reach what is offered now, and what to do; empty
+// when nothing is known against it.
+func (s *SFU) Unreachable() string {
+	public := slices.Clone(s.cfg.PublicIPs)
+	for _, a := range s.socket.mapped.addrs() {
+		public = append(public, a.Addr())
+	}
+	why := unreachable(s.reach, public, inContainer())
+	if why == "" {
+		why = local(s.reach, public)
+	}
+	if why == "" {
+		return ""
+	}
+	return strings.ToUpper(why[:1]) + why[1:] + "."
 }
 
 // routable reports whether the Internet can reach an address.

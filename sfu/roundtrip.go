@@ -79,6 +79,9 @@ func (r *roundTrip) heard(b feedback.Block, now time.Time) {
 
 func clampRTT(d time.Duration) time.Duration { return max(leastRTT, min(d, mostRTT)) }
 
+// known returns the round-trip time, 0 as long as nothing is known.
+func (r *roundTrip) known() time.Duration { return time.Duration(r.least.Load()) }
+
 // time returns the round-trip time, a guess as long as nothing is known.
 func (r *roundTrip) time() time.Duration {
 	if d := r.least.Load(); d != 0 {

@@ -16,6 +16,7 @@ type senderReport struct {
 
 // sendReport tells the sink when its packets were captured. Runs on the shard.
 func (d *downTrack) sendReport(now time.Time) {
+	d.flow.sample(d.octets, now)
 	if d.layer == nil || d.packets == 0 {
 		return
 	}
@@ -37,7 +38,7 @@ func (d *downTrack) sendReport(now time.Time) {
 	_ = d.egress.report(d.stream.ssrc, d.stream.cname, feedback.SenderInfo{
 		NTP:     ntp,
 		RTP:     d.mapper.Timestamp(sr.rtp) + uint32(ticks(since, d.track.spec.clockRate)),
-		Packets: d.packets, Octets: d.octets,
+		Packets: d.packets, Octets: uint32(d.octets),
 	})
 }
 

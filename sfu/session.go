@@ -66,6 +66,7 @@ type session struct {
 	seat     *seat
 	offered  CandidateCounts
 	fate     atomic.Pointer[transport.Status] // how the transport ended by itself
+	looked   atomic.Pointer[look]             // the last that was asked of the shard
 	shard    atomic.Pointer[shard]            // set once the down tracks are there
 	lane     *shard                           // nil on a shared shard; guarded by SFU.mu
 	parted   chan struct{}                    // closed when the viewer was told that it is over; nil if it was on no shard

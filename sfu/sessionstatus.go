@@ -1,6 +1,8 @@
 package sfu
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -12,10 +14,18 @@ import (
 )
 
 const (
-	// pastSessions is how many sessions that ended a media session remembers.
-	pastSessions = 16
-	// snapshotWait is how long a shard may take to tell of its down tracks.
-	snapshotWait = 500 * time.Millisecond
+	// pastSessions is of how many viewers a media session remembers how their last session ended.
+	pastSessions = 64
+	// maxDetail bounds what is kept of why an offer was refused, in bytes: the peer may have a say in it.
+	maxDetail = 200
+)
+
+// Why a session ended that never was one.
+const (
+	// ReasonRefused: its offer could not be served.
+	ReasonRefused = "refused"
+	// ReasonCodec: nor would another one of the same peer, since the two sides have no common format.
+	ReasonCodec = "codec_mismatch"
 )
 
 // SessionStatus is one WHIP or WHEP session at one moment, or how it ended.
@@ -27,6 +37,9 @@ type SessionStatus struct {
 	EndedAt     time.Time // zero while it goes on
 	Reason      string    // why it ended
 	Detail      string    // what was wrong with an offer that was refused
+	Unanswered  bool      // it is an offer of ours, which the viewer has not taken
+	Stuck       bool      // its shard waits, and cannot tell: over TCP, that the viewer takes nothing
+	Bitrate     int       // of all tracks, bit/s
 	Offered     CandidateCounts
 	Transport   transport.Status
 	Profile     string // of SRTP
@@ -55,7 +68,9 @@ type TrackStatus struct {
 	Kind, MimeType, Fmtp string
 	Rejected             bool // by us: the camera sends no such track
 	RID                  string
-	Packets              uint64 // sent to a viewer
+	Packets              uint64 // sent to a viewer, or received from a camera
+	Bytes                uint64 // of payload
+	Bitrate              int    // of late, bit/s
 	Loss                 float64
 	Jitter               time.Duration
 	Paused               bool // nothing fits the viewer's link or wish
@@ -71,14 +86,25 @@ type TrackStatus struct {
 	NACKs            uint64 // packets that the receiver asked for again
 	Retransmitted    uint64 // of those, that it was sent again
 	KeyframeRequests uint64 // PLI and FIR
+	Switches         uint64 // times that a viewer was given another layer
 }
 
 // reported is the last that a receiver said of a stream.
-type reported struct{ fraction, jitter atomic.Uint32 }
+type reported struct {
+	fraction, jitter atomic.Uint32
+	times, surveyed  atomic.Uint32 // that it said so; of those, before the last survey
+}
 
 func (r *reported) store(b feedback.Block) {
 	r.fraction.Store(uint32(b.FractionLost))
 	r.jitter.Store(b.Jitter)
+	r.times.Add(1)
+}
+
+// fresh reports whether something was said since it was called last.
+func (r *reported) fresh() bool {
+	said := r.times.Load()
+	return r.surveyed.Swap(said) != said
 }
 
 func (r *reported) loss() float64 { return float64(r.fraction.Load()) / 256 }
@@ -87,16 +113,17 @@ func (r *reported) delay(clockRate uint32) time.Duration {
 	return time.Duration(r.jitter.Load()) * time.Second / time.Duration(max(clockRate, 1))
 }
 
-// Sessions returns the sessions of a media session, and the last ones that have ended, in no order. It waits for ICE
-// agents and shards, none of them for long.
-func (s *SFU) Sessions(mediaSession string) []SessionStatus {
+// Sessions returns the sessions of a media session's cameras and of one viewer, or all viewers for "", and how the last
+// one of each ended, in no order. It waits for ICE agents and shards, for all shards together not longer than half a
+// second: of a viewer whose shard was busy for longer nothing is known of what it was sent.
+func (s *SFU) Sessions(mediaSession, viewer string) []SessionStatus {
 	s.mu.Lock()
 	m, ok := s.media[mediaSession]
 	if !ok {
 		s.mu.Unlock()
 		return nil
 	}
-	out := append([]SessionStatus(nil), m.past...)
+	wanted := func(of string) bool { return viewer == "" || of == "" || of == viewer }
 	var running []*session
 	for _, p := range []*session{m.publisher, m.pending} {
 		if p != nil {
@@ -104,19 +131,46 @@ func (s *SFU) Sessions(mediaSession string) []SessionStatus {
 		}
 	}
 	for v := range m.viewers {
-		running = append(running, v)
+		if wanted(v.viewer) {
+			running = append(running, v)
+		}
 	}
-	states := make([]SessionStatus, len(running))
+	out := make([]SessionStatus, len(running), len(running)+len(m.past))
 	for i, sess := range running {
-		states[i] = sess.brief()
+		out[i] = sess.brief()
+	}
+	for _, st := range m.past {
+		if wanted(st.Viewer) {
+			out = append(out, st)
+		}
 	}
 	s.mu.Unlock()
-	for i, sess := range running {
-		states[i].Transport = sess.link.Status()
-		states[i].Tracks, states[i].Way = sess.describe(s.clock()), sess.describeWay()
-		out = append(out, states[i])
-	}
+	s.describe(running, out)
 	return out
+}
+
+// describe tells of sessions in those of out that begin it.
+func (s *SFU) describe(running []*session, out []SessionStatus) {
+	now := s.clock()
+	var looks []*look
+	for i, sess := range running {
+		out[i].Transport = sess.link.Status()
+		if sess.role == publish {
+			out[i].Tracks = sess.describeUp(now)
+			continue
+		}
+		out[i].Tracks = sess.describeDown()
+		if l := sess.look(&out[i], now); l != nil {
+			looks = append(looks, l)
+		}
+	}
+	await(looks, snapshotWait)
+	for i, sess := range running {
+		out[i].Stuck = sess.looked.Load().stuck()
+		for k := range out[i].Tracks {
+			out[i].Bitrate += out[i].Tracks[k].Bitrate
+		}
+	}
 }
 
 // brief is what a session knows of itself. Caller holds SFU.mu.
@@ -125,93 +179,98 @@ func (sess *session) brief() SessionStatus {
 		Role: "publish", Viewer: sess.viewer, Since: sess.since, ConnectedAt: sess.connectedAt, Offered: sess.offered, Profile: sess.profile,
 	}
 	if sess.role == play {
-		st.Role = "play"
+		st.Role, st.Unanswered = "play", sess.unanswered()
 	}
 	return st
 }
 
-// remember keeps how a session ended. Caller holds SFU.mu.
+// remember keeps how a session ended. Of an offer of ours that nobody took there is nothing to say: that of the viewer,
+// which it follows, was refused. Caller holds SFU.mu.
 func (m *media) remember(sess *session, reason string) {
+	if sess.unanswered() {
+		return
+	}
 	st := sess.brief()
 	st.EndedAt, st.Reason = now(), reason
 	if fate := sess.fate.Load(); fate != nil {
 		st.Transport = *fate
 	}
+	m.keep(st)
+}
+
+// keep remembers the last session of each viewer, and of cameras, that ended: others who come and go are no reason to
+// forget why somebody sees nothing. Caller holds SFU.mu.
+func (m *media) keep(st SessionStatus) {
+	m.past = slices.DeleteFunc(m.past, func(o SessionStatus) bool { return o.Role == st.Role && o.Viewer == st.Viewer })
 	if len(m.past) == pastSessions {
-		m.past = append(m.past[:0], m.past[1:]...)
+		m.past = slices.Delete(m.past, 0, 1)
 	}
 	m.past = append(m.past, st)
 }
 
-// noteRefused remembers a viewer whose offer nothing could be played to.
-func (s *SFU) noteRefused(m *media, sess *session, why error) {
+// noteRefused remembers a peer whose offer was refused. That of a camera may be the first that is heard of its media
+// session.
+func (s *SFU) noteRefused(mediaSession string, st SessionStatus, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sess.since = now()
-	m.remember(sess, "refused")
-	m.past[len(m.past)-1].Detail = strings.TrimPrefix(why.Error(), ErrUnsupported.Error()+": ")
+	m, ok := s.media[mediaSession]
+	if !ok && st.Role == "publish" {
+		m, _ = s.openMedia(mediaSession) // nil if there may be no more
+	}
+	if m == nil {
+		return
+	}
+	st.Since, st.EndedAt, st.Reason = now(), now(), ReasonRefused
+	if errors.Is(why, errCodec) {
+		st.Reason = ReasonCodec
+	}
+	detail := why.Error()
+	for _, kind := range []error{ErrUnsupported, ErrBadOffer} {
+		detail = strings.TrimPrefix(detail, kind.Error()+": ")
+	}
+	st.Detail = strings.ToValidUTF8(detail[:min(len(detail), maxDetail)], "")
+	m.keep(st)
 }
 
-// describe tells of the session's tracks.
-func (sess *session) describe(now int64) []TrackStatus {
-	if sess.role == publish {
-		return sess.describeUp(now)
+// describeDown tells of a viewer's tracks what its shard need not be asked.
+func (sess *session) describeDown() []TrackStatus {
+	out := make([]TrackStatus, 0, len(sess.sections))
+	for _, t := range sess.tracks {
+		out = append(out, TrackStatus{
+			Kind: t.spec.kind.String(), MimeType: t.spec.mimeType, Fmtp: t.spec.fmtp,
+			Loss: t.reported.loss(), Jitter: t.reported.delay(t.spec.clockRate), Waiting: sess.shard.Load() == nil,
+		})
 	}
-	var out []TrackStatus
 	for _, sec := range sess.sections {
 		if sec.Rejected && !sec.Data {
 			out = append(out, TrackStatus{Kind: sec.Kind, Rejected: true})
 		}
 	}
-	sh := sess.shard.Load()
-	for _, t := range sess.tracks {
-		st := TrackStatus{
-			Kind: t.spec.kind.String(), MimeType: t.spec.mimeType, Fmtp: t.spec.fmtp,
-			Loss: t.reported.loss(), Jitter: t.reported.delay(t.spec.clockRate), Waiting: sh == nil,
-		}
-		if sh != nil {
-			sh.look(func() { t.down.describe(&st, now) })
-		}
-		out = append(out, st)
-	}
 	return out
 }
 
-// describeWay tells of the way to a viewer, nil if it is not watched.
-func (sess *session) describeWay() *WayStatus {
+// look has the shard add to st, whose tracks begin with those that go out, what it alone knows. It returns nil if there
+// is no shard yet, or one that has not even come to what it was asked before.
+func (sess *session) look(st *SessionStatus, now int64) *look {
 	sh := sess.shard.Load()
-	if sh == nil || sess.egress.congestion == nil {
+	if sh == nil || sess.looked.Load().stuck() {
 		return nil
 	}
-	var st *WayStatus
-	sh.look(func() { st = sess.egress.congestion.describe() })
-	return st
-}
-
-// look has f done by the shard and waits for it, but not for a shard that waits itself: f must then not have changed
-// anything yet, which is why it is called once or never.
-func (s *shard) look(f func()) {
-	done, gone := make(chan struct{}), atomic.Bool{}
-	s.post(func() {
-		if gone.CompareAndSwap(false, true) {
-			f()
+	l := sh.look(func() {
+		for i, t := range sess.tracks {
+			t.down.describe(&st.Tracks[i], now)
 		}
-		close(done)
+		if c := sess.egress.congestion; c != nil {
+			st.Way = c.describe()
+		}
 	})
-	timer := time.NewTimer(snapshotWait)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-		if !gone.CompareAndSwap(false, true) {
-			<-done // it has begun, and does not take long
-		}
-	}
+	sess.looked.Store(l)
+	return l
 }
 
 // describe tells of a down track. Runs on the shard.
 func (d *downTrack) describe(st *TrackStatus, now int64) {
-	st.Packets = uint64(d.packets)
+	st.Packets, st.Bytes, st.Bitrate, st.Switches = uint64(d.packets), d.octets, d.flow.bitrate, d.switches
 	st.NACKs, st.Retransmitted, st.KeyframeRequests = d.nacks, d.resent, d.pleas.Load()
 	st.Waiting = d.layer == nil && d.target != nil || d.packets == 0
 	st.Paused = d.target == nil && d.layer == nil && len(*d.track.layers.Load()) > 0
@@ -232,7 +291,12 @@ func (sess *session) describeUp(now int64) []TrackStatus {
 	for _, l := range sess.uplink.layers {
 		sp := l.track.spec
 		seen[sp.kind] = true
+		bitrate := 0
+		if f := l.facts.Load(); f != nil && !l.silent.Load() {
+			bitrate = f.rate(f.highest.spatial, f.highest.temporal)
+		}
 		out = append(out, l.describe(TrackStatus{
+			Bytes: l.meter.total, Bitrate: bitrate,
 			Kind: sp.kind.String(), MimeType: sp.mimeType, Fmtp: sp.fmtp, RID: l.rid, Packets: l.reception.received,
 			Loss: l.reported.loss(), Jitter: l.reported.delay(sp.clockRate),
 			Waiting: sp.kind == video && !l.keyframe, SilentFor: time.Duration(now - l.packet.Arrival),

@@ -17,7 +17,7 @@ func ended(t *testing.T, s *SFU, id string) SessionStatus {
 	t.Helper()
 	var st SessionStatus
 	eventually(t, "a session ended", func() bool {
-		for _, one := range s.Sessions(id) {
+		for _, one := range s.Sessions(id, "") {
 			if !one.EndedAt.IsZero() {
 				st = one
 				return true
@@ -36,7 +36,7 @@ func TestSessionsTellOfMedia(t *testing.T) {
 	cam.run()
 	w.await(video, 30)
 	var up, down SessionStatus
-	for _, st := range s.Sessions("m") {
+	for _, st := range s.Sessions("m", "") {
 		if st.Role == "publish" {
 			up = st
 		} else {
@@ -56,7 +56,7 @@ func TestSessionsTellOfMedia(t *testing.T) {
 		down.Tracks[0].Packets == 0 || down.Tracks[0].Waiting || down.Tracks[0].Paused {
 		t.Errorf("viewer: %+v", down)
 	}
-	if s.Sessions("nobody") != nil {
+	if s.Sessions("nobody", "") != nil {
 		t.Error("there are sessions of no media session")
 	}
 }
@@ -68,7 +68,7 @@ func TestSessionsWaitForKeyframe(t *testing.T) {
 	cam := publishCamera(t, s, "m", format(webrtc.MimeTypeVP8, 96, ""))
 	watch(t, s, "m", "anna", video)
 	state := func(role string) (st TrackStatus) {
-		for _, sess := range s.Sessions("m") {
+		for _, sess := range s.Sessions("m", "") {
 			if sess.Role == role && len(sess.Tracks) == 1 {
 				st = sess.Tracks[0]
 			}
@@ -94,7 +94,7 @@ func TestSessionsTellOfH264(t *testing.T) {
 	s := newSFU(t)
 	cam := publishCamera(t, s, "m", format(webrtc.MimeTypeH264, 102, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"))
 	said := func() (st TrackStatus) {
-		for _, sess := range s.Sessions("m") {
+		for _, sess := range s.Sessions("m", "") {
 			if len(sess.Tracks) == 1 {
 				st = sess.Tracks[0]
 			}

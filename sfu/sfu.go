@@ -30,9 +30,14 @@ type SFU struct {
 	malformed atomic.Uint64    // RTCP packets that are not what their type demands
 	unbound   atomic.Uint64    // packets of cameras that belong to no layer
 	ways      wayTotals        // to viewers
+	reach     []hostAddr       // where the socket listens
+	quality   struct {
+		mu sync.Mutex // guards what follows
+		Quality
+	}
 
 	sessionsDone sync.WaitGroup // tear-down of sessions, lanes
-	workersDone  sync.WaitGroup // shards, informer, observer
+	workersDone  sync.WaitGroup // shards, informer, survey, observer
 	stopObserver chan struct{}
 
 	// mu guards what follows and every field that says so. The hot path never takes it; no callback and nothing that
@@ -76,12 +81,26 @@ func New(cfg Config) (*SFU, error) {
 		s.shards = append(s.shards, s.newShard())
 	}
 	s.costly = s.newShard()
-	if why := unreachable(withInterfaces(socket.addrs()), cfg.PublicIPs, inContainer()); why != "" && len(cfg.STUNServers) == 0 {
-		s.log.Warn("nobody outside can connect", slog.String("why", why))
-	}
+	s.warnOfReach()
 	s.workersDone.Go(s.observe)
+	s.quality.Quality = newQuality()
 	s.workersDone.Go(func() { s.informer.run(clock) })
+	s.workersDone.Go(s.survey)
 	return s, nil
+}
+
+// warnOfReach says at the start what nobody would guess from a picture that does not come. What STUN servers will tell is
+// not known yet.
+func (s *SFU) warnOfReach() {
+	s.reach = withInterfaces(s.socket.addrs())
+	if len(s.cfg.STUNServers) > 0 {
+		return
+	}
+	if why := unreachable(s.reach, s.cfg.PublicIPs, inContainer()); why != "" {
+		s.log.Warn("nobody outside can connect", slog.String("why", why))
+	} else if why := local(s.reach, s.cfg.PublicIPs); why != "" {
+		s.log.Info("only devices in this network can connect", slog.String("why", why))
+	}
 }
 
 // Addrs returns the addresses media is sent to: those of this host and the public ones.

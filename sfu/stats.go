@@ -114,13 +114,17 @@ func (s *SFU) MediaSessions() []string {
 
 // Stats returns the whole node's numbers.
 func (s *SFU) Stats() Stats {
+	unreachable := s.Unreachable() != ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{
 		MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(),
 		Unbound: s.unbound.Load(), Flooded: s.flooded.Load(), Malformed: s.malformed.Load(),
-		Congestion: s.ways.load(),
+		Congestion: s.ways.load(), Unreachable: unreachable,
 	}
+	s.quality.mu.Lock()
+	st.Quality = s.quality.clone()
+	s.quality.mu.Unlock()
 	st.Data = DataStats{
 		Received: s.data.Received.Load(), Sent: s.data.Sent.Load(), Refused: s.data.Refused.Load(), Dropped: s.data.Dropped.Load(),
 	}

@@ -132,6 +132,9 @@ type Stats struct {
 	Data         DataStats
 	// Congestion is about the ways to viewers of cameras with several layers.
 	Congestion CongestionStats
+	Quality
+	// Unreachable says that nothing is offered that devices elsewhere could reach.
+	Unreachable bool `help:"1 while devices in other networks find no way to the media port, as far as this server knows."`
 }
 
 // CongestionStats sum up what congestion control did, for all viewers that ever were.

@@ -49,6 +49,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, wish Prefer
 	}
 	o, err := parseOffer(raw, play)
 	if err != nil {
+		s.noteRefused(mediaSession, SessionStatus{Role: "play", Viewer: viewer}, err)
 		return Answer{}, err
 	}
 	m, tracks, layered, err := s.awaitPublisher(ctx, mediaSession)
@@ -62,7 +63,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, wish Prefer
 		s.carry(sess)
 	}
 	if err := sess.choose(o, tracks, m.intercom); err != nil {
-		s.noteRefused(m, sess, err)
+		s.noteRefused(mediaSession, sess.brief(), err)
 		return Answer{}, err
 	}
 	for _, t := range sess.tracks {
@@ -132,7 +133,7 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack, i *intercom) error
 		}
 		keep, ok := match(t.spec, sec.specs)
 		if !ok {
-			return fmt.Errorf("%w: the camera sends %s", ErrUnsupported, t.spec.mimeType)
+			return fmt.Errorf("%w: the camera sends %s", errCodec, t.spec.mimeType)
 		}
 		v := newViewerTrack(t, keep, sess.cname)
 		for sess.shares(v.st) { // one index space a stream: no two may have one SSRC

@@ -73,7 +73,7 @@ func (a *app) openOps(
 	}
 	return append(features, audit.New(s.db), pages, ops.New(ops.Config{Checks: []ops.Check{
 		{Name: "database", Ping: s.db.Ping}, {Name: "objects", Ping: s.objects.Ping}, {Name: "bus", Ping: s.pingBus},
-	}, Metrics: parts.meter.Handler(), Logger: a.log})), nil
+	}, Warnings: mediaWarnings(p.sfu), Metrics: parts.meter.Handler(), Logger: a.log})), nil
 }
 
 // metricSources lists the numbers at /ops/metrics. What a part counts it shows

@@ -20,9 +20,9 @@ type Store interface {
 
 // Media is the media plane of this node.
 type Media interface {
-	// Facts tells of a media session, and whether it is here. It may wait for
-	// half a second.
-	Facts(mediaSessionID string) (MediaFacts, bool)
+	// Facts tells of a media session, of its viewers those of one stream or all
+	// for "", and whether it is here. It may wait for half a second.
+	Facts(mediaSessionID, streamID string) (MediaFacts, bool)
 }
 
 // Config holds what diagnosis needs.
@@ -72,8 +72,10 @@ func (s *Service) stream(ctx context.Context, p auth.Principal, id string) (stor
 	return st, nil
 }
 
-// Facts gathers what is known of a stream that p takes part in, or owns.
-func (s *Service) Facts(ctx context.Context, p auth.Principal, id string) (Facts, error) {
+// Facts gathers what is known of a stream that p takes part in, or owns. With
+// everybody it is told of other viewers of the same camera too, unless p is
+// but a viewer itself: the camera and the user may know of all.
+func (s *Service) Facts(ctx context.Context, p auth.Principal, id string, everybody bool) (Facts, error) {
 	st, err := s.stream(ctx, p, id)
 	if err != nil {
 		return Facts{}, err
@@ -84,7 +86,11 @@ func (s *Service) Facts(ctx context.Context, p auth.Principal, id string) (Facts
 	}
 	f := Facts{Stream: st, CameraOnline: s.cfg.Online(camera), Now: s.cfg.Now()}
 	if st.MediaSessionID != "" && st.EndedAt.IsZero() {
-		if m, here := s.cfg.Media.Facts(st.MediaSessionID); here {
+		viewers := st.ID
+		if everybody && p.DeviceID != st.RequesterDeviceID {
+			viewers = ""
+		}
+		if m, here := s.cfg.Media.Facts(st.MediaSessionID, viewers); here {
 			f.Media = &m
 		}
 	}

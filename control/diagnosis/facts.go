@@ -26,7 +26,8 @@ type MediaFacts struct {
 	Retransmitted    uint64    `json:"retransmitted"`
 	LayerSwitches    uint64    `json:"layerSwitches"`
 	Layers           []Layer   `json:"layers" nullable:"false"`
-	Sessions         []Session `json:"sessions" nullable:"false" doc:"Connections, also the last ones that ended"`
+	Sessions         []Session `json:"sessions" nullable:"false" doc:"Connections, also how the last one of each viewer ended"`
+	Unreachable      string    `json:"unreachable,omitempty" doc:"Why devices elsewhere may not find a way to this server"`
 }
 
 // Layer is one encoding that the camera sends.
@@ -48,6 +49,9 @@ type Session struct {
 	ConnectedAt time.Time  `json:"connectedAt,omitzero"`
 	EndedAt     time.Time  `json:"endedAt,omitzero"`
 	Reason      string     `json:"reason,omitempty" doc:"Why it ended"`
+	Unanswered  bool       `json:"unanswered,omitempty" doc:"It is this server's own offer, which the viewer has not taken"`
+	Stalled     bool       `json:"stalled,omitempty" doc:"Over TCP: the viewer takes nothing of what is sent"`
+	Bitrate     int        `json:"bitrate" doc:"Of all tracks, bit/s"`
 	Detail      string     `json:"detail,omitempty" doc:"What was wrong with an offer that was refused"`
 	Failure     string     `json:"failure,omitempty" enum:"no_path,handshake,fingerprint" doc:"Why it did not connect"`
 	Offered     Candidates `json:"offered"`
@@ -103,6 +107,8 @@ type Track struct {
 	Rejected     bool    `json:"rejected,omitempty" doc:"The camera sends no such track"`
 	RID          string  `json:"rid,omitempty"`
 	Packets      uint64  `json:"packets"`
+	Bytes        uint64  `json:"bytes" doc:"Of payload, without what was sent again"`
+	Bitrate      int     `json:"bitrate" doc:"Of late, bit/s"`
 	Loss         float64 `json:"loss" doc:"Share lost lately, 0 to 1"`
 	JitterMillis float64 `json:"jitterMs"`
 	Paused       bool    `json:"paused,omitempty" doc:"Nothing fits the viewer's link or wish"`
@@ -118,6 +124,7 @@ type Track struct {
 	NACKs            uint64 `json:"nacks" doc:"Packets that the receiver asked for again"`
 	Retransmitted    uint64 `json:"retransmitted" doc:"Of those, sent again"`
 	KeyframeRequests uint64 `json:"keyframeRequests" doc:"PLI and FIR"`
+	LayerSwitches    uint64 `json:"layerSwitches" doc:"Times that a viewer was given another layer"`
 }
 
 // of returns the sessions of one role, running or over; a viewer's of one stream.
@@ -133,6 +140,13 @@ func (m *MediaFacts) of(role, streamID string) (running, over []Session) {
 	}
 	return running, over
 }
+
+// reasonRefused and reasonCodec are the reasons of sessions whose offer was
+// refused; the latter that there is no common format.
+const (
+	reasonRefused = "refused"
+	reasonCodec   = "codec_mismatch"
+)
 
 // last returns the session that ended last.
 func last(over []Session) (Session, bool) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/rest"
-	"github.com/securecam/securecam/store"
 )
 
 type streamInput struct {
@@ -50,7 +49,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 }
 
 func (s *Service) handleDiagnosis(ctx context.Context, in *streamInput) (*diagnosisOutput, error) {
-	f, err := s.Facts(ctx, auth.Caller(ctx), in.ID)
+	f, err := s.Facts(ctx, auth.Caller(ctx), in.ID, false)
 	if err != nil {
 		return nil, err
 	}
@@ -60,30 +59,14 @@ func (s *Service) handleDiagnosis(ctx context.Context, in *streamInput) (*diagno
 }
 
 func (s *Service) handleStatistics(ctx context.Context, in *streamInput) (*statisticsOutput, error) {
-	f, err := s.Facts(ctx, auth.Caller(ctx), in.ID)
+	f, err := s.Facts(ctx, auth.Caller(ctx), in.ID, true)
 	if err != nil {
 		return nil, err
 	}
 	out := &statisticsOutput{}
 	out.Body.StreamID, out.Body.Status = in.ID, string(f.Stream.Status)
-	out.Body.Media = f.Media.without(auth.Caller(ctx), f.Stream)
-	out.Body.Viewer, out.Body.ReportedAt = f.Report, f.ReportedAt
+	out.Body.Media, out.Body.Viewer, out.Body.ReportedAt = f.Media, f.Report, f.ReportedAt
 	return out, nil
-}
-
-// without leaves out other viewers' sessions, unless the caller is the camera or the user, whom all are.
-func (m *MediaFacts) without(p auth.Principal, st store.Stream) *MediaFacts {
-	if m == nil || p.DeviceID != st.RequesterDeviceID {
-		return m
-	}
-	own := *m
-	own.Sessions = nil
-	for _, s := range m.Sessions {
-		if s.Role == "publish" || s.StreamID == st.ID {
-			own.Sessions = append(own.Sessions, s)
-		}
-	}
-	return &own
 }
 
 func (s *Service) handleReport(ctx context.Context, in *reportInput) (*struct{}, error) {

@@ -44,7 +44,10 @@ func Diagnose(f Facts) []Finding {
 	if over := notStreaming(f); len(over) > 0 {
 		return over
 	}
-	findings := append(cameraSide(f), viewerSide(f)...)
+	findings := peerToPeer(f)
+	if f.Media != nil {
+		findings = append(cameraSide(f), viewerSide(f)...)
+	}
 	findings = append(findings, reportSide(f)...)
 	if len(findings) == 0 {
 		findings = append(findings, Finding{Code: "all_well", Severity: SeverityInfo, Message: "Media flows from the camera to the viewer."})
@@ -73,9 +76,27 @@ func notStreaming(f Facts) []Finding {
 			Code: "stream_ended", Severity: SeverityError,
 			Message: fmt.Sprintf("The stream is over: %s (%s).", st.Status, orUnknown(st.Reason)), Advice: "Request a new one.",
 		}}
-	case f.Media == nil:
+	case f.Media == nil && st.MediaProvider != providerP2P:
 		return failure("media_not_here", "This server does not carry the stream's media.",
 			"With several servers, ask the one that the WHEP URL leads to; otherwise the camera has not begun to publish.")
+	}
+	return nil
+}
+
+// providerP2P is the media provider of streams that this server forwards nothing of.
+const providerP2P = "p2p"
+
+// peerToPeer is what there is to say of a stream whose media goes from device to device.
+func peerToPeer(f Facts) []Finding {
+	switch {
+	case f.Stream.MediaProvider != providerP2P:
+		return nil
+	case !f.CameraOnline:
+		return failure("camera_offline", "The camera is not connected to the server, so no viewer can call it.",
+			"See that it has power and network, and that its app or page is open.")
+	case f.Report == nil || f.Report.PacketsReceived == 0:
+		return failure("p2p_not_seen", "Camera and viewer connect to each other without this server, and the viewer has not told of any packet.",
+			"Both in the same network always works; elsewhere they may need TURN.")
 	}
 	return nil
 }
@@ -94,8 +115,15 @@ func cameraSide(f Facts) []Finding {
 		for _, s := range running {
 			return failure("camera_connecting", "The camera is just connecting.", tried(s))
 		}
-		if s, ok := last(over); ok && s.Failure != "" {
-			return []Finding{whyNotConnected(s, "camera")}
+		switch s, _ := last(over); {
+		case s.Failure != "":
+			return []Finding{whyNotConnected(f, s, "camera")}
+		case s.Reason == reasonCodec:
+			return failure("camera_codec", "The camera's offer was refused: "+s.Detail+".",
+				"Have it send VP8, VP9, AV1 or H.264, and Opus for sound.")
+		case s.Reason == reasonRefused:
+			return failure("camera_refused", "The camera's offer was refused: "+s.Detail+".",
+				"It has to offer audio or video over ICE and DTLS, as WHIP (RFC 9725) says.")
 		}
 		message := "The camera does not publish."
 		if !f.Media.LostAt.IsZero() && len(over) > 0 {
@@ -165,25 +193,20 @@ func (m *MediaFacts) otherActive(t Track) bool {
 // viewerSide is what there is to say of the viewer's connection.
 func viewerSide(f Facts) []Finding {
 	running, over := f.Media.of("play", f.Stream.ID)
+	running = slices.DeleteFunc(running, func(s Session) bool { return s.Unanswered })
 	if len(running) == 0 {
-		s, ok := last(over)
-		switch {
-		case !ok:
-			return failure("viewer_not_connected", "The viewer has not asked for the picture yet.",
-				"It does by WHEP, at the URL of its credentials.")
-		case s.Detail != "":
-			return failure("codec_mismatch", "The viewer cannot play what the camera sends: "+s.Detail+".",
-				"Set the camera to VP8 or to H.264 constrained baseline, which every browser plays.")
-		case s.Failure != "":
-			return []Finding{whyNotConnected(s, "viewer")}
-		}
-		return failure("viewer_gone", "The viewer's connection has ended: "+orUnknown(s.Reason)+".", "Connect again.")
+		return viewerOver(f, over)
 	}
 	var findings []Finding
 	for _, s := range running {
 		if s.ConnectedAt.IsZero() {
-			findings = append(findings, failure("viewer_connecting", "The viewer is just connecting.", tried(s))...)
+			findings = append(findings, failure("viewer_connecting", "The viewer is just connecting.",
+				strings.TrimSpace(tried(s)+" "+f.Media.Unreachable))...)
 			continue
+		}
+		if s.Stalled {
+			findings = append(findings, failure("viewer_stalled", "The viewer is connected over TCP, and takes nothing of what it is sent.",
+				"Its network or its player stands still: connect again, over UDP if that can be.")...)
 		}
 		if s.RTTMillis > float64(far.Milliseconds()) {
 			findings = append(findings, Finding{
@@ -197,6 +220,25 @@ func viewerSide(f Facts) []Finding {
 		findings = append(findings, viewerWay(f, s)...)
 	}
 	return findings
+}
+
+// viewerOver is what there is to say of a viewer without a connection.
+func viewerOver(f Facts, over []Session) []Finding {
+	s, ok := last(over)
+	switch {
+	case !ok:
+		return failure("viewer_not_connected", "The viewer has not asked for the picture yet.",
+			"It does by WHEP, at the URL of its credentials.")
+	case s.Reason == reasonCodec:
+		return failure("codec_mismatch", "The viewer cannot play what the camera sends: "+s.Detail+".",
+			"Set the camera to VP8 or to H.264 constrained baseline, which every browser plays.")
+	case s.Reason == reasonRefused:
+		return failure("viewer_refused", "The viewer's offer was refused: "+s.Detail+".",
+			"Its player has to offer to receive audio or video over ICE and DTLS, as WHEP says.")
+	case s.Failure != "":
+		return []Finding{whyNotConnected(f, s, "viewer")}
+	}
+	return failure("viewer_gone", "The viewer's connection has ended: "+orUnknown(s.Reason)+".", "Connect again.")
 }
 
 // viewerWay is what there is to say of what the way to the viewer carries.
@@ -296,7 +338,10 @@ func reportSide(f Facts) []Finding {
 // undecodable explains why a decoder makes nothing of what it gets, as far as the camera's stream tells.
 func undecodable(f Facts) []Finding {
 	const message = "Packets reach the viewer, but its decoder makes no picture of them"
-	camera, _ := f.Media.of("publish", "")
+	var camera []Session
+	if f.Media != nil {
+		camera, _ = f.Media.of("publish", "")
+	}
 	for _, s := range camera {
 		for _, t := range s.Tracks {
 			switch {
@@ -317,7 +362,7 @@ func undecodable(f Facts) []Finding {
 }
 
 // whyNotConnected explains a session that did not come about.
-func whyNotConnected(s Session, who string) Finding {
+func whyNotConnected(f Facts, s Session, who string) Finding {
 	switch s.Failure {
 	case "fingerprint":
 		return Finding{
@@ -334,7 +379,8 @@ func whyNotConnected(s Session, who string) Finding {
 	default:
 		return Finding{
 			Code: who + "_no_path", Severity: SeverityError, Message: "No way between server and " + who + " worked. " + tried(s),
-			Advice: "Open the media port (MEDIA_UDP_PORT, UDP) in the server's firewall, set PUBLIC_IPS to its public address, or use TURN.",
+			Advice: strings.TrimSpace(f.Media.Unreachable +
+				" Open the media port (MEDIA_UDP_PORT, UDP) in the server's firewall, set PUBLIC_IPS to its public address, or use TURN."),
 		}
 	}
 }

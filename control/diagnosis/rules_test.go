@@ -54,7 +54,12 @@ func TestDiagnose(t *testing.T) {
 		"viewer_no_path":       func(f *Facts) { over(viewer(f), "no_path", "connect_timeout") },
 		"viewer_handshake":     func(f *Facts) { over(viewer(f), "handshake", "") },
 		"viewer_fingerprint":   func(f *Facts) { over(viewer(f), "fingerprint", "") },
-		"codec_mismatch":       func(f *Facts) { over(viewer(f), "", "refused"); viewer(f).Detail = "the camera sends video/AV1" },
+		"codec_mismatch":       func(f *Facts) { over(viewer(f), "", reasonCodec); viewer(f).Detail = "the camera sends video/AV1" },
+		"viewer_refused":       func(f *Facts) { over(viewer(f), "", reasonRefused); viewer(f).Detail = "no rtcp-mux" },
+		"viewer_stalled":       func(f *Facts) { viewer(f).Stalled = true },
+		"camera_codec":         func(f *Facts) { f.Media.Publishing = false; over(camera(f), "", reasonCodec) },
+		"camera_refused":       func(f *Facts) { f.Media.Publishing = false; over(camera(f), "", reasonRefused) },
+		"p2p_not_seen":         func(f *Facts) { f.Stream.MediaProvider, f.Media, f.Report = providerP2P, nil, nil },
 		"viewer_gone":          func(f *Facts) { over(viewer(f), "", "peer_closed") },
 		"viewer_connecting":    func(f *Facts) { viewer(f).ConnectedAt = time.Time{} },
 		"viewer_far":           func(f *Facts) { viewer(f).RTTMillis = 900 },
@@ -150,5 +155,53 @@ func TestTriedTellsWays(t *testing.T) {
 	s.Pairs, s.Offered = nil, Candidates{Hidden: 2}
 	if m := Diagnose(f)[0].Message; !strings.Contains(m, "2 of them hidden") {
 		t.Error(m)
+	}
+}
+
+// TestDiagnoseCounterOffer: an offer of ours that a viewer without the camera's codec has not taken is no connection.
+func TestDiagnoseCounterOffer(t *testing.T) {
+	t.Parallel()
+	f := well()
+	f.Media.Sessions[1].ConnectedAt, f.Media.Sessions[1].Unanswered = time.Time{}, true
+	f.Media.Sessions = append(f.Media.Sessions, Session{
+		Role: "play", StreamID: "s", EndedAt: moment, Reason: reasonCodec, Detail: "the camera sends video/AV1",
+	})
+	if g := Diagnose(f)[0]; g.Code != "codec_mismatch" || !strings.Contains(g.Message, "video/AV1") {
+		t.Errorf("found %+v", g)
+	}
+}
+
+// TestDiagnosePeerToPeer: where media goes from device to device, the viewer's word is all there is.
+func TestDiagnosePeerToPeer(t *testing.T) {
+	t.Parallel()
+	for code, change := range map[string]func(*Facts){
+		"all_well":         func(*Facts) {},
+		"camera_offline":   func(f *Facts) { f.CameraOnline = false },
+		"p2p_not_seen":     func(f *Facts) { *f.Report = Report{} },
+		"decoder_stuck":    func(f *Facts) { f.Report.FramesDecoded = 0 },
+		"playback_blocked": func(f *Facts) { f.Report.Blocked = true },
+	} {
+		f := well()
+		f.Stream.MediaProvider, f.Media = providerP2P, nil
+		change(&f)
+		if g := Diagnose(f)[0]; g.Code != code {
+			t.Errorf("%s: found %+v", code, g)
+		}
+	}
+}
+
+// TestDiagnoseUnreachable: what is known against the server's own addresses is in the advice.
+func TestDiagnoseUnreachable(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Session){
+		"failed":     func(s *Session) { s.EndedAt, s.Failure = moment, "no_path" },
+		"connecting": func(s *Session) { s.ConnectedAt = time.Time{} },
+	} {
+		f := well()
+		f.Media.Unreachable = "Media is offered at private addresses."
+		change(&f.Media.Sessions[1])
+		if a := Diagnose(f)[0].Advice; !strings.Contains(a, f.Media.Unreachable) {
+			t.Errorf("%s: the advice is %q", name, a)
+		}
 	}
 }

@@ -65,12 +65,18 @@ type readyOutput struct {
 	Body         struct {
 		Status string      `json:"status" enum:"ok,failed"`
 		Checks []checkView `json:"checks" nullable:"false"`
+		// Names alone, as of checks: this is public.
+		Warnings []string `json:"warnings" nullable:"false" enum:"media_unreachable" doc:"What works, but not for everybody"`
 	}
 }
 
 func (s *Service) ready(ctx context.Context, _ *struct{}) (*readyOutput, error) {
 	out := &readyOutput{Status: http.StatusOK, CacheControl: "no-store"}
 	out.Body.Status = statusOK
+	out.Body.Warnings = []string{}
+	if s.warn != nil {
+		out.Body.Warnings = append(out.Body.Warnings, s.warn()...)
+	}
 	out.Body.Checks = make([]checkView, 0, len(s.checks))
 	for _, r := range s.Ready(ctx) {
 		view := checkView{Name: r.Name, Status: statusOK, LatencyMs: float64(r.Latency.Microseconds()) / 1000}

@@ -21,8 +21,10 @@ type Check struct {
 type Config struct {
 	Checks  []Check
 	Timeout time.Duration // of all checks together; 3 s if zero
-	Metrics http.Handler  // answers /ops/metrics; may be nil
-	Logger  *slog.Logger
+	// Warnings names what works, but not for everybody; may be nil.
+	Warnings func() []string
+	Metrics  http.Handler // answers /ops/metrics; may be nil
+	Logger   *slog.Logger
 }
 
 const defaultTimeout = 3 * time.Second
@@ -32,6 +34,7 @@ type Service struct {
 	checks  []*check
 	timeout time.Duration
 	metrics http.Handler
+	warn    func() []string
 	log     *slog.Logger
 }
 
@@ -44,7 +47,7 @@ type check struct {
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	s := &Service{timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Logger}
+	s := &Service{timeout: cfg.Timeout, metrics: cfg.Metrics, warn: cfg.Warnings, log: cfg.Logger}
 	if s.timeout == 0 {
 		s.timeout = defaultTimeout
 	}
