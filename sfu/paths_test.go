@@ -347,3 +347,29 @@ func TestLocal(t *testing.T) {
 		}
 	}
 }
+
+// TestMovedOffUDP has ICE choose a pair for a viewer that the socket cannot send to, as when UDP stops and TCP works: its
+// media goes through ICE, on the shard where it is, and that is where it stays when the pair is UDP's again. A connection
+// that takes nothing loses packets then, and holds nobody up: only a lane's may wait (transport.TestTCPDeaf).
+func TestMovedOffUDP(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	c := publishCamera(t, s, "m", vp8)
+	c.run()
+	w := watch(t, s, "m", "v")
+	w.await(video, 20)
+	s.mu.Lock()
+	sess := s.sessions[w.answer.SessionID]
+	s.mu.Unlock()
+	if sess.lane != nil {
+		t.Fatal("a viewer by UDP has a lane")
+	}
+	for _, at := range []netip.AddrPort{{}, sess.link.RemoteAddr(), {}} {
+		sess.egress.aim(at)
+		w.await(video, len(w.packets(video))+60)
+	}
+	continuous(t, w.packets(video))
+	if st, _ := s.Status("m"); st.WriteErrors != 0 {
+		t.Errorf("%d packets were refused", st.WriteErrors)
+	}
+}

@@ -117,6 +117,7 @@ func TestRun(t *testing.T) {
 	b := newBus(t)
 	failed := make(chan error, 2)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var running sync.WaitGroup
 	for _, node := range []string{"first", "second"} {
 		s := cluster.New(settings(b, &memory{}, node, func(c *cluster.Config) { c.Bus = deaf{c.Bus} }))
