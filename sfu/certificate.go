@@ -27,7 +27,7 @@ func newTransport(c Config, s *socket) (transport.Config, error) {
 		Mux: s.mux, Net: s.net, TCP: s.tcp, Lite: c.Lite, Certificate: certificate, Loopback: true,
 		PublicIPs: c.PublicIPs, Mapped: s.mapped.addrs,
 		ConnectTimeout: c.ConnectTimeout, DisconnectedTimeout: c.PublisherTimeout / 2, FailedTimeout: c.PublisherTimeout / 2,
-		Logger: c.Logger,
+		Drops: &s.drops, Logger: c.Logger,
 	}, nil
 }
 

@@ -129,7 +129,8 @@ func (sess *session) unfollow(socket *socket) {
 func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 	sh := sess.shard.Load()
 	if sh == nil {
-		return true // early
+		s.socket.drops.Early.Add(1)
+		return true
 	}
 	if !isRTCP(b) {
 		return sess.fromMicrophone(b, now)

@@ -10,18 +10,24 @@ import (
 	"github.com/securecam/securecam/sfu/udp"
 )
 
-// pionQueue is how many datagrams may wait for pion: the handshakes and consent checks of a crowd.
-const pionQueue = 2048
+const (
+	// pionQueue is how many datagrams may wait for pion: the handshakes and consent checks of a crowd.
+	pionQueue = 2048
+	// pionMediaQueue is how many of those there may be besides that ICE only hands on: media from another address than
+	// the selected one. They have a queue of their own, so that they take nobody's handshake its place.
+	pionMediaQueue = 512
+)
 
-// pionConn is the socket as pion's UDP mux sees it: what the reader has for pion waits in a bounded queue.
+// pionConn is the socket as pion's UDP mux sees it: what the reader has for pion waits in bounded queues.
 type pionConn struct {
-	conn    *udp.Conn
-	local   *net.UDPAddr
-	queue   chan *datagram
-	pool    sync.Pool // of *datagram
-	done    chan struct{}
-	once    sync.Once
-	dropped atomic.Uint64
+	conn         *udp.Conn
+	local        *net.UDPAddr
+	contacts     *contacts
+	queue, media chan *datagram
+	pool         sync.Pool // of *datagram
+	done         chan struct{}
+	once         sync.Once
+	dropped      atomic.Uint64
 }
 
 type datagram struct {
@@ -30,17 +36,18 @@ type datagram struct {
 	buf  [receiveMTU]byte
 }
 
-func newPionConn(conn *udp.Conn) *pionConn {
+func newPionConn(conn *udp.Conn, c *contacts) *pionConn {
 	return &pionConn{
-		conn: conn, local: net.UDPAddrFromAddrPort(conn.LocalAddr()),
-		queue: make(chan *datagram, pionQueue),
+		conn: conn, local: net.UDPAddrFromAddrPort(conn.LocalAddr()), contacts: c,
+		queue: make(chan *datagram, pionQueue), media: make(chan *datagram, pionMediaQueue),
 		pool:  sync.Pool{New: func() any { return new(datagram) }},
 		done:  make(chan struct{}),
 	}
 }
 
-// deliver queues a datagram for pion. It never blocks: what does not fit is lost, as on the network, and counted.
-func (c *pionConn) deliver(b []byte, from netip.AddrPort) {
+// deliver queues a datagram for pion in one of its queues. It never blocks: what does not fit is lost, as on the network,
+// and counted.
+func (c *pionConn) deliver(queue chan<- *datagram, b []byte, from netip.AddrPort) {
 	if len(b) > receiveMTU {
 		c.dropped.Add(1)
 		return
@@ -51,7 +58,7 @@ func (c *pionConn) deliver(b []byte, from netip.AddrPort) {
 	}
 	d.from, d.n = from, copy(d.buf[:], b)
 	select {
-	case c.queue <- d:
+	case queue <- d:
 	default:
 		c.dropped.Add(1)
 		c.pool.Put(d)
@@ -60,18 +67,25 @@ func (c *pionConn) deliver(b []byte, from netip.AddrPort) {
 
 // ReadFromAddrPort implements ice.AddrPortReaderWriter.
 func (c *pionConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	var d *datagram
 	select {
-	case d := <-c.queue:
-		n, from := copy(b, d.buf[:d.n]), d.from
-		c.pool.Put(d)
-		return n, from, nil
-	case <-c.done:
-		return 0, netip.AddrPort{}, net.ErrClosed
+	case d = <-c.queue: // first
+	default:
+		select {
+		case d = <-c.queue:
+		case d = <-c.media:
+		case <-c.done:
+			return 0, netip.AddrPort{}, net.ErrClosed
+		}
 	}
+	n, from := copy(b, d.buf[:d.n]), d.from
+	c.pool.Put(d)
+	return n, from, nil
 }
 
 // WriteToAddrPort implements ice.AddrPortReaderWriter.
 func (c *pionConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	c.contacts.wrote(to)
 	if err := c.conn.Send(b, c.conn.Addr(to)); err != nil {
 		return 0, err
 	}

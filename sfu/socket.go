@@ -13,6 +13,7 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
+	"github.com/pion/stun/v4"
 
 	"github.com/securecam/securecam/sfu/transport"
 	"github.com/securecam/securecam/sfu/udp"
@@ -25,14 +26,17 @@ const socketBuffer = 4 << 20
 const readPause = 10 * time.Millisecond
 
 // socket is the one UDP port of all media. Its reader takes RTP and RTCP of known addresses all the way to the shards,
-// and gives everything else to pion.
+// gives pion what is ICE's or DTLS', and drops what is of no session.
 type socket struct {
-	faults   atomic.Uint64 // reads that failed
-	rejected atomic.Uint64 // packets of known addresses that were not authentic
+	faults    atomic.Uint64 // reads that failed
+	rejected  atomic.Uint64 // packets of known addresses that were not authentic
+	strangers atomic.Uint64 // datagrams of no session
+	drops     transport.Drops
 
 	conn  *udp.Conn
 	net   *freshNet
 	pion  *pionConn
+	who   *contacts
 	mux   ice.UDPMux
 	tcp   *transport.TCPPort // nil without one
 	clock func() int64       // of packet arrivals
@@ -66,13 +70,17 @@ func listen(cfg Config, clock func() int64) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}
-	s := &socket{conn: conn, clock: clock, pion: newPionConn(conn), peers: make(map[netip.AddrPort]*peer)}
+	who := newContacts(clock)
+	s := &socket{conn: conn, clock: clock, who: who, pion: newPionConn(conn, who), peers: make(map[netip.AddrPort]*peer)}
 	if err := s.setUp(cfg); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	// What the mux would say is counted, or ends a session with a reason.
 	silent := (&logging.DefaultLoggerFactory{Writer: io.Discard}).NewLogger("ice")
-	s.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: silent, UDPConn: s.pion, Net: s.net})
+	s.mux = &namingMux{contacts: who, UDPMux: ice.NewUDPMuxDefault(ice.UDPMuxParams{
+		Logger: silent, UDPConn: s.pion, Net: s.net,
+		OnUnhandledPacket: func([]byte, netip.AddrPort) { s.strangers.Add(1) }, // its session has just ended
+	})}
 	s.done.Go(s.readLoop)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -155,14 +163,55 @@ func (s *socket) readLoop() {
 				continue
 			}
 		}
-		if !s.mapped.take(b) {
-			s.pion.deliver(b, from)
-		}
+		s.pass(b, from, now)
+	}
+}
+
+// pass gives pion a datagram that is a session's business, as far as whoever sent it is not too busy.
+func (s *socket) pass(b []byte, from netip.AddrPort, now int64) {
+	if stun.IsMessage(b) {
+		s.passCheck(b, from, now)
+		return
+	}
+	c := s.who.of(from, now)
+	switch media := isMedia(b); {
+	case c == nil || !media && !isDTLS(b):
+		s.strangers.Add(1)
+	case !c.records.take(now, maxRecords):
+		s.pion.dropped.Add(1)
+	case media:
+		s.pion.deliver(s.pion.media, b, from)
+	default:
+		s.pion.deliver(s.pion.queue, b, from)
+	}
+}
+
+// passCheck gives pion a STUN message of a contact, or one that names a session. Nobody's takes the place of another's.
+func (s *socket) passCheck(b []byte, from netip.AddrPort, now int64) {
+	if s.mapped.take(b) {
+		return
+	}
+	var checks *budget
+	if c := s.who.of(from, now); c != nil {
+		checks = &c.checks
+	} else if n := s.who.named(calledName(b)); n != nil {
+		checks = &n.checks
+	}
+	switch {
+	case checks == nil:
+		s.strangers.Add(1)
+	case !checks.take(now, maxChecks):
+		s.pion.dropped.Add(1)
+	default:
+		s.pion.deliver(s.pion.queue, b, from)
 	}
 }
 
 // isMedia says whether b is RTP or RTCP: RFC 7983, section 7.
 func isMedia(b []byte) bool { return len(b) > 0 && b[0] >= 128 && b[0] < 192 }
+
+// isDTLS says whether b is of DTLS: RFC 7983, section 7.
+func isDTLS(b []byte) bool { return len(b) > 0 && b[0] >= 20 && b[0] < 64 }
 
 func (s *socket) peer(from netip.AddrPort) *peer {
 	s.mu.RLock()
@@ -210,6 +259,7 @@ func (s *socket) stats() SocketStats {
 	return SocketStats{
 		TCPOpen: t.Open, TCPAccepted: t.Accepted, TCPRefused: t.Refused, TCPDropped: t.Dropped,
 		Received: u.Received, Sent: u.Sent, ReadCalls: u.ReadCalls, SendCalls: u.SendCalls, Refused: u.Refused,
-		Rejected: s.rejected.Load(), Overflowed: s.pion.dropped.Load(), Faults: s.faults.Load(), Offload: u.Offload,
+		Rejected: s.rejected.Load(), Strangers: s.strangers.Load(), Forged: s.drops.Forged.Load(), Early: s.drops.Early.Load(),
+		Overflowed: s.pion.dropped.Load() + s.drops.Records.Load(), Faults: s.faults.Load(), Offload: u.Offload,
 	}
 }

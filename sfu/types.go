@@ -159,7 +159,10 @@ type SocketStats struct {
 	ReadCalls, SendCalls uint64 // system calls
 	Refused              uint64 // datagrams that the system did not take
 	Rejected             uint64 // RTP and RTCP of known addresses that was not authentic, or was replayed
-	Overflowed           uint64 // handshake datagrams that came faster than they could be handled
+	Strangers            uint64 // datagrams of no session: of unknown addresses, and checks that name nobody
+	Forged               uint64 // connectivity checks without the password of the session that they name
+	Early                uint64 // RTP and RTCP of sessions that have no keys yet
+	Overflowed           uint64 // datagrams for ICE and DTLS that came faster than they could be handled
 	Faults               uint64 // reads that failed
 	TCPOpen              int    // TCP connections now
 	TCPAccepted          uint64 // TCP connections there ever were

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -81,8 +82,17 @@ type Config struct {
 	// OnData has the DTLS connection of a session with data channels when it is connected, and returns when a Read or Write
 	// of it fails. Nil is for sessions without.
 	OnData func(net.Conn)
+	// Drops counts what is not taken. Nil counts for nobody.
+	Drops *Drops
 	// Logger hears what has no other way out. Nil is silent.
 	Logger *slog.Logger
+}
+
+// Drops count datagrams that transports did not take. All transports of a process may share them.
+type Drops struct {
+	Forged  atomic.Uint64 // connectivity checks, and answers to them, without the session's password
+	Early   atomic.Uint64 // RTP and RTCP before OnMedia is set
+	Records atomic.Uint64 // DTLS records that came faster than they were read
 }
 
 func (c Config) withDefaults() Config {
@@ -93,6 +103,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Drops == nil {
+		c.Drops = &Drops{}
 	}
 	c.ConnectTimeout = positive(c.ConnectTimeout, defaultConnectTimeout)
 	c.DisconnectedTimeout = positive(c.DisconnectedTimeout, defaultDisconnectedTimeout)

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,11 @@ func newPipe(t *Transport) *pipe {
 }
 
 // put queues a datagram, or drops it.
-func (p *pipe) put(b []byte) { _, _ = p.in.Write(b, nil) }
+func (p *pipe) put(b []byte) {
+	if _, err := p.in.Write(b, nil); errors.Is(err, packetio.ErrFull) {
+		p.t.cfg.Drops.Records.Add(1)
+	}
+}
 
 // ReadFrom implements net.PacketConn.
 func (p *pipe) ReadFrom(b []byte) (int, net.Addr, error) {

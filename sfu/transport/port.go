@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -40,7 +41,7 @@ func (t *Transport) listen() error {
 		t.agent.OnSelectedCandidatePairChange(t.selected),
 	); err == nil {
 		var ports []opened
-		if ports, err = t.open(oneAFamily(all), t.ice.local.Ufrag); err == nil {
+		if ports, err = t.open(oneAFamily(all), t.ice.local.Ufrag, t.ice.local.Pwd); err == nil {
 			err = t.admit(ports)
 		}
 	}
@@ -172,15 +173,15 @@ type opened struct {
 	conn      *tap
 }
 
-// open makes the agent's candidates under a ufrag; admit or closeAll takes them.
-func (t *Transport) open(ports []port, ufrag string) ([]opened, error) {
+// open makes the agent's candidates under a ufrag and its password; admit or closeAll takes them.
+func (t *Transport) open(ports []port, ufrag, pwd string) ([]opened, error) {
 	var out []opened
 	for _, p := range ports {
-		o, err := t.openPort(p, ufrag)
+		o, err := t.openPort(p, ufrag, pwd)
 		if err == nil {
 			out = append(out, o)
 			if t.cfg.TCP != nil {
-				if o, err = t.openTCP(p, ufrag); err == nil {
+				if o, err = t.openTCP(p, ufrag, pwd); err == nil {
 					out = append(out, o)
 				}
 			}
@@ -194,7 +195,7 @@ func (t *Transport) open(ports []port, ufrag string) ([]opened, error) {
 }
 
 // openTCP takes the session's connections of the port's family.
-func (t *Transport) openTCP(p port, ufrag string) (opened, error) {
+func (t *Transport) openTCP(p port, ufrag, pwd string) (opened, error) {
 	conn, err := t.cfg.TCP.session(ufrag, p.addr.Addr().Is6())
 	if err != nil {
 		return opened{}, err
@@ -208,10 +209,10 @@ func (t *Transport) openTCP(p port, ufrag string) (opened, error) {
 		_ = conn.Close()
 		return opened{}, fmt.Errorf("transport: ice: %w", err)
 	}
-	return opened{c, &tap{PacketConn: conn, io: conn, in: t.inbound}}, nil
+	return opened{c, t.newTap(conn, conn, pwd)}, nil
 }
 
-func (t *Transport) openPort(p port, ufrag string) (opened, error) {
+func (t *Transport) openPort(p port, ufrag, pwd string) (opened, error) {
 	conn, err := t.cfg.Mux.GetConn(ufrag, p.mux)
 	if err != nil {
 		return opened{}, fmt.Errorf("transport: mux: %w", err)
@@ -228,7 +229,7 @@ func (t *Transport) openPort(p port, ufrag string) (opened, error) {
 		_ = conn.Close()
 		return opened{}, fmt.Errorf("transport: ice: %w", err)
 	}
-	return opened{c, &tap{PacketConn: conn, io: io, in: t.inbound}}, nil
+	return opened{c, t.newTap(conn, io, pwd)}, nil
 }
 
 func closeAll(ports []opened) {
@@ -312,7 +313,7 @@ func (t *Transport) Restart(ctx context.Context, ufrag, pwd string) (Local, erro
 	}
 	local := Local{Fingerprint: t.ice.local.Fingerprint, Lite: t.cfg.Lite, Candidates: t.cfg.advertise(all).describe()}
 	local.Ufrag, local.Pwd = newCredentials()
-	ports, err := t.open(oneAFamily(all), local.Ufrag)
+	ports, err := t.open(oneAFamily(all), local.Ufrag, local.Pwd)
 	if err != nil {
 		return Local{}, err
 	}
@@ -321,10 +322,17 @@ func (t *Transport) Restart(ctx context.Context, ufrag, pwd string) (Local, erro
 		return Local{}, ErrClosed
 	}
 	t.ice.local, t.ice.candidates = local, 0
+	t.expect(pwd)
 	if err := errors.Join(t.agent.SetRemoteCredentials(ufrag, pwd), t.admit(ports)); err != nil {
 		return Local{}, fmt.Errorf("transport: ice: %w", err)
 	}
 	return local, nil
+}
+
+// expect takes the peer's answers to our checks by its password.
+func (t *Transport) expect(pwd string) {
+	key := stun.NewShortTermIntegrity(pwd)
+	t.integrity.Store(&key)
 }
 
 // accept starts checking. Who has made the offer controls, unless it is lite: RFC 8445, section 6.1.1.
@@ -374,22 +382,58 @@ func (t *Transport) follow(_ *stun.Message, _, remote ice.Candidate, next *ice.C
 		time.Since(p.remote.LastReceived()) > t.silence()
 }
 
-// tap is a mux connection that keeps everything from ICE that is not STUN.
+// tap is a mux connection that keeps everything from ICE that is not STUN, or not authentic.
 type tap struct {
 	net.PacketConn
-	io ice.AddrPortReaderWriter
-	in func([]byte)
+	io    ice.AddrPortReaderWriter
+	in    func([]byte)
+	drops *Drops
+
+	// Owned by whoever reads.
+	ours    stun.MessageIntegrity // of checks: RFC 8445, section 7.3
+	theirs  *atomic.Pointer[stun.MessageIntegrity]
+	message stun.Message
+}
+
+func (t *Transport) newTap(conn net.PacketConn, io ice.AddrPortReaderWriter, pwd string) *tap {
+	return &tap{
+		PacketConn: conn, io: io, in: t.inbound, drops: t.cfg.Drops,
+		ours: stun.NewShortTermIntegrity(pwd), theirs: &t.integrity,
+	}
 }
 
 // ReadFromAddrPort implements ice.AddrPortReaderWriter.
 func (c *tap) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
 		n, from, err := c.io.ReadFromAddrPort(b)
-		if err != nil || stun.IsMessage(b[:n]) {
+		switch {
+		case err != nil:
 			return n, from, err
+		case !stun.IsMessage(b[:n]):
+			c.in(b[:n])
+		case c.authentic(b[:n]):
+			return n, from, nil
+		default:
+			c.drops.Forged.Add(1)
 		}
-		c.in(b[:n])
 	}
+}
+
+// authentic tells what the agent would drop without a word, and work for in its own turn.
+func (c *tap) authentic(b []byte) bool {
+	m := &c.message
+	m.Raw = b
+	if m.Decode() != nil {
+		return false
+	}
+	switch m.Type.Class { //nolint:exhaustive // that is all
+	case stun.ClassRequest:
+		return c.ours.Check(m) == nil
+	case stun.ClassSuccessResponse, stun.ClassErrorResponse:
+		theirs := c.theirs.Load()
+		return theirs != nil && theirs.Check(m) == nil
+	}
+	return true // an indication is not authenticated: RFC 8445, section 11
 }
 
 // WriteToAddrPort implements ice.AddrPortReaderWriter.
@@ -402,9 +446,12 @@ func (t *Transport) inbound(b []byte) {
 	switch {
 	case len(b) == 0:
 	case b[0] >= 128 && b[0] <= 191:
-		if f := t.onMedia.Load(); f != nil {
-			(*f)(b)
+		f := t.onMedia.Load()
+		if f == nil {
+			t.cfg.Drops.Early.Add(1)
+			return
 		}
+		(*f)(b)
 	case b[0] >= 20 && b[0] <= 63:
 		t.inboundDTLS(b)
 	}

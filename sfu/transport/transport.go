@@ -18,6 +18,7 @@ import (
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
+	"github.com/pion/stun/v4"
 )
 
 // Transport is a connection to one peer. New, Connect and Close are called in this order; everything else may be
@@ -32,6 +33,7 @@ type Transport struct {
 	begun chan struct{}            // closed when conn is there
 
 	pair      atomic.Pointer[pair] // selected last; kept during an ICE restart
+	integrity atomic.Pointer[stun.MessageIntegrity] // of the peer; nil before it is known
 	onMedia   atomic.Pointer[func([]byte)]
 	onAddress atomic.Pointer[func(netip.AddrPort)]
 
@@ -127,6 +129,7 @@ func (t *Transport) meet(r Remote, check verifier) {
 	t.check = check
 	t.dtls = t.options()
 	t.ice.remote = credentials{r.Ufrag, r.Pwd}
+	t.expect(r.Pwd)
 	for _, line := range r.Candidates {
 		_ = t.AddCandidate(line) // an offer may name what we do not know yet
 	}
