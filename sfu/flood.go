@@ -1,24 +1,33 @@
 package sfu
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// floodPackets is the RTCP packets a second that a peer may send; a browser on a bad way sends less than a tenth.
 	floodPackets = 1000
 	// floodAsked is the packets a second that a viewer may ask for again. It is more than any stream has.
 	floodAsked = 10_000
+	// floodPleas is the keyframes a second that a viewer may ask for. A browser that sees nothing asks for a few.
+	floodPleas = 200
+	// floodStreams is the streams a second that a camera may begin. No camera begins as many in all its life.
+	floodStreams = 50
 	// floodPatience is how many seconds in a row a peer may send more: what comes after a stall is no attack.
 	floodPatience = 5
 	// ReasonFlood ends a session that does not stop.
 	ReasonFlood = "rtcp_flood"
+	// ReasonStreamFlood ends a camera's session that goes on beginning streams.
+	ReasonStreamFlood = "stream_flood"
 )
 
 // flood weighs what a peer has its server do. Everything it sends is authentic, so it is the peer's own doing. Guarded
 // by the session's ingress.mu.
 type flood struct {
-	since          int64
-	packets, asked int
-	bad            int // seconds in a row that were too much
+	since                 int64
+	packets, asked, pleas int
+	bad                   int // seconds in a row that were too much
 }
 
 // packet counts an RTCP packet. ok is false for one that is too much to be looked at, abuse true when it has been too
@@ -28,21 +37,55 @@ func (f *flood) packet(now int64) (ok, abuse bool) {
 		f.turn(now)
 	}
 	f.packets++
-	return f.packets <= floodPackets && f.asked <= floodAsked, f.bad >= floodPatience
+	return !f.tooMuch(), f.bad >= floodPatience
 }
 
-// nack counts packets that were asked for again. It reports false when they are too many.
-func (f *flood) nack(n int) bool {
-	f.asked += n
-	return f.asked <= floodAsked
+// ask counts packets that were asked for again, and requests for keyframes.
+func (f *flood) ask(packets, pleas int) {
+	f.asked += packets
+	f.pleas += pleas
+}
+
+func (f *flood) tooMuch() bool {
+	return f.packets > floodPackets || f.asked > floodAsked || f.pleas > floodPleas
 }
 
 // turn begins another second. One without too much, or a pause, makes good.
 func (f *flood) turn(now int64) {
-	if (f.packets > floodPackets || f.asked > floodAsked) && now-f.since < 2*int64(time.Second) {
+	if f.tooMuch() && now-f.since < 2*int64(time.Second) {
 		f.bad++
 	} else {
 		f.bad = 0
 	}
-	f.since, f.packets, f.asked = now, 0, 0
+	f.since, f.packets, f.asked, f.pleas = now, 0, 0, 0
+}
+
+// strays weighs the streams that a camera sends beside its layers: a few for retransmissions, or that nobody asked for,
+// but not ever new ones. Guarded by the session's ingress.mu.
+type strays struct {
+	recent [2 * maxStreams]uint32
+	next   int
+	since  int64
+	begun  int
+	bad    int // seconds in a row with too many new ones
+}
+
+// came takes a packet of such a stream into account. It reports true when there have been too many streams for so long
+// that the session should end.
+func (s *strays) came(ssrc uint32, now int64) (abuse bool) {
+	if slices.Contains(s.recent[:], ssrc) {
+		return s.bad >= floodPatience
+	}
+	s.recent[s.next%len(s.recent)] = ssrc
+	s.next++
+	if now-s.since >= int64(time.Second) {
+		if s.begun > floodStreams && now-s.since < 2*int64(time.Second) {
+			s.bad++
+		} else {
+			s.bad = 0
+		}
+		s.since, s.begun = now, 0
+	}
+	s.begun++
+	return s.bad >= floodPatience
 }

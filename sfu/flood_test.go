@@ -12,12 +12,13 @@ import (
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	const ms = int64(time.Millisecond)
-	run := func(f *flood, from int64, seconds, packets, asked int) (ignored int, abuse bool) {
+	run := func(f *flood, from int64, seconds, packets, asked, pleas int) (ignored int, abuse bool) {
 		for s := range seconds {
 			for i := range packets {
 				ok, bad := f.packet(from + int64(s)*1000*ms + int64(i)*1000*ms/int64(packets))
 				abuse = abuse || bad
-				if !ok || !f.nack(asked) {
+				f.ask(asked, pleas)
+				if !ok || f.tooMuch() {
 					ignored++
 				}
 			}
@@ -25,23 +26,27 @@ func TestFlood(t *testing.T) {
 		return ignored, abuse
 	}
 	var busy flood
-	if n, abuse := run(&busy, 1, 60, 100, 50); n > 0 || abuse {
+	if n, abuse := run(&busy, 1, 60, 100, 50, 1); n > 0 || abuse {
 		t.Errorf("a browser on a bad way: %d ignored, abuse %t", n, abuse)
 	}
 	var burst flood
-	if n, abuse := run(&burst, 1, 3, 5000, 1); n == 0 || abuse {
+	if n, abuse := run(&burst, 1, 3, 5000, 1, 0); n == 0 || abuse {
 		t.Errorf("three bad seconds: %d ignored, abuse %t", n, abuse)
 	}
-	if _, abuse := run(&burst, 4000*ms, 60, 100, 50); abuse {
+	if _, abuse := run(&burst, 4000*ms, 60, 100, 50, 1); abuse {
 		t.Error("what is over counts on")
 	}
 	var packets flood
-	if _, abuse := run(&packets, 1, 8, 10_000, 0); !abuse {
+	if _, abuse := run(&packets, 1, 8, 10_000, 0, 0); !abuse {
 		t.Error("ten thousand packets a second may go on for ever")
 	}
 	var everything flood
-	if _, abuse := run(&everything, 1, 8, 200, 17*20); !abuse {
+	if _, abuse := run(&everything, 1, 8, 200, 17*20, 0); !abuse {
 		t.Error("a viewer may ask for everything for ever")
+	}
+	var keyframes flood
+	if _, abuse := run(&keyframes, 1, 8, 10, 0, 64); !abuse {
+		t.Error("a viewer may ask for keyframes for ever")
 	}
 }
 

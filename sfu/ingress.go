@@ -125,7 +125,7 @@ func (sess *session) unfollow(socket *socket) {
 	}
 }
 
-// fromViewer takes one packet of a viewer. It reports false if it is none of the viewer's.
+// fromViewer takes one packet of a viewer. It reports false if it is not authentic.
 func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 	sh := sess.shard.Load()
 	if sh == nil {
@@ -133,7 +133,7 @@ func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 		return true
 	}
 	if !isRTCP(b) {
-		return sess.fromMicrophone(b, now)
+		return s.fromMicrophone(sess, b, now)
 	}
 	sess.ingress.mu.Lock()
 	plain, ok := sess.receiver.RTCP(b)
@@ -155,35 +155,35 @@ func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
 		s.flooded.Add(1)
 		return true
 	}
-	return s.answerViewer(sess, sh, plain, now)
+	s.answerViewer(sess, sh, plain, now)
+	return true
 }
 
 // noteMalformed counts what was passed over, which is nothing almost always.
 func (s *SFU) noteMalformed(n int) {
 	if n > 0 {
-		s.malformed.Add(uint64(n))
+		s.fates[malformed].Add(uint64(n))
 	}
 }
 
 // answerViewer does what the RTCP of a viewer asks for.
-func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bool {
+func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) {
 	r, ok := feedback.Read(plain)
 	if !ok {
-		return false
+		s.noteMalformed(1)
+		return
 	}
-	asked := 0
+	asked, pleas := 0, 0
 	for r.Next() {
 		switch e := &r.Event; e.Kind { //nolint:exhaustive // nothing else is answered
 		case feedback.PLI, feedback.FIR:
+			pleas++
 			if d := sess.downOf(e.Media); d != nil {
 				d.wantsKeyframe(sh)
 			}
 		case feedback.NACK:
 			asked += 1 + bits.OnesCount16(e.BLP)
-			m := missing{down: sess.downOf(e.Media), pid: e.PID, blp: e.BLP, at: time.Duration(now)}
-			if m.down != nil && !sh.ask(m) {
-				m.down.track.counters.dropped.Add(1)
-			}
+			sess.ask(sh, missing{down: sess.downOf(e.Media), pid: e.PID, blp: e.BLP, at: time.Duration(now)})
 		case feedback.ReceptionReport:
 			sess.egress.way.heard(e.Report, time.Now())
 			sess.noteReport(e.Report)
@@ -195,26 +195,41 @@ func (s *SFU) answerViewer(sess *session, sh *shard, plain []byte, now int64) bo
 		}
 	}
 	s.noteMalformed(r.Malformed())
-	if asked > 0 {
+	if asked > 0 || pleas > 0 {
 		sess.ingress.mu.Lock()
-		sess.flood.nack(asked)
+		sess.flood.ask(asked, pleas)
 		sess.ingress.mu.Unlock()
 	}
-	return true
 }
 
-// fromMicrophone takes a packet of a viewer that talks.
-func (sess *session) fromMicrophone(b []byte, now int64) bool {
-	if sess.intercom == nil {
-		return false // only RTCP was agreed on
+// ask has the shard answer a NACK.
+func (sess *session) ask(sh *shard, m missing) {
+	switch {
+	case m.down == nil:
+		sess.media.counters.nacksUnsent.Add(uint64(1 + bits.OnesCount16(m.blp)))
+	case !sh.ask(m):
+		m.down.track.counters.dropped.Add(1)
+	}
+}
+
+// fromMicrophone takes a packet of a viewer that talks. It reports false if it is not authentic.
+func (s *SFU) fromMicrophone(sess *session, b []byte, now int64) bool {
+	if sess.intercom == nil { // only RTCP was agreed on
+		s.fates.note(unbound)
+		return true
 	}
 	sess.ingress.mu.Lock()
 	plain, ok := sess.receiver.RTP(b)
 	sess.ingress.mu.Unlock()
-	if ok && plain[1]&0x7f == sess.talk {
-		sess.intercom.say(sess, plain, now)
+	switch {
+	case !ok:
+		return false
+	case plain[1]&0x7f != sess.talk:
+		s.fates.note(unbound)
+	default:
+		s.fates.note(sess.intercom.say(sess, plain, now))
 	}
-	return ok
+	return true
 }
 
 // hearOfWay passes on what a viewer says of the way to it. Of its reports those about video count.

@@ -93,21 +93,26 @@ func (i *intercom) talking(now int64) *session {
 }
 
 // say passes a viewer's RTP packet on, or drops it.
-func (i *intercom) say(sess *session, b []byte, now int64) {
+func (i *intercom) say(sess *session, b []byte, now int64) fate {
 	payload, ok := payloadOf(b)
-	if !ok || len(payload) == 0 {
-		return
+	switch {
+	case !ok:
+		return malformed
+	case len(payload) == 0:
+		return taken
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	begins, ok := i.floor(sess, binary.BigEndian.Uint32(b[8:]), len(payload), now)
 	if !ok {
 		i.counters.talkRefused.Add(1)
-		return
+		return taken
 	}
-	if i.camera.send(b, payload, begins, now) {
-		i.counters.talkPackets.Add(1)
+	if !i.camera.send(b, payload, begins, now) {
+		return late
 	}
+	i.counters.talkPackets.Add(1)
+	return taken
 }
 
 // floor decides whether a packet of sess may go on, and whether it begins to talk with it. Caller holds mu.
@@ -170,7 +175,7 @@ func payloadOf(b []byte) ([]byte, bool) {
 		return payload, true
 	}
 	if len(payload) == 0 {
-		return nil, false
+		return nil, false // not even the count
 	}
 	pad := int(payload[len(payload)-1])
 	if pad == 0 || pad > len(payload) {

@@ -69,16 +69,27 @@ func newLayer(t *upTrack, number uint64, ringSize int) *layer {
 }
 
 // receive takes one packet through the layer: parse once, inspect once, keep, hand out.
-func (l *layer) receive(b []byte, now int64) {
+func (l *layer) receive(b []byte, now int64) fate {
+	if !l.read(b, now) {
+		return malformed
+	}
+	return l.keep()
+}
+
+// read parses a packet. It reports false for one that is not what it says.
+func (l *layer) read(b []byte, now int64) bool {
 	n, err := l.header.Unmarshal(b)
 	if err != nil || n > len(b) {
-		return
+		return false
 	}
 	payload := b[n:]
-	if l.header.Padding && len(payload) > 0 {
+	if l.header.Padding {
+		if len(payload) == 0 {
+			return false
+		}
 		pad := int(payload[len(payload)-1])
 		if pad == 0 || pad > len(payload) {
-			return
+			return false
 		}
 		payload = payload[:len(payload)-pad]
 	}
@@ -89,10 +100,22 @@ func (l *layer) receive(b []byte, now int64) {
 	if l.descriptorAt != 0 {
 		l.packet.Extension = l.header.GetExtension(l.descriptorAt)
 	}
+	return true
+}
+
+// keep takes the packet that was read.
+func (l *layer) keep() fate {
 	slot, verdict := l.ring.Put(&l.packet)
-	if verdict != ring.Stored {
-		return
+	switch verdict {
+	case ring.Stored:
+	case ring.Duplicate:
+		return duplicate
+	case ring.TooOld:
+		return late
+	case ring.TooLarge:
+		return oversized
 	}
+	payload := l.packet.Payload
 	if l.captureAt != 0 {
 		l.noteCapture()
 	}
@@ -103,13 +126,14 @@ func (l *layer) receive(b []byte, now int64) {
 		l.noteSlices()
 	}
 	l.noteCost(len(payload))
-	l.meter.count(&info, len(payload), l.header.Marker, now)
+	l.meter.count(&info, len(payload), l.packet.Marker, l.packet.Arrival)
 	if len(payload) > 0 && l.silent.Load() {
 		l.silent.Store(false)
 	}
 	l.track.counters.packetsIn.Add(1)
 	l.track.counters.bytesIn.Add(uint64(len(payload)))
 	l.dispatch(slot, info)
+	return taken
 }
 
 // noteStructure keeps what a keyframe's dependency descriptor brings, for those of later packets.

@@ -75,7 +75,7 @@ func (s *shard) retransmit(m missing) {
 	if d.layer == nil || d.removed {
 		return
 	}
-	asked, sent, again, absent := 0, 0, 0, 0
+	asked, sent, again, absent, unsent := 0, 0, 0, 0, 0
 	nack := rtcp.NackPair{PacketID: m.pid, LostPackets: rtcp.PacketBitmap(m.blp)}
 	nack.Range(func(seq uint16) bool {
 		asked++
@@ -87,6 +87,8 @@ func (s *shard) retransmit(m missing) {
 			}
 		case notThere:
 			absent++
+		case neverSent:
+			unsent++
 		case notSent:
 		}
 		return true
@@ -94,6 +96,7 @@ func (s *shard) retransmit(m missing) {
 	d.nacks += uint64(asked)
 	d.resent += uint64(sent)
 	d.track.counters.nacks.Add(uint64(asked))
+	d.track.counters.nacksUnsent.Add(uint64(unsent))
 	d.track.counters.retransmitted.Add(uint64(sent))
 	if x := d.extensions; x == nil || x.delayAt == 0 {
 		return
@@ -112,7 +115,8 @@ func (s *shard) retransmit(m missing) {
 type resent uint8
 
 const (
-	notSent   resent = iota // too soon, too many, or never sent
+	notSent   resent = iota // too soon, or too many
+	neverSent               // or so long ago that it is not known
 	sentAgain               // now
 	notThere                // it did not come from the camera yet, or is too old
 )
@@ -132,7 +136,7 @@ func (s *shard) resend(d *downTrack, seq uint16, now time.Duration) (o resent, a
 		return notSent, false // it would need the packet's index again
 	}
 	if _, ok := d.mapper.Source(seq); !ok {
-		return notSent, false
+		return neverSent, false
 	}
 	var ok bool
 	if ok, again = d.resends.allow(seq, now, d.rtt()); !ok {

@@ -27,8 +27,7 @@ type SFU struct {
 
 	transport transport.Config // of every session
 	flooded   atomic.Uint64    // RTCP packets that were too many to look at
-	malformed atomic.Uint64    // RTCP packets that are not what their type demands
-	unbound   atomic.Uint64    // packets of cameras that belong to no layer
+	fates     fateCounters     // RTP packets; RTCP that is malformed
 	ways      wayTotals        // to viewers
 	reach     []hostAddr       // where the socket listens
 	quality   struct {

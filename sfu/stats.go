@@ -15,14 +15,14 @@ type counters struct {
 	switches, skips                           atomic.Uint64
 	talkPackets, talkRefused                  atomic.Uint64 // written by the socket's reader
 	cachedStarts, stills, replayed            atomic.Uint64 // written by shards
-	pleas                                     atomic.Uint64 // written by the socket's reader
+	pleas, nacksUnsent                        atomic.Uint64 // written by the socket's reader; the latter by shards, too
 }
 
 func (c *counters) load() Counters {
 	return Counters{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), Keyframes: c.keyframes.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), Retransmitted: c.retransmitted.Load(),
-		NACKs: c.nacks.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
+		NACKs: c.nacks.Load(), NACKsUnsent: c.nacksUnsent.Load(), WriteErrors: c.writeErrors.Load(), Dropped: c.dropped.Load(),
 		KeyframeRequests: c.keyframeAsks.Load(), Switches: c.switches.Load(), Skips: c.skips.Load(),
 		CachedStarts: c.cachedStarts.Load(), Stills: c.stills.Load(), Replayed: c.replayed.Load(), ViewerPLIs: c.pleas.Load(),
 		TalkPackets: c.talkPackets.Load(), TalkRefused: c.talkRefused.Load(),
@@ -38,6 +38,7 @@ func (c Counters) add(d Counters) Counters {
 	c.BytesOut += d.BytesOut
 	c.Retransmitted += d.Retransmitted
 	c.NACKs += d.NACKs
+	c.NACKsUnsent += d.NACKsUnsent
 	c.WriteErrors += d.WriteErrors
 	c.Dropped += d.Dropped
 	c.KeyframeRequests += d.KeyframeRequests
@@ -119,7 +120,8 @@ func (s *SFU) Stats() Stats {
 	defer s.mu.Unlock()
 	st := Stats{
 		MediaSessions: len(s.media), Viewers: s.viewers, Counters: s.ended, Socket: s.socket.stats(),
-		Unbound: s.unbound.Load(), Flooded: s.flooded.Load(), Malformed: s.malformed.Load(),
+		Unbound: s.fates[unbound].Load(), Malformed: s.fates[malformed].Load(), Duplicates: s.fates[duplicate].Load(),
+		Late: s.fates[late].Load(), Oversized: s.fates[oversized].Load(), Flooded: s.flooded.Load(),
 		Congestion: s.ways.load(), Unreachable: unreachable,
 	}
 	s.quality.mu.Lock()

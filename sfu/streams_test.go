@@ -222,12 +222,12 @@ func TestSSRCFlood(t *testing.T) {
 	s, sess := stranger(t, simulcast{})
 	for i := range uint32(10_000) {
 		raw := packetWith(t, 1000+i, 96, uint16(i), payload(codec.VP8, true, 0, 1), nil)
-		s.fromStranger(sess, raw, int64(i)*1_000_000)
+		s.fates.note(s.fromStranger(sess, raw, int64(i)*1_000_000))
 	}
 	if n := len(sess.uplink.layers); n > maxStreams {
 		t.Errorf("%d streams", n)
 	}
-	if n := s.unbound.Load(); n < 9_900 {
+	if n := s.fates[unbound].Load(); n < 9_900 {
 		t.Errorf("%d packets counted", n)
 	}
 	if n := len(*sess.media.tracks[video].layers.Load()); n != 1 {
@@ -250,14 +250,14 @@ func TestBindsByName(t *testing.T) {
 			l.receive(raw, 1)
 			return
 		}
-		s.fromStranger(sess, raw, 1)
+		s.fates.note(s.fromStranger(sess, raw, 1))
 	}
 	media(1, 10, "l")
 	media(2, 500, "h")
 	media(3, 1, "")
 	media(4, 1, "x")
-	if n := len(sess.uplink.layers); n != 2 || s.unbound.Load() != 2 {
-		t.Fatalf("%d layers, %d packets unbound", n, s.unbound.Load())
+	if n := len(sess.uplink.layers); n != 2 || s.fates[unbound].Load() != 2 {
+		t.Fatalf("%d layers, %d packets unbound", n, s.fates[unbound].Load())
 	}
 	media(1, 13, "")
 	media(2, 503, "")
@@ -267,7 +267,7 @@ func TestBindsByName(t *testing.T) {
 			values[11] = []byte(rid)
 		}
 		body := binary.BigEndian.AppendUint16(nil, original)
-		s.fromStranger(sess, packetWith(t, 77, 97, original, append(body, payload(codec.VP8, false, 0, original)...), values), 2)
+		s.fates.note(s.fromStranger(sess, packetWith(t, 77, 97, original, append(body, payload(codec.VP8, false, 0, original)...), values), 2))
 	}
 	found := func(rid string, seq uint16) bool {
 		var p ring.Packet
@@ -295,7 +295,7 @@ func TestSSRCGroups(t *testing.T) {
 	t.Parallel()
 	s, sess := stranger(t, simulcast{sources: []streamName{{1, "0"}, {2, "1"}}, repairs: []streamName{{5, "1"}}})
 	for ssrc := range uint32(4) {
-		s.fromStranger(sess, packetWith(t, ssrc, 96, 1, payload(codec.VP8, true, 0, 1), nil), 1)
+		s.fates.note(s.fromStranger(sess, packetWith(t, ssrc, 96, 1, payload(codec.VP8, true, 0, 1), nil), 1))
 	}
 	if len(sess.uplink.layers) != 2 || sess.uplink.layers[1].rid != "1" {
 		t.Errorf("%d layers", len(sess.uplink.layers))

@@ -8,8 +8,12 @@ import (
 	"github.com/securecam/securecam/sfu/transport"
 )
 
-// maxEnvelope is how many bytes a message to a peer may have; one to a camera holds a viewer's in JSON.
-const maxEnvelope = 64 << 10
+const (
+	// maxEnvelope is how many bytes a message to a peer may have; one to a camera holds a viewer's in JSON.
+	maxEnvelope = 64 << 10
+	// ReasonDataFlood ends a session that does not stop sending messages, or opening channels for them.
+	ReasonDataFlood = "data_flood"
+)
 
 // switchboard passes messages between the camera of a media session and its viewers. A viewer's messages are what its
 // application makes them; on the camera's side each is an envelope that says whose it is.
@@ -70,7 +74,7 @@ func (b *switchboard) leave(sess *session) {
 // pass hands on a message that came from a session. It never waits.
 func (b *switchboard) pass(sess *session, m datachannel.Message) {
 	if sess.role == publish {
-		b.toViewers(m)
+		b.toViewers(sess, m)
 		return
 	}
 	envelope := fromViewer{From: sess.viewer, content: content{Binary: m.Data}}
@@ -93,7 +97,8 @@ func (b *switchboard) pass(sess *session, m datachannel.Message) {
 	camera.data.Send(datachannel.Message{Text: true, Data: raw})
 }
 
-func (b *switchboard) toViewers(m datachannel.Message) {
+// toViewers hands on what a camera says, unless it is not the camera yet, or no more.
+func (b *switchboard) toViewers(sess *session, m datachannel.Message) {
 	var envelope fromCamera
 	if err := json.Unmarshal(m.Data, &envelope); err != nil || (envelope.Text == nil) == (envelope.Binary == nil) {
 		b.counters.Refused.Add(1)
@@ -105,6 +110,10 @@ func (b *switchboard) toViewers(m datachannel.Message) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.camera != sess {
+		b.counters.Dropped.Add(1)
+		return
+	}
 	for v := range b.viewers {
 		if envelope.To == "" || envelope.To == v.viewer {
 			v.data.Send(out)
@@ -117,6 +126,6 @@ func (s *SFU) carry(sess *session) {
 	sess.data = datachannel.New(datachannel.Config{
 		MaxMessage: transport.MaxMessage, MaxSend: maxEnvelope, Counters: &s.data,
 		Receive: func(m datachannel.Message) { sess.board.pass(sess, m) },
-		Flooded: func() { s.lost(sess, "data_flood") },
+		Flooded: func() { s.lost(sess, ReasonDataFlood) },
 	})
 }

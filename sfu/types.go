@@ -106,6 +106,7 @@ type Counters struct {
 	Replayed             uint64 // packets they were sent to catch up
 	ViewerPLIs           uint64 // requests for a keyframe, by PLI or FIR
 	NACKs                uint64 // packets viewers asked for again
+	NACKsUnsent          uint64 // of those, that they were never sent, or too long ago to tell
 	Retransmitted        uint64 // packets answered to NACKs
 	Dropped              uint64 // packets not offered to a full shard, or that came too late to one
 	Skips                uint64 // of viewers and taps whose shard was too late, to the next keyframe
@@ -120,12 +121,16 @@ type Stats struct {
 	MediaSessions, Publishers, Viewers, Taps int
 	Counters                                 // of all media sessions that ever were
 	Socket                                   SocketStats
-	// Unbound counts packets of cameras that belong to no layer: of streams that are too many, or were not negotiated.
+	// Unbound counts RTP packets that belong to no stream: streams that are too many, or were not negotiated.
 	Unbound uint64
+	// Malformed counts RTP and RTCP packets that were passed over because their contents are not what their header or
+	// their type says.
+	Malformed uint64
+	// Duplicates, Late and Oversized count RTP packets that were there already, that came when their place was gone or
+	// without being asked for again, and that are longer than what can be passed on.
+	Duplicates, Late, Oversized uint64
 	// Flooded counts RTCP packets that were not looked at because their peers sent too many.
 	Flooded uint64
-	// Malformed counts RTCP packets that were passed over because their contents are not what their type demands.
-	Malformed uint64
 	// SlowestShard is the longest that a packet waited for its shard in the last second. An overloaded machine shows here
 	// first; what would come too late is left out.
 	SlowestShard time.Duration

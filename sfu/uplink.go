@@ -101,21 +101,37 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 	}
 	sess.uplink.heard = now
 	sess.noteCongestion(plain, now)
-	ssrc, seq := binary.BigEndian.Uint32(plain[8:]), binary.BigEndian.Uint16(plain[2:])
+	ssrc := binary.BigEndian.Uint32(plain[8:])
 	if l := sess.layerOf(ssrc); l != nil {
-		if l.reception.arrived(seq, binary.BigEndian.Uint32(plain[4:]), now) && l.track.spec.kind == video {
-			l.keys.request()
-		}
-		l.receive(plain, now)
-		sess.askAgain(l, now)
+		s.fates.note(sess.toLayer(l, plain, now))
 		return
 	}
-	s.fromStranger(sess, plain, now)
+	if sess.strays.came(ssrc, now) {
+		sess.link.Fail(ReasonStreamFlood)
+	}
+	s.fates.note(s.fromStranger(sess, plain, now))
+}
+
+// toLayer takes a packet of a layer. One that is not what it says is as if it had not come. Caller holds
+// sess.ingress.mu.
+func (sess *session) toLayer(l *layer, b []byte, now int64) fate {
+	f := malformed
+	if l.read(b, now) {
+		if l.reception.arrived(l.packet.Seq, l.packet.Timestamp, now) && l.track.spec.kind == video {
+			l.keys.request()
+		}
+		f = l.keep()
+	}
+	sess.askAgain(l, now)
+	return f
 }
 
 // fromStranger takes a packet of a stream that is no layer: it begins one, or is a retransmission. Caller holds
 // sess.ingress.mu.
-func (s *SFU) fromStranger(sess *session, b []byte, now int64) {
+func (s *SFU) fromStranger(sess *session, b []byte, now int64) fate {
+	if _, ok := payloadOf(b); !ok {
+		return malformed
+	}
 	payloadType, ssrc := b[1]&0x7f, binary.BigEndian.Uint32(b[8:])
 	for _, sp := range sess.specs {
 		switch {
@@ -128,16 +144,13 @@ func (s *SFU) fromStranger(sess *session, b []byte, now int64) {
 				break
 			}
 			if l := s.startLayer(sess, sp.kind, rid, ssrc, now); l != nil {
-				l.reception.arrived(binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[4:]), now)
-				l.receive(b, now)
-				return
+				return sess.toLayer(l, b, now)
 			}
 		case payloadType == sp.rtx && sp.rtx != 0:
-			sess.retransmitted(sp, b, now)
-			return
+			return sess.retransmitted(sp, b, now)
 		}
 	}
-	s.unbound.Add(1)
+	return unbound
 }
 
 // isRTCP tells RTCP from RTP: RFC 5761, section 4.
@@ -153,24 +166,34 @@ func (sess *session) layerOf(ssrc uint32) *layer {
 }
 
 // retransmitted turns a packet of the retransmission stream into the one that was lost, in place: RFC 4588, section 4.
-func (sess *session) retransmitted(sp spec, b []byte, now int64) {
-	l := sess.repairedLayer(sp, b)
-	n, ok := headerLength(b)
-	if l == nil || sp.rtx == 0 || !ok || len(b) < n+rtxHeader || b[0]&0x20 != 0 && len(b) < n+rtxHeader+1 {
-		return
+func (sess *session) retransmitted(sp spec, b []byte, now int64) fate {
+	payload, ok := payloadOf(b)
+	if !ok || len(payload) == 1 {
+		return malformed
 	}
+	l := sess.repairedLayer(sp, b)
+	switch {
+	case len(payload) == 0: // padding that only probes the way
+		return taken
+	case l == nil:
+		return unbound
+	}
+	n, _ := headerLength(b) // payloadOf found it
 	original := binary.BigEndian.Uint16(b[n:])
 	if ahead := int16(original - uint16(l.reception.newest)); ahead >= 0 || ahead <= -maxRepair {
-		return // nothing that was asked for
+		return late // nothing that was asked for
 	}
 	copy(b[rtxHeader:], b[:n])
 	b = b[rtxHeader:]
 	b[1] = b[1]&0x80 | sp.payloadType
 	binary.BigEndian.PutUint16(b[2:], original)
 	binary.BigEndian.PutUint32(b[8:], l.reception.ssrc)
+	if !l.read(b, now) {
+		return malformed
+	}
 	l.reception.answered(original, now)
 	l.keys.measured(l.reception.rtt)
-	l.receive(b, now)
+	return l.keep()
 }
 
 // repairedLayer returns the layer that a retransmission is of: what it says, or what the camera said of its stream, or

@@ -19,6 +19,9 @@ import (
 const (
 	// maxChannels is how many channels one peer may have open.
 	maxChannels = 4
+	// maxOpenRate and maxOpenBurst are how many channels a peer may open, a second and at once: each costs a goroutine and
+	// a buffer.
+	maxOpenRate, maxOpenBurst = 2, 16
 	// queueLength is how many messages wait for a peer that takes them slowly.
 	queueLength = 64
 	// maxRate and maxBurst are how many messages are taken from a peer, a second and at once.
@@ -40,7 +43,7 @@ type Message struct {
 // Counters count messages. They may be shared by many Peers.
 type Counters struct {
 	Received, Sent atomic.Uint64
-	Refused        atomic.Uint64 // came too fast, were too long, or on too many channels
+	Refused        atomic.Uint64 // came too fast, were too long, or on too many channels; channels that were opened too fast
 	Dropped        atomic.Uint64 // the peer did not take them in time
 }
 
@@ -61,6 +64,7 @@ type Peer struct {
 	cfg   Config
 	queue chan Message
 	limit *rate.Limiter // of messages
+	opens *rate.Limiter // of channels
 	grace *rate.Limiter // of refusals
 
 	mu       sync.Mutex // guards what follows
@@ -73,7 +77,7 @@ type Peer struct {
 func New(cfg Config) *Peer {
 	return &Peer{
 		cfg: cfg, queue: make(chan Message, queueLength),
-		limit: rate.NewLimiter(maxRate, maxBurst), grace: rate.NewLimiter(maxRate, maxRefused),
+		limit: rate.NewLimiter(maxRate, maxBurst), opens: rate.NewLimiter(maxOpenRate, maxOpenBurst), grace: rate.NewLimiter(maxRate, maxRefused),
 	}
 }
 
@@ -117,15 +121,16 @@ func (p *Peer) Serve(conn net.Conn) {
 	loops.Wait()
 }
 
-// admit reads a stream as a channel, if the peer has not too many. It reports false when the peer is sent away.
+// admit reads a stream as a channel, if the peer has not too many, nor opens them too fast. It reports false when the peer is sent away.
 func (p *Peer) admit(stream *sctp.Stream, loops *sync.WaitGroup, association *sctp.Association) bool {
 	p.mu.Lock()
 	full := len(p.channels)+p.opening >= maxChannels
-	if !full {
+	allowed := p.opens.Allow()
+	if !full && allowed {
 		p.opening++
 	}
 	p.mu.Unlock()
-	if full {
+	if full || !allowed {
 		_ = stream.Close()
 		return !p.refuse()
 	}

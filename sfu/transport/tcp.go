@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pion/stun/v4"
+
+	"github.com/securecam/securecam/sfu/udp"
 )
 
 const (
@@ -29,8 +31,8 @@ const (
 	stuck = 10 * time.Second
 	// lastWords is how long a peer may take to take what was said before the end.
 	lastWords = time.Second
-	// maxFrame is the longest frame that is taken: longer ones are no media.
-	maxFrame = 1500
+	// maxFrame is the longest frame that is taken, and written: longer ones are no media.
+	maxFrame = udp.MaxSegment
 	// streamQueue is the number of frames that wait to be read, and to be written.
 	streamQueue = 128
 )

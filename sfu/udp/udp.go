@@ -24,9 +24,9 @@ var (
 )
 
 const (
-	// MaxSegment is the longest datagram that a Batch takes: what fits an
-	// Ethernet frame, with room for a tunnel.
-	MaxSegment = 1500
+	// MaxSegment is the longest datagram that a Batch takes: what came in an
+	// Ethernet frame, with room for what is added before it goes on.
+	MaxSegment = 1536
 
 	// maxSegments and maxMessage are what one segmented message may hold:
 	// the kernel's UDP_MAX_SEGMENTS of old, and a UDP payload.
