@@ -1,9 +1,6 @@
 package sfu
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	// floodPackets is the RTCP packets a second that a peer may send; a browser on a bad way sends less than a tenth.
@@ -12,13 +9,11 @@ const (
 	floodAsked = 10_000
 	// floodPleas is the keyframes a second that a viewer may ask for. A browser that sees nothing asks for a few.
 	floodPleas = 200
-	// floodStreams is the streams a second that a camera may begin. No camera begins as many in all its life.
-	floodStreams = 50
 	// floodPatience is how many seconds in a row a peer may send more: what comes after a stall is no attack.
 	floodPatience = 5
 	// ReasonFlood ends a session that does not stop.
 	ReasonFlood = "rtcp_flood"
-	// ReasonStreamFlood ends a camera's session that goes on beginning streams.
+	// ReasonStreamFlood ends a session whose peer has begun more streams than a peer does in all its life.
 	ReasonStreamFlood = "stream_flood"
 )
 
@@ -58,34 +53,4 @@ func (f *flood) turn(now int64) {
 		f.bad = 0
 	}
 	f.since, f.packets, f.asked, f.pleas = now, 0, 0, 0
-}
-
-// strays weighs the streams that a camera sends beside its layers: a few for retransmissions, or that nobody asked for,
-// but not ever new ones. Guarded by the session's ingress.mu.
-type strays struct {
-	recent [2 * maxStreams]uint32
-	next   int
-	since  int64
-	begun  int
-	bad    int // seconds in a row with too many new ones
-}
-
-// came takes a packet of such a stream into account. It reports true when there have been too many streams for so long
-// that the session should end.
-func (s *strays) came(ssrc uint32, now int64) (abuse bool) {
-	if slices.Contains(s.recent[:], ssrc) {
-		return s.bad >= floodPatience
-	}
-	s.recent[s.next%len(s.recent)] = ssrc
-	s.next++
-	if now-s.since >= int64(time.Second) {
-		if s.begun > floodStreams && now-s.since < 2*int64(time.Second) {
-			s.bad++
-		} else {
-			s.bad = 0
-		}
-		s.since, s.begun = now, 0
-	}
-	s.begun++
-	return s.bad >= floodPatience
 }

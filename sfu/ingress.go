@@ -82,9 +82,7 @@ type peer struct {
 // receive implements mediaPeer.
 func (p *peer) receive(b []byte, now int64) {
 	if p.session.role == play {
-		if !p.sfu.fromViewer(p.session, b, now) {
-			p.sfu.socket.rejected.Add(1)
-		}
+		p.sfu.fromViewer(p.session, b, now)
 		return
 	}
 	p.session.ingress.mu.Lock()
@@ -125,38 +123,38 @@ func (sess *session) unfollow(socket *socket) {
 	}
 }
 
-// fromViewer takes one packet of a viewer. It reports false if it is not authentic.
-func (s *SFU) fromViewer(sess *session, b []byte, now int64) bool {
+// fromViewer takes one packet of a viewer.
+func (s *SFU) fromViewer(sess *session, b []byte, now int64) {
 	sh := sess.shard.Load()
 	if sh == nil {
 		s.socket.drops.Early.Add(1)
-		return true
+		return
 	}
 	if !isRTCP(b) {
-		return s.fromMicrophone(sess, b, now)
+		s.fromMicrophone(sess, b, now)
+		return
 	}
 	sess.ingress.mu.Lock()
 	plain, ok := sess.receiver.RTCP(b)
 	bearable, abuse := true, false
 	if ok {
 		bearable, abuse = sess.flood.packet(now)
+	} else {
+		s.reject(sess, sess.receiver)
 	}
 	sess.ingress.mu.Unlock()
-	if ok {
-		sess.link.Confirm()
+	if !ok {
+		return
 	}
+	sess.link.Confirm()
 	switch {
-	case !ok:
-		return false
 	case abuse:
 		sess.link.Fail(ReasonFlood)
-		return true
 	case !bearable:
 		s.flooded.Add(1)
-		return true
+	default:
+		s.answerViewer(sess, sh, plain, now)
 	}
-	s.answerViewer(sess, sh, plain, now)
-	return true
 }
 
 // noteMalformed counts what was passed over, which is nothing almost always.
@@ -212,24 +210,25 @@ func (sess *session) ask(sh *shard, m missing) {
 	}
 }
 
-// fromMicrophone takes a packet of a viewer that talks. It reports false if it is not authentic.
-func (s *SFU) fromMicrophone(sess *session, b []byte, now int64) bool {
+// fromMicrophone takes a packet of a viewer that talks.
+func (s *SFU) fromMicrophone(sess *session, b []byte, now int64) {
 	if sess.intercom == nil { // only RTCP was agreed on
 		s.fates.note(unbound)
-		return true
+		return
 	}
 	sess.ingress.mu.Lock()
 	plain, ok := sess.receiver.RTP(b)
+	if !ok {
+		s.reject(sess, sess.receiver)
+	}
 	sess.ingress.mu.Unlock()
 	switch {
 	case !ok:
-		return false
 	case plain[1]&0x7f != sess.talk:
 		s.fates.note(unbound)
 	default:
 		s.fates.note(sess.intercom.say(sess, plain, now))
 	}
-	return true
 }
 
 // hearOfWay passes on what a viewer says of the way to it. Of its reports those about video count.

@@ -68,15 +68,7 @@ func newLayer(t *upTrack, number uint64, ringSize int) *layer {
 	return &layer{track: t, number: number, ring: ring.New(size), done: make(chan struct{})}
 }
 
-// receive takes one packet through the layer: parse once, inspect once, keep, hand out.
-func (l *layer) receive(b []byte, now int64) fate {
-	if !l.read(b, now) {
-		return malformed
-	}
-	return l.keep()
-}
-
-// read parses a packet. It reports false for one that is not what it says.
+// read parses a packet for keep. It reports false for one that is not what it says.
 func (l *layer) read(b []byte, now int64) bool {
 	n, err := l.header.Unmarshal(b)
 	if err != nil || n > len(b) {
@@ -103,7 +95,7 @@ func (l *layer) read(b []byte, now int64) bool {
 	return true
 }
 
-// keep takes the packet that was read.
+// keep takes the packet that was read through the layer: keep, inspect once, hand out.
 func (l *layer) keep() fate {
 	slot, verdict := l.ring.Put(&l.packet)
 	switch verdict {

@@ -40,8 +40,8 @@ func newPionConn(conn *udp.Conn, c *contacts) *pionConn {
 	return &pionConn{
 		conn: conn, local: net.UDPAddrFromAddrPort(conn.LocalAddr()), contacts: c,
 		queue: make(chan *datagram, pionQueue), media: make(chan *datagram, pionMediaQueue),
-		pool:  sync.Pool{New: func() any { return new(datagram) }},
-		done:  make(chan struct{}),
+		pool: sync.Pool{New: func() any { return new(datagram) }},
+		done: make(chan struct{}),
 	}
 }
 

@@ -44,7 +44,6 @@ type session struct {
 
 	ingress ingress
 	flood   flood    // guarded by ingress.mu
-	strays  strays   // of a publisher; guarded by ingress.mu
 	uplink  uplink   // of a publisher; guarded by ingress.mu
 	down    downlink // of a publisher
 

@@ -81,7 +81,7 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 	if isRTCP(b) {
 		plain, ok := sess.uplink.receiver.RTCP(b)
 		if !ok {
-			s.socket.rejected.Add(1)
+			s.reject(sess, sess.uplink.receiver)
 			return
 		}
 		switch ok, abuse := sess.flood.packet(now); {
@@ -96,20 +96,33 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 	}
 	plain, ok := sess.uplink.receiver.RTP(b)
 	if !ok {
-		s.socket.rejected.Add(1)
+		s.reject(sess, sess.uplink.receiver)
 		return
 	}
 	sess.uplink.heard = now
+	s.takeRTP(sess, plain, now)
+}
+
+// opened takes an RTP packet of a camera. Caller holds sess.ingress.mu.
+func (s *SFU) takeRTP(sess *session, plain []byte, now int64) {
 	sess.noteCongestion(plain, now)
 	ssrc := binary.BigEndian.Uint32(plain[8:])
 	if l := sess.layerOf(ssrc); l != nil {
 		s.fates.note(sess.toLayer(l, plain, now))
 		return
 	}
-	if sess.strays.came(ssrc, now) {
-		sess.link.Fail(ReasonStreamFlood)
-	}
 	s.fates.note(s.fromStranger(sess, plain, now))
+}
+
+// reject counts a packet that the receiver has refused. One whose stream it has no room for any more ends the session:
+// the peer begins streams without end, or has to begin anew. Caller holds sess.ingress.mu.
+func (s *SFU) reject(sess *session, r *seal.Receiver) {
+	if r.Crowded() {
+		s.fates.note(unbound)
+		sess.link.Fail(ReasonStreamFlood)
+		return
+	}
+	s.socket.rejected.Add(1)
 }
 
 // toLayer takes a packet of a layer. One that is not what it says is as if it had not come. Caller holds

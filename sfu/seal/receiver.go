@@ -18,7 +18,11 @@ type Receiver struct {
 	tag       int
 	word      int // distance of the SRTCP index from the end of a packet
 	rtp, rtcp streams
+	crowded   bool
 }
+
+// Crowded reports whether an authentic packet was refused because it was of one SSRC too many.
+func (r *Receiver) Crowded() bool { return r.crowded }
 
 // NewReceiver returns a Receiver for the keys of one direction. The error is ErrProfile or ErrKeys.
 func NewReceiver(p Profile, k Keys) (*Receiver, error) {
@@ -42,12 +46,13 @@ func (r *Receiver) RTP(packet []byte) (plain []byte, ok bool) {
 		return nil, false
 	}
 	ssrc := binary.BigEndian.Uint32(packet[8:])
-	w, ok := r.rtp.window(ssrc)
-	if !ok {
-		return nil, false
-	}
+	w, room := r.rtp.window(ssrc)
 	index, ok := w.index(binary.BigEndian.Uint16(packet[2:]))
 	if !ok || !w.fresh(index) || !r.suite.openRTP(packet, n, index) {
+		return nil, false
+	}
+	if !room {
+		r.crowded = true
 		return nil, false
 	}
 	r.rtp.mark(ssrc, index)
@@ -68,8 +73,12 @@ func (r *Receiver) RTCP(packet []byte) (plain []byte, ok bool) {
 	}
 	index &^= encrypted
 	ssrc := binary.BigEndian.Uint32(packet[4:])
-	w, ok := r.rtcp.window(ssrc)
-	if !ok || !w.fresh(uint64(index)) || !r.suite.openRTCP(packet, index) {
+	w, room := r.rtcp.window(ssrc)
+	if !w.fresh(uint64(index)) || !r.suite.openRTCP(packet, index) {
+		return nil, false
+	}
+	if !room {
+		r.crowded = true
 		return nil, false
 	}
 	r.rtcp.mark(ssrc, uint64(index))

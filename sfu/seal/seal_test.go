@@ -173,6 +173,9 @@ func TestTooManyStreams(t *testing.T) {
 	s, r := pair(t, GCM128)
 	for ssrc := range uint32(maxStreams + 3) {
 		want := ssrc < maxStreams
+		if _, ok := r.RTP(append(sealed(t, s, ssrc, 99)[:15], make([]byte, 40)...)); ok || r.Crowded() == (ssrc <= maxStreams) {
+			t.Errorf("crowded by what is not authentic: %v at SSRC %d", r.Crowded(), ssrc)
+		}
 		if _, ok := r.RTP(sealed(t, s, ssrc, 100)); ok != want {
 			t.Errorf("SSRC %d: %v", ssrc, ok)
 		}

@@ -32,7 +32,7 @@ type Transport struct {
 	conn  atomic.Pointer[ice.Conn] // nil before Connect
 	begun chan struct{}            // closed when conn is there
 
-	pair      atomic.Pointer[pair] // selected last; kept during an ICE restart
+	pair      atomic.Pointer[pair]                  // selected last; kept during an ICE restart
 	integrity atomic.Pointer[stun.MessageIntegrity] // of the peer; nil before it is known
 	onMedia   atomic.Pointer[func([]byte)]
 	onAddress atomic.Pointer[func(netip.AddrPort)]
