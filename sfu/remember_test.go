@@ -59,7 +59,7 @@ func TestRefusedAreRemembered(t *testing.T) {
 		},
 	} {
 		offer := tt.change(string(makeOffer(t, offerPlay(t, []kind{tt.kind}, tt.formats...)))) + "\r\n"
-		if _, err := s.Play(t.Context(), "m", viewer, []byte(offer)); !errors.Is(err, ErrUnsupported) {
+		if _, err := s.Play(t.Context(), "m", viewer, NoPreference(), []byte(offer)); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s: %v", viewer, err)
 		}
 		if st, ok := pastOf(s, "m", viewer); !ok || st.Reason != tt.reason || !strings.Contains(st.Detail, tt.detail) {
@@ -74,10 +74,10 @@ func TestCounterOfferIsNoConnection(t *testing.T) {
 	s := newSFU(t)
 	publishCamera(t, s, "m", vp8)
 	offer := makeOffer(t, offerPlay(t, []kind{video}, format(webrtc.MimeTypeAV1, 45, "")))
-	if _, err := s.Play(t.Context(), "m", "anna", offer); !errors.Is(err, ErrUnsupported) {
+	if _, err := s.Play(t.Context(), "m", "anna", NoPreference(), offer); !errors.Is(err, ErrUnsupported) {
 		t.Fatal(err)
 	}
-	a, _, err := s.CounterOffer(t.Context(), "m", "anna")
+	a, _, err := s.CounterOffer(t.Context(), "m", "anna", NoPreference())
 	if err != nil {
 		t.Fatal(err)
 	}
