@@ -167,6 +167,7 @@ func collecting(share float64) (b *bench, sink *keepingSink, send func(end bool)
 	sink = &keepingSink{}
 	b = newBench(webrtc.MimeTypeVP8, sink)
 	b.shard.pace = pace{window: time.Hour, share: share}
+	b.shard.clock = monotonic() // the shard waits while the camera goes on
 	hold = time.NewTimer(time.Hour)
 	hold.Stop()
 	return b, sink, func(end bool) { (&egressBench{bench: b}).arrive(end) }, hold

@@ -304,7 +304,28 @@ func (d *downTrack) sendPadding() int {
 	return n
 }
 
-// watch has the shard look after the way to a viewer, whose tracks come after. Runs on the shard.
+// considerWay has the way to the viewer watched from now on if of's layers are something to choose among. Runs on the
+// shard.
+func (s *seat) considerWay(of *upTrack) {
+	if watch := s.watch; watch != nil && (s.layered || of.several()) {
+		s.watch = nil
+		watch()
+	}
+}
+
+// watchWay begins to watch the way to a viewer. Runs on its shard.
+func (sess *session) watchWay(sh *shard, totals *wayTotals) {
+	least := 0
+	for _, t := range sess.tracks {
+		least += t.track.least()
+		t.sink.extensions.numberAt = t.numberAt
+	}
+	c := newCongestion(sh.clock(), sess.seat, sess.promised, least, totals)
+	sess.egress.congestion.Store(c)
+	sh.watch(c)
+}
+
+// watch has the shard look after the way to a viewer. Runs on the shard.
 func (s *shard) watch(c *congestion) {
 	s.now = s.clock()
 	if c.control.Heard() {

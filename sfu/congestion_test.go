@@ -1,8 +1,11 @@
 package sfu
 
 import (
+	"encoding/binary"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
@@ -11,6 +14,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/securecam/securecam/bench/impair"
+	"github.com/securecam/securecam/sfu/codec"
 )
 
 // narrow is a proxy in front of an SFU, whose only way it is.
@@ -46,12 +50,17 @@ func newTelling(t *testing.T) *watcher {
 	if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: sdp.TransportCCURI}, webrtc.RTPCodecTypeVideo); err != nil {
 		t.Fatal(err)
 	}
-	formats := []webrtc.RTPCodecParameters{vp8, format(webrtc.MimeTypeRTX, 97, "apt=96")}
-	formats[0].RTCPFeedback = []webrtc.RTCPFeedback{
-		{Type: webrtc.TypeRTCPFBTransportCC},
-		{Type: webrtc.TypeRTCPFBGoogREMB},
-		{Type: webrtc.TypeRTCPFBNACK},
-		{Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
+	formats := []webrtc.RTPCodecParameters{
+		vp8, format(webrtc.MimeTypeRTX, 97, "apt=96"),
+		format(webrtc.MimeTypeVP9, 98, "profile-id=0"), format(webrtc.MimeTypeRTX, 99, "apt=98"),
+	}
+	for _, i := range []int{0, 2} {
+		formats[i].RTCPFeedback = []webrtc.RTCPFeedback{
+			{Type: webrtc.TypeRTCPFBTransportCC},
+			{Type: webrtc.TypeRTCPFBGoogREMB},
+			{Type: webrtc.TypeRTCPFBNACK},
+			{Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
+		}
 	}
 	return newWatcher(t, newPCWithRegistry(t, m, registry, func(*webrtc.SettingEngine) {}, formats...))
 }
@@ -83,7 +92,7 @@ func wayOf(t *testing.T, s *SFU, w *watcher) *congestion {
 	eventually(t, "the way is watched", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		c = s.sessions[w.answer.SessionID].way
+		c = s.sessions[w.answer.SessionID].egress.congestion.Load()
 		return c != nil
 	})
 	return c
@@ -179,7 +188,8 @@ func onShard[T any](s *SFU, w *watcher, f func() T) T {
 	return <-out
 }
 
-// TestNoCongestionControl: who watches a single layer is neither numbered nor asked for feedback.
+// TestNoCongestionControl: what goes to who watches a single layer is not numbered, so that nothing is fed back; but
+// could be, should the camera come back with several.
 func TestNoCongestionControl(t *testing.T) {
 	t.Parallel()
 	s := newSFU(t)
@@ -188,13 +198,123 @@ func TestNoCongestionControl(t *testing.T) {
 	proxy := narrow(t, impair.Link{}, impair.Link{})
 	w := watchThrough(t, s, "m", proxy)
 	w.await(video, 20)
-	if sdp := string(w.answer.SDP); strings.Contains(sdp, "transport-cc") || strings.Contains(sdp, "goog-remb") ||
-		strings.Contains(sdp, "a=extmap:") {
-		t.Errorf("congestion control for one layer:\n%s", sdp)
+	if !strings.Contains(string(w.answer.SDP), "transport-cc") {
+		t.Errorf("no congestion control could begin:\n%s", w.answer.SDP)
 	}
 	for _, p := range w.packets(video) {
 		if p.Extension {
 			t.Fatalf("a header extension: %v", p)
 		}
 	}
+	if st := s.Stats().Congestion; st.Watched != 0 {
+		t.Errorf("the way to who watches a single layer is watched: %+v", st)
+	}
+}
+
+// TestWatchedOnceLayered has a camera of one layer come back with three: the way to who watches it is watched from then
+// on, and no more goes over it than it carries.
+func TestWatchedOnceLayered(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t)
+	cam := publishCamera(t, s, "m", vp8)
+	stop := cam.run()
+	proxy := narrow(t, impair.Link{}, impair.Link{Rate: 950_000})
+	w := watchThrough(t, s, "m", proxy)
+	w.await(video, 20)
+	stop()
+	c := publishSimulcast(t, s, "m", three()...) // h takes 2.7 Mbit/s, m 1.1, l 0.6
+	c.run()
+	way := wayOf(t, s, w)
+	eventually(t, "a probe that failed", func() bool {
+		return onShard(s, w, func() bool { st := way.control.Stats(); return st.Feedbacks > 0 && st.Probes > st.Passed })
+	})
+	if w.sees() == "h" {
+		t.Error("2.7 Mbit/s go over 950 kbit/s")
+	}
+	if err := proxy.Set(impair.Link{}, impair.Link{}); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitLayer("h")
+}
+
+// spatialCamera sends VP9 in three spatial layers of 0.4, 0.8 and 1.9 Mbit/s.
+type spatialCamera struct {
+	*camera
+	pictures atomic.Int64
+}
+
+// run sends pictures until the test ends, a keyframe whenever asked for one.
+func (c *spatialCamera) run() {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for answered := -1; ; {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			asked := c.pliCount()
+			c.frame(asked != answered)
+			answered = asked
+		}
+	}()
+	c.t.Cleanup(func() { close(done); <-ended })
+}
+
+func (c *spatialCamera) frame(key bool) {
+	c.ts[video] += 900
+	n := c.pictures.Add(1)
+	for s, octets := range []int{400, 900, 1100, 1100} {
+		head := byte(0xa0) // picture id and layer indices
+		if !key {
+			head |= vp9Predicted
+		}
+		if s < 3 {
+			head |= 0x08
+		}
+		if s != 2 {
+			head |= 0x04
+		}
+		p := append([]byte{head, 0x80 | byte(n>>8)&0x7f, byte(n), byte(min(s, 2)) << 1, byte(n)}, make([]byte, octets)...)
+		c.send(video, s == 3, binary.BigEndian.AppendUint32(p, uint32(n)))
+	}
+}
+
+// TestFirstViewerOfSpatialLayers: that one stream holds spatial layers shows only when it has come for a while. Whoever
+// waited for the camera gets no more of it than its way carries either.
+func TestFirstViewerOfSpatialLayers(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t, func(c *Config) { c.PublisherWait = patience })
+	proxy := narrow(t, impair.Link{}, impair.Link{Rate: 600_000})
+	viewer := make(chan *watcher, 1)
+	go func() {
+		defer close(viewer)
+		viewer <- watchThrough(t, s, "m", proxy)
+	}()
+	c := &spatialCamera{camera: publishCamera(t, s, "m", format(webrtc.MimeTypeVP9, 98, "profile-id=0"))}
+	c.run()
+	w := <-viewer
+	if w == nil {
+		return // it has failed
+	}
+	newest := func(n int) (highest uint8, number int64) {
+		got := w.packets(video)
+		for _, p := range got[max(len(got)-n, 0):] {
+			highest = max(highest, codec.Inspect(codec.VP9, p.Payload).Spatial)
+			number = int64(binary.BigEndian.Uint32(p.Payload[len(p.Payload)-4:]))
+		}
+		return highest, number
+	}
+	wayOf(t, s, w)
+	eventually(t, "the lowest layer alone, and no queue", func() bool {
+		highest, number := newest(100)
+		return len(w.packets(video)) > 100 && highest == 0 && c.pictures.Load()-number < 50
+	})
+	if err := proxy.Set(impair.Link{}, impair.Link{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all layers", func() bool { highest, _ := newest(4); return highest == 2 })
 }

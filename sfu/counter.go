@@ -46,13 +46,12 @@ func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string, wis
 	if !wish.valid() {
 		return Answer{}, time.Time{}, errPreference
 	}
-	m, tracks, layered, err := s.awaitPublisher(ctx, mediaSession)
+	m, tracks, err := s.awaitPublisher(ctx, mediaSession)
 	if err != nil {
 		return Answer{}, time.Time{}, err
 	}
 	sess := newOffering(mediaSession, viewer)
 	sess.seat.wish.Store(&wish)
-	sess.watched = layered
 	for _, t := range tracks {
 		if t != nil {
 			sess.propose(t)
@@ -98,15 +97,14 @@ func (sess *session) propose(t *upTrack) {
 	if sp.mimeType == webrtc.MimeTypeAV1 {
 		extensions = append(extensions, transport.Extension{ID: offeredDescriptor, URI: uriDescriptor})
 	}
-	if sess.watched { // as in watchWay
-		extensions = append(extensions, transport.Extension{ID: offeredNumber, URI: sdp.TransportCCURI})
-		feedback = append(feedback, transport.FeedbackTransportCC, transport.FeedbackREMB)
-	}
+	// As in agreeOnWay.
+	extensions = append(extensions, transport.Extension{ID: offeredNumber, URI: sdp.TransportCCURI})
+	feedback = append(feedback, transport.FeedbackTransportCC, transport.FeedbackREMB)
 	c := sp.codec()
 	c.Feedback = feedback
 	sess.sections = append(sess.sections, transport.Section{
 		Kind: sp.kind.String(), MID: fmt.Sprint(len(sess.tracks)), Codec: c, ReducedSize: true, SSRC: v.st.ssrc, RTXSSRC: v.st.rtxSSRC,
-		CNAME: v.st.cname, Stream: v.st.cname, Track: t.info.ID, Extensions: extensions, Estimates: sess.watched,
+		CNAME: v.st.cname, Stream: v.st.cname, Track: t.info.ID, Extensions: extensions, Estimates: true,
 	})
 	sess.tracks = append(sess.tracks, v)
 }
@@ -232,14 +230,11 @@ func (sess *session) agree(o *offer, i int) {
 	if v.spec.mimeType == webrtc.MimeTypeAV1 && o.mixed() {
 		v.takes.descriptorAt = took(offeredDescriptor, uriDescriptor)
 	}
-	if !sess.watched {
-		return
-	}
 	tells := sec.feedback(v.spec.payloadType)
 	if slices.Contains(tells, transport.FeedbackTransportCC) {
-		v.takes.numberAt = took(offeredNumber, sdp.TransportCCURI)
+		v.numberAt = took(offeredNumber, sdp.TransportCCURI)
 	}
-	sess.promised = sess.promised || v.takes.numberAt != 0 || slices.Contains(tells, transport.FeedbackREMB)
+	sess.promised = sess.promised || v.numberAt != 0 || slices.Contains(tells, transport.FeedbackREMB)
 }
 
 // taken returns the format of each section that the answer takes.

@@ -185,6 +185,7 @@ func (d *downTrack) pass(l *layer) {
 
 // choose finds out what the viewer is to be sent, and asks for the keyframe that this takes. Runs on the shard.
 func (d *downTrack) choose() {
+	d.seat.considerWay(d.track)
 	var buf [maxRungs]rung
 	wish := d.seat.wish.Load()
 	d.wait.live = wish.Live

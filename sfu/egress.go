@@ -31,8 +31,8 @@ type egress struct {
 	conn   *udp.Conn
 	shard  *shard
 	sender *seal.Sender
-	// congestion watches the way, nil where there is nothing to choose among. Set before the viewer is on its shard.
-	congestion *congestion
+	// congestion watches the way, nil until there is something to choose among. Set by the shard.
+	congestion atomic.Pointer[congestion]
 	slow       func([]byte) error // for a viewer that plain UDP does not reach; may block
 	to         atomic.Pointer[udp.Addr]
 	way        roundTrip
@@ -94,7 +94,7 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	e, head := s.egress, b[:rtpHeader]
 	if s.extensions.any() {
 		b[0] |= 1 << 4
-		head = s.extensions.write(head, e.congestion.number())
+		head = s.extensions.write(head, e.congestion.Load().number())
 	}
 	n := len(head) + len(payload) + int(h.PaddingSize) + e.sender.Overhead()
 	dst, send := e.room(n)
@@ -102,7 +102,7 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 		return 0, errTooLong
 	}
 	e.sender.RTPPadded(dst, head, payload, int(h.PaddingSize), index) // whose header is whole and whose room is enough
-	if c := e.congestion; c != nil {
+	if c := e.congestion.Load(); c != nil {
 		s.noteSent(c, n)
 	}
 	if send == nil {

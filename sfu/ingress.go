@@ -233,7 +233,7 @@ func (s *SFU) fromMicrophone(sess *session, b []byte, now int64) {
 
 // hearOfWay passes on what a viewer says of the way to it. Of its reports those about video count.
 func (sess *session) hearOfWay(e *feedback.Event, now int64) {
-	c := sess.egress.congestion
+	c := sess.egress.congestion.Load()
 	if c == nil {
 		return
 	}

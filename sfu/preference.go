@@ -61,9 +61,11 @@ type seat struct {
 
 	// Owned by the shard.
 	downs    []*downTrack
-	starving bool // not even the least goes out
-	hopeless bool // what goes out is to end before what replaces it begins
-	budget   int  // bit/s that the way carries, media and what wraps it; 0 means unknown
+	watch    func() // has the way watched; nil once it is, and for a tap
+	layered  bool   // the camera has announced several layers
+	starving bool   // not even the least goes out
+	hopeless bool   // what goes out is to end before what replaces it begins
+	budget   int    // bit/s that the way carries, media and what wraps it; 0 means unknown
 }
 
 func newSeat() *seat {

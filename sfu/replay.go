@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/securecam/securecam/sfu/bandwidth"
 	"github.com/securecam/securecam/sfu/ring"
 )
 
@@ -73,14 +74,18 @@ func (l *layer) cached(octets int) (first uint16, span ring.Span, ok bool) {
 }
 
 // warm asks for a keyframe of what a viewer who is about to connect and wishes this will most likely be sent, unless one
-// is cached: it can be there when the viewer is.
-func (t *upTrack) warm(wish Preference) {
+// is cached: it can be there when the viewer is. Whose way will be watched begins with what any way is believed to carry.
+func (t *upTrack) warm(wish Preference, watched bool) {
 	if t.spec.kind != video {
 		return
 	}
 	var buf [maxRungs]rung
 	rungs := t.rungs(&buf, wish.TemporalID)
-	if i := pick(rungs, wish, 0, noRung); i != noRung {
+	budget := 0
+	if watched && t.several() && len(rungs) > 0 {
+		budget = max(bandwidth.StartRate, rungs[0].need(true))
+	}
+	if i := pick(rungs, wish, budget, noRung); i != noRung {
 		if _, _, ok := rungs[i].layer.cached(groupBytes); !ok {
 			rungs[i].layer.keys.request()
 		}

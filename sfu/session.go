@@ -58,10 +58,8 @@ type session struct {
 	// Viewer only.
 	receiver *seal.Receiver // guarded by ingress.mu
 	egress   *egress
-	watched  bool        // the way to it decides what it gets
-	promised bool        // it agreed to tell of the way
-	way      *congestion // nil if not watched, or not connected; guarded by SFU.mu
-	costly   bool        // its packets cost several times what AES-GCM does
+	promised bool // it agreed to tell of the way to it, should that decide what it gets
+	costly   bool // its packets cost several times what AES-GCM does
 	tracks   []*viewerTrack
 	seat     *seat
 	offered  CandidateCounts

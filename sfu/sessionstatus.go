@@ -260,7 +260,7 @@ func (sess *session) look(st *SessionStatus, now int64) *look {
 		for i, t := range sess.tracks {
 			t.down.describe(&st.Tracks[i], now)
 		}
-		if c := sess.egress.congestion; c != nil {
+		if c := sess.egress.congestion.Load(); c != nil {
 			st.Way = c.describe()
 		}
 	})

@@ -24,6 +24,9 @@ type viewerTrack struct {
 	st    stream
 	sink  *sealed
 	takes extensions
+	// numberAt is the header extension for transport-wide numbers, 0 if the viewer takes none. It is written once the way
+	// is watched.
+	numberAt uint8
 
 	down *downTrack
 	fan  *fan // guarded by SFU.mu
@@ -52,7 +55,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, wish Prefer
 		s.noteRefused(mediaSession, SessionStatus{Role: "play", Viewer: viewer}, err)
 		return Answer{}, err
 	}
-	m, tracks, layered, err := s.awaitPublisher(ctx, mediaSession)
+	m, tracks, err := s.awaitPublisher(ctx, mediaSession)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -66,11 +69,9 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, wish Prefer
 		s.noteRefused(mediaSession, sess.brief(), err)
 		return Answer{}, err
 	}
+	sess.agreeOnWay(o)
 	for _, t := range sess.tracks {
-		t.track.warm(wish)
-	}
-	if layered {
-		sess.watchWay(o)
+		t.track.warm(wish, sess.promised)
 	}
 	if err := s.reserveViewer(); err != nil {
 		return Answer{}, err
@@ -85,31 +86,30 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, wish Prefer
 	return answer, nil
 }
 
-// awaitPublisher returns the media session and the tracks that its publisher sends, and whether there is something to
-// choose among.
-func (s *SFU) awaitPublisher(ctx context.Context, mediaSession string) (*media, [kinds]*upTrack, bool, error) {
+// awaitPublisher returns the media session and the tracks that its publisher sends.
+func (s *SFU) awaitPublisher(ctx context.Context, mediaSession string) (*media, [kinds]*upTrack, error) {
 	timer := time.NewTimer(s.cfg.PublisherWait)
 	defer timer.Stop()
 	for {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return nil, [kinds]*upTrack{}, false, ErrClosed
+			return nil, [kinds]*upTrack{}, ErrClosed
 		}
 		m, ok := s.media[mediaSession]
 		if ok && m.publisher != nil {
-			tracks, layered := m.published(), m.publisher.simulcast.several() || m.tracks[video].several()
+			tracks := m.published()
 			s.mu.Unlock()
-			return m, tracks, layered, nil
+			return m, tracks, nil
 		}
 		changed := s.changed
 		s.mu.Unlock()
 		select {
 		case <-changed:
 		case <-timer.C:
-			return nil, [kinds]*upTrack{}, false, ErrNoPublisher
+			return nil, [kinds]*upTrack{}, ErrNoPublisher
 		case <-ctx.Done():
-			return nil, [kinds]*upTrack{}, false, fmt.Errorf("%w: %w", ErrNoPublisher, ctx.Err())
+			return nil, [kinds]*upTrack{}, fmt.Errorf("%w: %w", ErrNoPublisher, ctx.Err())
 		}
 	}
 }
@@ -156,11 +156,11 @@ func (sess *session) choose(o *offer, tracks [kinds]*upTrack, i *intercom) error
 	return nil
 }
 
-// watchWay agrees on what it takes to know the way to the viewer: transport-wide numbers and feedback, else the
-// viewer's own estimate. The viewer of a single layer has neither: there is nothing to choose, and its feedback would
-// cost more than its media.
-func (sess *session) watchWay(o *offer) {
-	sess.watched = true
+// agreeOnWay agrees on what it takes to know the way to the viewer: transport-wide numbers and feedback, else the
+// viewer's own estimate. Whether there will be something to choose nobody knows yet: spatial layers within a stream show
+// in its packets, and a camera may come back with more than it had. Until then nothing is numbered, and so nothing fed
+// back: for a single layer that would cost more than the media.
+func (sess *session) agreeOnWay(o *offer) {
 	accepted := 0
 	for i, sec := range o.sections {
 		s := &sess.sections[i]
@@ -170,7 +170,7 @@ func (sess *session) watchWay(o *offer) {
 		id := sec.extension(sdp.TransportCCURI)
 		if id != 0 && slices.Contains(s.Codec.Feedback, transport.FeedbackTransportCC) {
 			s.Extensions = append(s.Extensions, transport.Extension{ID: id, URI: sdp.TransportCCURI})
-			sess.tracks[accepted].takes.numberAt = id
+			sess.tracks[accepted].numberAt = id
 			sess.promised = true
 		} else {
 			s.Estimates = true
@@ -325,15 +325,8 @@ func (s *SFU) startViewer(sess *session) {
 		sh = s.place(sess.media)
 	}
 	sess.egress.shard = sh
-	if sess.watched {
-		least := 0
-		for _, t := range sess.tracks {
-			least += t.track.least()
-		}
-		c := newCongestion(s.clock(), sess.seat, sess.promised, least, &s.ways)
-		sess.way, sess.egress.congestion = c, c
-		sh.post(func() { sh.watch(c) })
-	}
+	sess.seat.layered = sess.media.publisher != nil && sess.media.publisher.simulcast.several()
+	sess.seat.watch = func() { sess.watchWay(sh, &s.ways) }
 	for _, t := range sess.tracks {
 		t.sink = &sealed{egress: sess.egress, ssrc: t.st.ssrc, extensions: t.takes}
 		d := newDownTrack(t.track, t.st, t.sink, sess.seat)
@@ -343,7 +336,9 @@ func (s *SFU) startViewer(sess *session) {
 		}
 		d.flat = t.takes.descriptorAt == 0 && t.spec.mimeType == webrtc.MimeTypeAV1
 		t.down = d
-		t.fan = s.attach(d, sh, func(f *fan) { sh.add(f, d) })
+	}
+	for _, t := range sess.tracks { // the shard may look at all of them as soon as it has one
+		t.fan = s.attach(t.down, sh, func(f *fan) { sh.add(f, t.down) })
 	}
 	sess.shard.Store(sh)
 	id, viewer := sess.mediaID, sess.viewer
@@ -374,7 +369,7 @@ func (s *SFU) part(sess *session) {
 	if sh == nil {
 		return
 	}
-	tracks, way, parted, lane := sess.tracks, sess.way, make(chan struct{}), sess.lane != nil
+	tracks, parted, lane := sess.tracks, make(chan struct{}), sess.lane != nil
 	sess.parted = parted
 	for _, t := range tracks {
 		s.detach(t.down, t.fan)
@@ -386,7 +381,7 @@ func (s *SFU) part(sess *session) {
 			}
 			t.down.bye()
 		}
-		if way != nil {
+		if way := sess.egress.congestion.Load(); way != nil {
 			sh.unwatch(way)
 		}
 		sh.flush()
