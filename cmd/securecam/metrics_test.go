@@ -24,6 +24,11 @@ func TestMetrics(t *testing.T) {
 	publisher := publish(t, camera, stream)
 	t.Cleanup(func() { _ = publisher.Vanish() })
 	awaitGrowth(t, play(t, client, stream))
+	told := `{"framesDecoded":90,"framesDropped":0,"freezeCount":1,"totalFreezesDuration":0.5,"packetsReceived":900,"packetsLost":9,` +
+		`"bitrate":500000,"rttMs":20,"jitterMs":3,"firstFrameMs":120,"glassToGlassMs":80}`
+	if status, body := client.send("POST", "/streams/"+stream+"/statistics", "application/json", told); status != http.StatusNoContent {
+		t.Errorf("how it plays: %d %s", status, body)
+	}
 	user.raw("GET", "/devices/"+info.Device.ID, nil)
 	user.raw("GET", "/nothing/like/that", nil)
 	stranger := newBrowser(t, app.url)
@@ -41,7 +46,10 @@ func TestMetrics(t *testing.T) {
 		text = string(body)
 		for _, line := range []string{
 			`securecam_sfu_publishers 1`, `securecam_recorder_running 1`, `securecam_gateway_devices 1`, `securecam_bus_connected 1`,
-			`securecam_commands_delivered_total 1`, `securecam_attempt_limits_refused_total 2`,
+			`securecam_commands_delivered_total 1`, `securecam_playback_reports_total 1`, `securecam_playback_freezes_total 1`,
+			`securecam_playback_first_frame_bucket{le="0.15"} 1`, `securecam_playback_glass_to_glass_sum 0.08`,
+			`securecam_playback_round_trip_count 1`, `securecam_playback_jitter_sum 0.003`, `securecam_playback_bitrate_sum 500000`,
+			`securecam_sfu_unreachable 1`, `securecam_attempt_limits_refused_total 2`,
 			`securecam_http_requests_total{method="GET",route="/devices/:id",status="200"} 1`,
 		} {
 			if !strings.Contains(text, line+"\n") {
@@ -59,6 +67,9 @@ func TestMetrics(t *testing.T) {
 		"securecam_http_requests_total", "securecam_http_request_seconds", "securecam_gateway_connections",
 		"securecam_bus_connected", "securecam_commands_sent_total", "securecam_commands_delivered_total",
 		"securecam_revocations_applied_total", "securecam_store_pools_open", "securecam_sfu_packets_out_total",
+		"securecam_playback_loss", "securecam_playback_frozen", "securecam_playback_frames_decoded_total",
+		"securecam_sfu_camera_loss", "securecam_sfu_camera_jitter", "securecam_sfu_camera_rtt",
+		"securecam_sfu_viewer_loss", "securecam_sfu_viewer_jitter", "securecam_sfu_viewer_rtt",
 		"securecam_sfu_publishers", "securecam_media_refused_offers_total",
 		"securecam_sfu_congestion_watched", "securecam_sfu_congestion_probes_total", "securecam_sfu_viewer_plis_total",
 		"securecam_recorder_running", "securecam_recorder_packets_total",
