@@ -14,8 +14,12 @@ import (
 	"github.com/pion/webrtc/v4/pkg/media/oggreader"
 )
 
-// defaultFPS is for files that do not say when their pictures are shown.
-const defaultFPS = 30
+const (
+	// defaultFPS is for files that do not say when their pictures are shown.
+	defaultFPS = 30
+	// Pictures last no shorter and no longer, whatever a file says.
+	minTook, maxTook = time.Millisecond, 10 * time.Second
+)
 
 // clip is a file's media, read as a whole. It may be played by many cameras
 // at once.
@@ -38,12 +42,14 @@ func readVideo(path string, fps float64) (*clip, error) {
 		return nil, err
 	}
 	c := &clip{mime: webrtc.MimeTypeH264}
+	return c, c.check(path, c.readVideo(b, fps))
+}
+
+func (c *clip) readVideo(b []byte, fps float64) error {
 	if bytes.HasPrefix(b, []byte("DKIF")) {
-		err = c.readIVF(bytes.NewReader(b))
-	} else {
-		err = c.readH264(bytes.NewReader(b), fps)
+		return c.readIVF(bytes.NewReader(b))
 	}
-	return c, c.check(path, err)
+	return c.readH264(bytes.NewReader(b), fps)
 }
 
 // readAudio reads an Ogg file with Opus.
@@ -83,7 +89,7 @@ func (c *clip) readIVF(r io.Reader) error {
 	}
 	c.mime = format.mime
 	tick := float64(header.TimebaseNumerator) / float64(header.TimebaseDenominator)
-	var times []time.Duration
+	var times []float64
 	for {
 		frame, h, err := ivf.ParseNextFrame()
 		if errors.Is(err, io.EOF) {
@@ -94,17 +100,22 @@ func (c *clip) readIVF(r io.Reader) error {
 		}
 		// pion has divided the file's number by the length of a tick, where a
 		// time is the two multiplied.
-		times = append(times, time.Duration(float64(h.Timestamp)*tick*tick*float64(time.Second)))
+		times = append(times, float64(h.Timestamp)*tick*tick)
 		c.samples = append(c.samples, sample{data: frame, key: format.key(frame)})
 	}
-	last := time.Duration(tick * float64(time.Second))
+	last := tick
 	for i := range c.samples {
 		if i+1 < len(times) && times[i+1] > times[i] {
 			last = times[i+1] - times[i]
 		}
-		c.samples[i].took = last // the last one as long as the one before
+		c.samples[i].took = duration(last) // the last one as long as the one before
 	}
 	return nil
+}
+
+// duration is how long a picture lasts, by its seconds.
+func duration(seconds float64) time.Duration {
+	return time.Duration(max(minTook.Seconds(), min(seconds, maxTook.Seconds())) * float64(time.Second))
 }
 
 func keyVP8(frame []byte) bool { return len(frame) > 0 && frame[0]&1 == 0 } // RFC 6386, section 9.1
@@ -146,7 +157,7 @@ func (c *clip) readH264(r io.Reader, fps float64) error {
 	if fps <= 0 {
 		fps = defaultFPS
 	}
-	took := time.Duration(float64(time.Second) / fps)
+	took := duration(1 / fps)
 	unit, sliced := sample{took: took}, false
 	end := func() {
 		if sliced {

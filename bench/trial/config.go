@@ -30,7 +30,7 @@ type Config struct {
 	Joined    bool // bursts leave in one message each
 	Layers    int
 	MaxHeight int    // that viewers ask for in their URL, 0 for none
-	VideoFile string // IVF instead of synthetic video
+	VideoFile string // IVF, or H.264 in Annex B's format, instead of synthetic video
 	AudioFile string // Ogg beside it
 
 	Parallel   int           // set-ups at a time

@@ -20,6 +20,13 @@ func (t *trial) publish(ctx context.Context) error {
 	if t.cfg.Picture.FPS > 0 {
 		interval = time.Duration(float64(time.Second) / t.cfg.Picture.FPS)
 	}
+	if t.cfg.VideoFile != "" {
+		var err error
+		m := peer.Media{Video: t.cfg.VideoFile, Audio: t.cfg.AudioFile, FPS: t.cfg.Picture.FPS}
+		if t.film, err = m.Read(); err != nil {
+			return err
+		}
+	}
 	for i := range t.cfg.Cameras {
 		t.cfg.Progress(fmt.Sprintf("publishing camera %d of %d", i+1, t.cfg.Cameras))
 		in := numbered(t.cfg.WHIP, i)
@@ -43,8 +50,8 @@ func (t *trial) publish(ctx context.Context) error {
 func (t *trial) camera(ctx context.Context, in whip.Endpoint, number int, phase time.Duration) (camera, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
-	if t.cfg.VideoFile != "" {
-		played, err := peer.Publish(ctx, peer.Endpoint(in), peer.Media{Video: t.cfg.VideoFile, Audio: t.cfg.AudioFile})
+	if t.film != nil {
+		played, err := t.film.Publish(ctx, peer.Endpoint(in))
 		if err != nil {
 			return camera{}, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/securecam/securecam/bench/load"
 	"github.com/securecam/securecam/bench/measure"
+	"github.com/securecam/securecam/bench/peer"
 	"github.com/securecam/securecam/bench/report"
 	"github.com/securecam/securecam/bench/securecam"
 	"github.com/securecam/securecam/bench/whip"
@@ -29,6 +30,7 @@ type trial struct {
 	http    *whip.Client
 	client  *load.Client
 	setup   *securecam.Setup
+	film    *peer.Film // what all cameras play, nil if they make it
 	cameras []camera
 	meter   load.Meter
 	// reported counts the viewers' reports since the trial began.

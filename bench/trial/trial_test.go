@@ -3,7 +3,9 @@ package trial_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -189,4 +191,89 @@ func TestCancelled(t *testing.T) {
 	if _, err := trial.Run(ctx, c); err == nil {
 		t.Error("a cancelled run has no error")
 	}
+}
+
+// TestFlags runs what `securecam-bench run` can be told, shortly: the load is what was asked for, and all of it arrives.
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, c *trial.Config)
+		check  func(t *testing.T, r report.Result)
+	}{
+		"burst":    {func(_ *testing.T, c *trial.Config) { c.Pace = load.PaceBurst }, nil},
+		"saturate": {func(_ *testing.T, c *trial.Config) { c.Pace, c.Picture.Even = load.PaceSaturate, true }, nil},
+		"gso":      {func(_ *testing.T, c *trial.Config) { c.Pace, c.Picture.Even, c.Joined = load.PaceBurst, true, true }, nil},
+		"four packets a frame": {
+			func(_ *testing.T, c *trial.Config) {
+				c.Pace, c.Picture = load.PaceBurst, load.Picture{Codec: load.VP8, Bitrate: 1_100_000, FPS: 30, Even: true}
+			},
+			func(t *testing.T, r report.Result) {
+				if frames := r.Load.Seconds * 30 * 2; float64(r.Delivery.Published) > 4*frames*1.3 || r.Delivery.Published%4 != 0 {
+					t.Errorf("%d packets in %.1f s of two cameras", r.Delivery.Published, r.Load.Seconds)
+				}
+			},
+		},
+		"nack": {
+			func(_ *testing.T, c *trial.Config) { c.NACK, c.RTCPRate = true, 20 },
+			func(t *testing.T, r report.Result) {
+				if r.Generator.Reports == 0 {
+					t.Error("no viewer reported")
+				}
+			},
+		},
+		"video file": {func(t *testing.T, c *trial.Config) { c.VideoFile = videoFile(t, false) }, bySequence},
+		"H.264 file": {
+			func(t *testing.T, c *trial.Config) { c.VideoFile, c.Picture.Codec = videoFile(t, true), load.H264 }, bySequence,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := config(newServer(t, untouched))
+			tt.change(t, &c)
+			r := run(t, c)
+			if d := r.Delivery; d.Ratio != 1 || d.Expected == 0 || d.Forged+d.Corrupt+d.Foreign > 0 {
+				t.Errorf("delivery is %+v", d)
+			}
+			if tt.check != nil {
+				tt.check(t, r)
+			}
+		})
+	}
+}
+
+func bySequence(t *testing.T, r report.Result) {
+	t.Helper()
+	if !r.Delivery.BySequence {
+		t.Error("a file is judged by stamps")
+	}
+}
+
+// videoFile writes pictures that nobody could decode, fifty a second.
+func videoFile(t *testing.T, h264 bool) string {
+	t.Helper()
+	b, name := []byte("DKIF\x00\x00\x20\x00VP80\x40\x01\xb4\x00\x32\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), "video.ivf"
+	if h264 {
+		b, name = nil, "video.h264"
+	}
+	for i := range 100 {
+		picture := append([]byte{byte(min(i%10, 1)), 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xb4, 0}, bytes.Repeat([]byte{byte(i) | 1}, 3000)...)
+		if h264 {
+			picture[0], picture[1] = 0x41, 0x9a
+			if i%10 == 0 {
+				b = append(b, 0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 1, 0, 0, 0, 1, 0x68, 0xce, 1)
+				picture[0] = 0x65
+			}
+			b = append(b, 0, 0, 0, 1)
+			picture[2] = 1
+		} else {
+			b = binary.LittleEndian.AppendUint32(b, uint32(len(picture)))
+			b = binary.LittleEndian.AppendUint64(b, uint64(i))
+		}
+		b = append(b, picture...)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

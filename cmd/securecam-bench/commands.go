@@ -39,7 +39,7 @@ type runArgs struct {
 	Viewers    int           `group:"Load" default:"10" help:"Viewers, dealt out to the cameras in turn."`
 	Duration   time.Duration `group:"Load" default:"20s" help:"How long to measure."`
 	WarmUp     time.Duration `group:"Load" default:"2s" help:"How long to wait before."`
-	Codec      string        `group:"Load" enum:"vp8,vp9,h264,av1" default:"vp8" help:"Video: vp8 or h264; vp9 and av1 from files only."`
+	Codec      string        `group:"Load" enum:"vp8,vp9,h264,av1" default:"vp8" help:"Video; vp9 and av1 come from files only."`
 	Audio      bool          `group:"Load" help:"Opus, too."`
 	Bitrate    float64       `group:"Load" default:"2.5" help:"Mbit/s of one camera's video."`
 	FPS        float64       `group:"Load" name:"fps" default:"30" help:"Frames a second."`
@@ -49,7 +49,7 @@ type runArgs struct {
 	GSO        bool          `group:"Load" name:"gso" help:"Bursts leave in one message each, as from a network card with receive offload."`
 	Simulcast  int           `group:"Load" default:"1" help:"Layers that each camera sends, up to 3."`
 	MaxHeight  int           `group:"Load" help:"Lines that viewers ask for at most (?maxHeight=), of layers of 720, 360 and 180."`
-	Video      string        `group:"Load" placeholder:"FILE" help:"IVF file for the cameras to play instead; say its --codec."`
+	Video      string        `group:"Load" placeholder:"FILE" help:"File for the cameras to play instead: IVF, or H.264 in Annex B's format at --fps; say its --codec."`
 	AudioFile  string        `group:"Load" placeholder:"FILE" help:"Ogg file with Opus beside it."`
 	Parallel   int           `group:"Load" default:"8" help:"Set-ups at a time."`
 	Rate       float64       `group:"Load" help:"Set-ups a second at most; 0 for no limit."`
