@@ -17,7 +17,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/securecam/securecam/control/auth"
-	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/limit"
 	"github.com/securecam/securecam/control/rest"
 )
@@ -68,8 +67,6 @@ const (
 )
 
 const signUpPath = "/api/auth/sign-up/email"
-
-var errSignUpClosed = fault.New(fault.Forbidden, "sign_up_closed", "This server takes no new accounts. Ask its owner for one.")
 
 // Server answers HTTP. It is made by New, and serves once.
 type Server struct {
@@ -132,7 +129,7 @@ func New(cfg Config) (*Server, error) {
 	api := rest.New(s.app, rest.Config{Version: cfg.Version})
 	api.UseMiddleware(auth.Middleware(api, cfg.Auth))
 	if cfg.SignUpClosed { // routes are asked in the order of their making
-		s.app.Post(signUpPath, func(c *fiber.Ctx) error { return rest.Problem(c, errSignUpClosed) })
+		s.app.Post(signUpPath, func(c *fiber.Ctx) error { return rest.Problem(c, auth.ErrSignUpClosed) })
 	}
 	for _, feature := range cfg.Features {
 		feature.Mount(s.app, api)

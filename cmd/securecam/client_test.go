@@ -135,7 +135,17 @@ func (c *apiClient) raw(method, path string, in any) (int, []byte) {
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
+	c.checkContract(res, got)
 	return res.StatusCode, got
+}
+
+// checkContract holds an answer, wherever it came from in the end, against the
+// server's description of itself.
+func (c *apiClient) checkContract(res *http.Response, body []byte) {
+	c.t.Helper()
+	if promised := contractOf(c); promised != nil && strings.HasPrefix(res.Request.URL.String(), c.base) {
+		promised.check(c.t, res.Request.Method, res.Request.URL.EscapedPath(), res.StatusCode, res.Header.Get("Content-Type"), body)
+	}
 }
 
 // send is raw for a body that need not be JSON.
@@ -156,7 +166,9 @@ func (c *apiClient) send(method, path, contentType, body string) (int, []byte) {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	return res.StatusCode, readAll(c.t, res.Body)
+	got := readAll(c.t, res.Body)
+	c.checkContract(res, got)
+	return res.StatusCode, got
 }
 
 // must fails the test unless the answer has the wanted status.

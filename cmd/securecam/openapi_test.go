@@ -16,6 +16,7 @@ type openAPI struct {
 	Components struct {
 		SecuritySchemes map[string]json.RawMessage
 		Schemas         map[string]json.RawMessage
+		Responses       map[string]responseJSON
 	}
 	Tags []struct{ Name string }
 }
@@ -30,13 +31,20 @@ type operationJSON struct {
 		Required bool
 		Schema   json.RawMessage
 	}
-	RequestBody *struct {
-		Content map[string]struct{ Schema json.RawMessage }
-	}
-	Responses map[string]struct {
-		Description string
-		Content     map[string]struct{ Schema json.RawMessage }
-	}
+	RequestBody *struct{ Content map[string]contentJSON }
+	Responses   map[string]responseJSON
+}
+
+type responseJSON struct {
+	Ref         string `json:"$ref"`
+	Description string
+	Content     map[string]contentJSON
+}
+
+type contentJSON struct {
+	Schema   json.RawMessage
+	Example  json.RawMessage
+	Examples map[string]*struct{ Value json.RawMessage }
 }
 
 func readOpenAPI(t *testing.T, base string) (doc openAPI, raw string) {
@@ -153,6 +161,9 @@ func checkOperation(t *testing.T, doc openAPI, route string, op operationJSON) {
 	}
 	failure := false
 	for status, r := range op.Responses {
+		if name, shared := strings.CutPrefix(r.Ref, "#/components/responses/"); shared {
+			r = doc.Components.Responses[name]
+		}
 		if status == "default" || strings.HasPrefix(status, "4") {
 			failure = true
 		}

@@ -169,12 +169,12 @@ func (s *Service) mountObjects(app fiber.Router, api huma.API) {
 				out.Body.Items[i] = toObjectEntry(e)
 			}
 			return out, nil
-		})
+		}, errBadKey, errStorage)
 	remove := s.operation(http.MethodDelete, "/objects", "Delete an object")
 	remove.DefaultStatus = http.StatusNoContent
 	rest.Register(api, remove, func(ctx context.Context, in *objectInput) (*struct{}, error) {
 		return nil, s.deleteObject(ctx, in.Key)
-	})
+	}, errBadKey, errObjectGone, errStorage)
 	app.Get("/admin/objects/*", s.guarded(s.download))
 	document(api, http.MethodGet, "/admin/objects/{key}", "Download an object", "The key may hold slashes.", "application/octet-stream")
 }

@@ -53,7 +53,7 @@ var errNoTime = fault.New(fault.Unprocessable, "invalid_time_range", "since must
 func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	op := rest.Operations("audit")(http.MethodGet, "/audit", "List what was done, newest first", auth.Either)
 	op.Description = "A user sees everything that was done to what is the user's; a device what it did, and what was done to it."
-	rest.Register(api, op, s.handleList)
+	rest.Register(api, op, s.handleList, errNoTime)
 }
 
 func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, error) {

@@ -19,13 +19,14 @@ var (
 )
 
 func (s *Service) mountAccount(r routes) {
-	rest.Register(r.api, r.op("updateUser", http.MethodPost, "/update-user", "Change one's name or picture", Session), s.updateUser)
+	rest.Register(r.api, r.op("updateUser", http.MethodPost, "/update-user", "Change one's name or picture", Session), s.updateUser,
+		errNothingToUpdate)
 	rest.Register(r.api, r.op("changePassword", http.MethodPost, "/change-password", "Change one's password", Session),
-		s.changePassword)
+		s.changePassword, errInvalidPassword, ErrPasswordTooShort, ErrPasswordTooLong, errBusy)
 	rest.Register(r.api, r.op("deleteUser", http.MethodPost, "/delete-user", "Delete one's account and all it owns", Session),
-		s.deleteUser)
+		s.deleteUser, errInvalidPassword, errSessionExpired, errInvalidCallback, errBusy)
 	rest.Register(r.api, r.op("deleteUserCallback", http.MethodGet, "/delete-user/callback",
-		"Where the letter's link leads: the account is deleted", Session), s.openDeletion)
+		"Where the letter's link leads: the account is deleted", Session), s.openDeletion, errNoDeletion, errInvalidCallback)
 	rest.Register(r.api, r.op("listAccounts", http.MethodGet, "/list-accounts", "List one's ways to sign in but passkeys", Session),
 		s.listAccounts)
 }

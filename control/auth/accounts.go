@@ -18,6 +18,9 @@ var ErrDisabled = fault.New(fault.Forbidden, "account_disabled", "This account i
 // The faults of signing up and in. Codes and messages are Better Auth's, which
 // its client shows and branches on.
 var (
+	// ErrSignUpClosed reports a server that takes no new accounts.
+	ErrSignUpClosed = fault.New(fault.Forbidden, "sign_up_closed", "This server takes no new accounts. Ask its owner for one.")
+
 	ErrInvalidEmail     = fault.New(fault.Invalid, "INVALID_EMAIL", "Invalid email")
 	ErrPasswordTooShort = fault.New(fault.Invalid, "PASSWORD_TOO_SHORT", "Password too short")
 	ErrPasswordTooLong  = fault.New(fault.Invalid, "PASSWORD_TOO_LONG", "Password too long")

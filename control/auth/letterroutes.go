@@ -24,20 +24,21 @@ var (
 
 func (s *Service) mountLetters(r routes) {
 	rest.Register(r.api, r.op("requestPasswordReset", http.MethodPost, "/request-password-reset", "Ask for a letter to choose a new password",
-		nil), s.requestReset)
+		nil), s.requestReset, ErrInvalidEmail, errInvalidRedirect, errInvalidOrigin)
 	// The name that Better Auth had for it before version 1.4.
 	rest.Register(r.api, r.op("forgetPassword", http.MethodPost, "/forget-password", "The same as request-password-reset", nil),
-		s.requestReset)
+		s.requestReset, ErrInvalidEmail, errInvalidRedirect, errInvalidOrigin)
 	rest.Register(r.api, r.op("resetPasswordCallback", http.MethodGet, "/reset-password/{token}", "Where the letter's link leads: to the page",
-		nil), s.openResetLink)
+		nil), s.openResetLink, errInvalidCallback)
 	rest.Register(r.api, r.op("resetPassword", http.MethodPost, "/reset-password", "Choose a new password with the letter's token", nil),
-		s.reset)
+		s.reset, errInvalidToken, ErrPasswordTooShort, ErrPasswordTooLong, errBusy, errInvalidOrigin)
 	rest.Register(r.api, r.op("sendVerificationEmail", http.MethodPost, "/send-verification-email",
-		"Ask for a letter to verify one's address", nil), s.requestVerification)
+		"Ask for a letter to verify one's address", nil), s.requestVerification,
+		ErrInvalidEmail, errInvalidCallback, errEmailMismatch, errAlreadyVerified, errInvalidOrigin)
 	rest.Register(r.api, r.op("verifyEmail", http.MethodGet, "/verify-email", "Where the letter's link leads: the address is verified", nil),
-		s.openVerifyLink)
+		s.openVerifyLink, errInvalidToken, errTokenExpired, errUserNotFound, errInvalidCallback)
 	rest.Register(r.api, r.op("changeEmail", http.MethodPost, "/change-email", "Ask for letters to change one's address", Session),
-		s.changeEmail)
+		s.changeEmail, ErrInvalidEmail, errSameEmail, errInvalidCallback)
 }
 
 type requestResetInput struct {

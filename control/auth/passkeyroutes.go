@@ -19,16 +19,19 @@ import (
 
 func (s *Service) mountPasskeys(r routes) {
 	rest.Register(r.api, r.op("generatePasskeyRegistrationOptions", http.MethodGet, "/passkey/generate-register-options",
-		"Begin to add a passkey", Session), s.beginRegistration)
+		"Begin to add a passkey", Session), s.beginRegistration, errNotFresh, errNoHostName)
 	rest.Register(r.api, r.op("verifyPasskeyRegistration", http.MethodPost, "/passkey/verify-registration", "Add the passkey", Session),
-		s.finishRegistration)
+		s.finishRegistration, errNotFresh, errNoHostName, errChallengeNotFound, errNotVerified, errKnownPasskey, errTooManyPasskeys)
 	rest.Register(r.api, r.op("generatePasskeyAuthenticationOptions", http.MethodGet, "/passkey/generate-authenticate-options",
-		"Begin to sign in with a passkey", nil), s.beginAuthentication)
+		"Begin to sign in with a passkey", nil), s.beginAuthentication, errNoHostName)
 	rest.Register(r.api, r.op("verifyPasskeyAuthentication", http.MethodPost, "/passkey/verify-authentication", "Sign in with the passkey",
-		nil), s.finishAuthentication)
+		nil), s.finishAuthentication,
+		errChallengeNotFound, errPasskeyNotFound, errPasskeyRefused, errNoHostName, ErrNotVerified, ErrDisabled, errInvalidOrigin)
 	rest.Register(r.api, r.op("listPasskeys", http.MethodGet, "/passkey/list-user-passkeys", "List one's passkeys", Session), s.listPasskeys)
-	rest.Register(r.api, r.op("updatePasskey", http.MethodPost, "/passkey/update-passkey", "Rename a passkey", Session), s.updatePasskey)
-	rest.Register(r.api, r.op("deletePasskey", http.MethodPost, "/passkey/delete-passkey", "Delete a passkey", Session), s.deletePasskey)
+	rest.Register(r.api, r.op("updatePasskey", http.MethodPost, "/passkey/update-passkey", "Rename a passkey", Session), s.updatePasskey,
+		errNoSuchPasskey)
+	rest.Register(r.api, r.op("deletePasskey", http.MethodPost, "/passkey/delete-passkey", "Delete a passkey", Session), s.deletePasskey,
+		errNoSuchPasskey)
 }
 
 type registerOptionsInput struct {

@@ -11,9 +11,13 @@ import (
 )
 
 func (s *Service) mountSigning(r routes) {
-	rest.Register(r.api, r.op("signUpEmail", http.MethodPost, "/sign-up/email", "Create an account and sign in", nil), s.signUp)
-	rest.Register(r.api, r.op("signInEmail", http.MethodPost, "/sign-in/email", "Sign in", nil), s.signIn)
-	rest.Register(r.api, r.op("signOut", http.MethodPost, "/sign-out", "Sign out", nil), s.signOut)
+	signUp := r.op("signUpEmail", http.MethodPost, "/sign-up/email", "Create an account and sign in", nil)
+	rest.Register(r.api, rest.Shown(signUp, exampleSignUp, ""), s.signUp,
+		ErrInvalidEmail, ErrPasswordTooShort, ErrPasswordTooLong, ErrEmailTaken, errInvalidCallback, errBusy, ErrSignUpClosed, errInvalidOrigin)
+	signIn := r.op("signInEmail", http.MethodPost, "/sign-in/email", "Sign in", nil)
+	rest.Register(r.api, rest.Shown(signIn, exampleSignIn, ""), s.signIn,
+		ErrInvalidEmail, ErrWrongPassword, ErrNotVerified, ErrDisabled, errInvalidCallback, errBusy, errInvalidOrigin)
+	rest.Register(r.api, r.op("signOut", http.MethodPost, "/sign-out", "Sign out", nil), s.signOut, errInvalidOrigin)
 	rest.Register(r.api, r.op("getSession", http.MethodGet, "/get-session", "The current session, or null", nil), s.getSession)
 }
 

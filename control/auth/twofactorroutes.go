@@ -11,17 +11,18 @@ import (
 
 func (s *Service) mountTwoFactor(r routes) {
 	rest.Register(r.api, r.op("enableTwoFactor", http.MethodPost, "/two-factor/enable", "Begin to set an authenticator app up", Session),
-		s.enableTwoFactor)
+		s.enableTwoFactor, errInvalidPassword, errTOTPEnabled, errOTPNotConfigured, errBusy)
 	rest.Register(r.api, r.op("disableTwoFactor", http.MethodPost, "/two-factor/disable", "Sign in without a second factor again", Session),
-		s.disableTwoFactor)
+		s.disableTwoFactor, errInvalidPassword, errTwoFactorOff, errBusy)
 	rest.Register(r.api, r.op("getTOTPURI", http.MethodPost, "/two-factor/get-totp-uri", "What an authenticator app reads", Session),
-		s.getTOTPURI)
+		s.getTOTPURI, errInvalidPassword, errTOTPNotEnabled, errBusy)
 	rest.Register(r.api, r.op("verifyTOTP", http.MethodPost, "/two-factor/verify-totp",
-		"Show a code: to sign in, or to finish setting the app up", nil), s.verifyTOTP)
+		"Show a code: to sign in, or to finish setting the app up", nil), s.verifyTOTP,
+		errInvalidCode, errInvalidChallenge, errTooManyCodes, errLocked, errTOTPNotEnabled, ErrDisabled, errInvalidOrigin)
 	rest.Register(r.api, r.op("verifyBackupCode", http.MethodPost, "/two-factor/verify-backup-code", "Sign in with a backup code", nil),
-		s.verifyBackupCode)
+		s.verifyBackupCode, errInvalidBackupCode, errInvalidChallenge, errTooManyCodes, errLocked, errTwoFactorOff, ErrDisabled, errInvalidOrigin)
 	rest.Register(r.api, r.op("generateBackupCodes", http.MethodPost, "/two-factor/generate-backup-codes",
-		"Replace one's backup codes", Session), s.generateBackupCodes)
+		"Replace one's backup codes", Session), s.generateBackupCodes, errInvalidPassword, errTwoFactorOff, errBusy)
 }
 
 type enableInput struct {

@@ -88,12 +88,14 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	op := rest.Operations("commands")
 	send := op(http.MethodPost, "/commands", "Send a command to a camera", auth.Either)
 	send.DefaultStatus = http.StatusCreated
-	rest.Register(api, send, s.handleSend)
+	rest.Register(api, rest.Shown(send, exampleSend, exampleSent), s.handleSend,
+		ErrWrongRole, ErrNotLinked, ErrNoSource, ErrBadJSON, rest.NotFound, rest.LimitReached, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodGet, "/commands", "List commands, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/commands/{id}", "Get a command", auth.Either), s.handleGet)
-	rest.Register(api, op(http.MethodPost, "/commands/{id}/ack", "Answer a command", auth.Device), s.handleAck)
+	rest.Register(api, op(http.MethodPost, "/commands/{id}/ack", "Answer a command", auth.Device), s.handleAck,
+		ErrBadAck, ErrBadJSON, ErrEnded)
 	rest.Register(api, op(http.MethodPost, "/commands/{id}/cancel", "Take a command back before it is answered", auth.Either),
-		s.handleCancel)
+		s.handleCancel, ErrEnded, auth.ErrForbidden)
 }
 
 func (s *Service) handleSend(ctx context.Context, in *sendInput) (*commandOutput, error) {

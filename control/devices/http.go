@@ -123,13 +123,14 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	op := rest.Operations("devices")
 	register := op(http.MethodPost, "/devices/register", "Register a device", auth.Session)
 	register.DefaultStatus = http.StatusCreated
-	rest.Register(api, register, s.handleRegister)
+	rest.Register(api, rest.Shown(register, exampleRegister, exampleRegistered), s.handleRegister, rest.LimitReached)
 	rest.Register(api, op(http.MethodGet, "/devices", "List devices, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/devices/{id}", "Get a device", auth.Session), s.handleGet)
-	rest.Register(api, op(http.MethodPatch, "/devices/{id}", "Change a device", auth.Session), s.handleUpdate)
+	rest.Register(api, op(http.MethodPatch, "/devices/{id}", "Change a device", auth.Session), s.handleUpdate, ErrBusy)
 	rest.Register(api, op(http.MethodDelete, "/devices/{id}", "Delete a device", auth.Session), s.handleDelete)
 	rest.Register(api, op(http.MethodPost, "/devices/{id}/token", "Replace a device's token", auth.Session), s.handleRotate)
-	rest.Register(api, op(http.MethodPost, "/devices/{id}/heartbeat", "Say that a device is online", auth.Device), s.handleHeartbeat)
+	rest.Register(api, op(http.MethodPost, "/devices/{id}/heartbeat", "Say that a device is online", auth.Device), s.handleHeartbeat,
+		auth.ErrForbidden)
 }
 
 func (s *Service) handleRegister(ctx context.Context, in *registerInput) (*registerOutput, error) {

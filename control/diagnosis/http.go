@@ -45,7 +45,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	rest.Register(api, op(http.MethodGet, "/streams/{id}/statistics", "Get how a stream is doing", auth.Either), s.handleStatistics)
 	report := op(http.MethodPost, "/streams/{id}/statistics", "Report how a stream plays", auth.Device)
 	report.DefaultStatus = http.StatusNoContent
-	rest.Register(api, report, s.handleReport)
+	rest.Register(api, report, s.handleReport, ErrNotViewer, ErrNotStreaming, ErrTooOften)
 }
 
 func (s *Service) handleDiagnosis(ctx context.Context, in *streamInput) (*diagnosisOutput, error) {

@@ -76,13 +76,17 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	const one = "/events/{id}"
 	start := op(http.MethodPost, "/events/motion/start", "Say that the camera sees something", auth.Device)
 	start.DefaultStatus = http.StatusCreated
-	rest.Register(api, start, s.handleStart)
-	rest.Register(api, op(http.MethodPost, "/events/motion/end", "End the camera's active event", auth.Device), s.handleEndActive)
-	rest.Register(api, op(http.MethodPost, one+"/end", "End an event", auth.Device), s.handleEnd)
-	rest.Register(api, op(http.MethodPut, one+"/thumbnail", "Give an event a picture", auth.Device), s.handleThumbnail)
+	rest.Register(api, rest.Shown(start, exampleStart, exampleStarted), s.handleStart, ErrThumbnail, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodPost, "/events/motion/end", "End the camera's active event", auth.Device), s.handleEndActive,
+		ErrNoEvent, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodPost, one+"/end", "End an event", auth.Device), s.handleEnd,
+		ErrEnded, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodPut, one+"/thumbnail", "Give an event a picture", auth.Device), s.handleThumbnail,
+		ErrThumbnail, ErrStorage, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodGet, "/events", "List events, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, one, "Get an event", auth.Either), s.handleGet)
-	rest.Register(api, op(http.MethodDelete, one, "Delete an event", auth.Session), s.handleDelete)
+	rest.Register(api, op(http.MethodDelete, one, "Delete an event", auth.Session), s.handleDelete,
+		ErrActive, ErrStorage, rest.StateConflict)
 	s.mountNotifications(api)
 }
 

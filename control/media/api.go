@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
 )
 
@@ -31,6 +32,12 @@ type goLiveOutput struct {
 	}
 }
 
+// What package streams refuses, who opens and ends media sessions.
+var (
+	errNotInP2P  = fault.New(fault.Conflict, "not_in_p2p", "Devices send media to each other here: a camera is live while watched.")
+	errEndedLive = fault.New(fault.Conflict, "media_session_ended", "The media session has already ended.")
+)
+
 // noStore keeps tokens out of every cache.
 const noStore = "no-store"
 
@@ -41,11 +48,11 @@ func (s *Service) operations(api huma.API) {
 	rest.Register(api, op(http.MethodGet, "/streams/{id}/publish-credentials", "Get what publishing a stream needs"),
 		func(ctx context.Context, in *idInput) (*credentialsOutput, error) {
 			return answered(s.PublishCredentials(ctx, principal(ctx), in.ID, origin(ctx)))
-		})
+		}, ErrNotStreaming, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodGet, "/streams/{id}/subscribe-credentials", "Get what watching a stream needs"),
 		func(ctx context.Context, in *idInput) (*credentialsOutput, error) {
 			return answered(s.SubscribeCredentials(ctx, principal(ctx), in.ID, origin(ctx)))
-		})
+		}, ErrNotStreaming, auth.ErrForbidden)
 	s.mountSessions(api)
 	goLive := op(http.MethodPost, "/media-sessions", "Go live without being asked")
 	goLive.DefaultStatus = http.StatusCreated
@@ -57,11 +64,11 @@ func (s *Service) operations(api huma.API) {
 		out := &goLiveOutput{CacheControl: noStore}
 		out.Body.MediaSession, out.Body.Credentials = toMediaSession(m), c
 		return out, nil
-	})
+	}, errNotInP2P, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodDelete, "/media-sessions/{id}", "Stop being live"),
 		func(ctx context.Context, in *idInput) (*struct{}, error) {
 			return nil, s.sessions.EndMedia(ctx, principal(ctx), in.ID)
-		})
+		}, errEndedLive, auth.ErrForbidden)
 }
 
 func answered(c Credentials, err error) (*credentialsOutput, error) {

@@ -111,16 +111,20 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	rest.Register(api, op(http.MethodPost, "/push-notifications/dispatch",
 		"Send what waits for its next attempt now", auth.Either), s.handleDispatch)
 	rest.Register(api, op(http.MethodGet, one, "Get a push", auth.Either), s.handleGet)
-	rest.Register(api, op(http.MethodPost, one+"/retry", "Send a dead letter again", auth.Either), s.handleRetry)
+	rest.Register(api, op(http.MethodPost, one+"/retry", "Send a dead letter again", auth.Either), s.handleRetry,
+		ErrNotFailed)
 	rest.Register(api, op(http.MethodDelete, one, "Delete a push", auth.Either), s.handleDelete)
 
 	const sub = "/devices/{id}/push-subscription"
 	test := op(http.MethodPost, sub+"/test", "Send a device a message to try it out", auth.Either)
 	test.DefaultStatus = http.StatusAccepted
-	rest.Register(api, op(http.MethodPut, sub, "Have a browser take a device's messages", auth.Either), s.handleSubscribe)
-	rest.Register(api, op(http.MethodGet, sub, "Get a device's push subscription", auth.Either), s.handleSubscription)
-	rest.Register(api, op(http.MethodDelete, sub, "End a device's push subscription", auth.Either), s.handleUnsubscribe)
-	rest.Register(api, test, s.handleTest)
+	rest.Register(api, op(http.MethodPut, sub, "Have a browser take a device's messages", auth.Either), s.handleSubscribe,
+		ErrEndpoint, ErrKeys, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodGet, sub, "Get a device's push subscription", auth.Either), s.handleSubscription,
+		auth.ErrForbidden)
+	rest.Register(api, op(http.MethodDelete, sub, "End a device's push subscription", auth.Either), s.handleUnsubscribe,
+		auth.ErrForbidden)
+	rest.Register(api, test, s.handleTest, auth.ErrForbidden)
 }
 
 func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, error) {

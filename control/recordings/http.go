@@ -102,10 +102,14 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	remove.DefaultStatus = http.StatusNoContent
 	rest.Register(api, op(http.MethodGet, "/recordings", "List recordings, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, one, "Get a recording", auth.Either), s.handleGet)
-	rest.Register(api, op(http.MethodGet, one+"/download-url", "Get a URL of the file", auth.Either), s.handleDownload)
-	rest.Register(api, op(http.MethodPost, one+"/upload-url", "Get a URL to upload the file to", auth.Device), s.handleUpload)
-	rest.Register(api, op(http.MethodPost, one+"/finalize", "Say that the file is uploaded", auth.Device), s.handleFinalize)
-	rest.Register(api, remove, s.handleDelete)
+	rest.Register(api, op(http.MethodGet, one+"/download-url", "Get a URL of the file", auth.Either), s.handleDownload,
+		ErrNotReady, ErrGone, ErrStorage)
+	upload := op(http.MethodPost, one+"/upload-url", "Get a URL to upload the file to", auth.Device)
+	rest.Register(api, rest.Shown(upload, exampleUpload, ""), s.handleUpload,
+		ErrNotAwaiting, ErrStorage, rest.StorageLimit, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodPost, one+"/finalize", "Say that the file is uploaded", auth.Device), s.handleFinalize,
+		ErrNotAwaiting, ErrNoObject, ErrObjectKey, ErrStorage, rest.StorageLimit, auth.ErrForbidden)
+	rest.Register(api, remove, s.handleDelete, ErrNotReady, ErrStorage, rest.StateConflict)
 }
 
 func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, error) {

@@ -106,20 +106,23 @@ func documentOf(err error) *Document {
 	case errors.Is(err, store.ErrNotFound):
 		return ofStatus(http.StatusNotFound, err)
 	case errors.Is(err, store.ErrConflict):
-		return newDocument(http.StatusConflict, "conflict", "That is not possible in the current state.", err)
+		return ofFault(StateConflict, err)
 	case errors.Is(err, store.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return newDocument(http.StatusInsufficientStorage, "storage_full", "The server has no space left.", err)
 	case errors.Is(err, store.ErrNoStorage):
-		return newDocument(http.StatusForbidden, "storage_limit",
-			"Videos and recordings take up all the space of this account. Delete some.", err)
+		return ofFault(StorageLimit, err)
 	case errors.Is(err, store.ErrFull):
-		return newDocument(http.StatusConflict, "limit_reached", "There are as many of these as one may have. Remove one first.", err)
+		return ofFault(LimitReached, err)
 	case errors.Is(err, store.ErrUnavailable):
 		return newDocument(http.StatusServiceUnavailable, "unavailable", "The server cannot do that now. Try again.", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return newDocument(http.StatusServiceUnavailable, "timeout", "The server took too long.", err)
 	}
 	return ofStatus(http.StatusInternalServerError, err)
+}
+
+func ofFault(f *fault.Error, cause error) *Document {
+	return newDocument(int(f.Kind), f.Code, f.Message, cause)
 }
 
 func newDocument(status int, code, message string, cause error) *Document {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/securecam/securecam/control/fault"
 )
 
 // handlerTimeout bounds what one operation may spend on the database, the bus
@@ -25,7 +27,13 @@ func Operations(tag string) func(method, path, summary string, security []map[st
 // the store's sentinels become their problem documents, anything else a 500
 // whose cause is only logged. The handler's context ends when it returns, or
 // after 30 s. It panics on an operation that huma refuses, at start-up.
-func Register[I, O any](api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+//
+// The operation's description names the refusals that may answer it, by status
+// and code: those that come with its shape, such as validation_failed, and the
+// ones that are given here because the handler makes them.
+func Register[I, O any](
+	api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error), refusals ...*fault.Error,
+) {
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}
@@ -46,6 +54,10 @@ func Register[I, O any](api huma.API, op huma.Operation, handler func(context.Co
 		}
 		return out, nil
 	})
+	if described := registered(api, op.Method, op.Path); described != nil {
+		describeRefusals(api, described, refusals)
+		describeExample(described)
+	}
 	// huma declares its own error model beside ours; nothing refers to it.
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")

@@ -71,11 +71,14 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	op := rest.Operations("streams")
 	request := op(http.MethodPost, "/streams/request", "Ask a camera for a stream", auth.Device)
 	request.DefaultStatus = http.StatusCreated
-	rest.Register(api, request, s.handleRequest)
+	rest.Register(api, rest.Shown(request, exampleRequest, exampleRequested), s.handleRequest,
+		ErrAlreadyOpen, ErrNotCamera, ErrNoActiveLink, auth.ErrForbidden, rest.NotFound, rest.LimitReached)
 	rest.Register(api, op(http.MethodGet, "/streams", "List streams, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/streams/{id}", "Get a stream", auth.Either), s.handleGet)
-	rest.Register(api, op(http.MethodPost, "/streams/{id}/accept", "Accept a requested stream", auth.Device), s.handleAccept)
-	rest.Register(api, op(http.MethodPost, "/streams/{id}/end", "End a stream", auth.Either), s.handleEnd)
+	rest.Register(api, op(http.MethodPost, "/streams/{id}/accept", "Accept a requested stream", auth.Device), s.handleAccept,
+		ErrNotRequested, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodPost, "/streams/{id}/end", "End a stream", auth.Either), s.handleEnd,
+		ErrEnded, auth.ErrForbidden)
 }
 
 func (s *Service) handleRequest(ctx context.Context, in *requestInput) (*streamOutput, error) {

@@ -95,12 +95,16 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	const one = "/videos/{id}"
 	create := op(http.MethodPost, "/videos/upload-url", "Get a URL to upload a video to", auth.Either)
 	create.DefaultStatus = http.StatusCreated
-	rest.Register(api, create, s.handleCreate)
+	rest.Register(api, rest.Shown(create, exampleCreate, ""), s.handleCreate,
+		ErrTooMany, ErrStorage, rest.NotFound, rest.StorageLimit, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodGet, "/videos", "List videos, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, one, "Get a video", auth.Either), s.handleGet)
-	rest.Register(api, op(http.MethodPost, one+"/complete", "Say that a video is uploaded", auth.Either), s.handleComplete)
-	rest.Register(api, op(http.MethodGet, one+"/download-url", "Get a URL of the file", auth.Either), s.handleDownload)
-	rest.Register(api, op(http.MethodDelete, one, "Delete a video and its file", auth.Either), s.handleDelete)
+	rest.Register(api, op(http.MethodPost, one+"/complete", "Say that a video is uploaded", auth.Either), s.handleComplete,
+		ErrEnded, ErrNotReady, ErrStorage, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodGet, one+"/download-url", "Get a URL of the file", auth.Either), s.handleDownload,
+		ErrNotReady, ErrGone, ErrStorage)
+	rest.Register(api, op(http.MethodDelete, one, "Delete a video and its file", auth.Either), s.handleDelete,
+		ErrAwaiting, ErrStorage, rest.StateConflict, auth.ErrForbidden)
 }
 
 func (s *Service) handleCreate(ctx context.Context, in *createInput) (*createOutput, error) {

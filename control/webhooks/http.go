@@ -127,18 +127,19 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 		o.DefaultStatus = status
 		return o
 	}
-	rest.Register(api, with(http.StatusCreated, op(http.MethodPost, "/webhooks", "Have events sent somewhere", auth.Session)),
-		s.handleCreate)
+	create := with(http.StatusCreated, op(http.MethodPost, "/webhooks", "Have events sent somewhere", auth.Session))
+	rest.Register(api, rest.Shown(create, exampleCreate, exampleCreated),
+		s.handleCreate, ErrURL, ErrTopic, ErrTooMany)
 	rest.Register(api, op(http.MethodGet, "/webhooks", "List webhooks, newest first", auth.Session), s.handleList)
 	rest.Register(api, op(http.MethodGet, one, "Get a webhook", auth.Session), s.handleGet)
-	rest.Register(api, op(http.MethodPatch, one, "Change a webhook", auth.Session), s.handleUpdate)
+	rest.Register(api, op(http.MethodPatch, one, "Change a webhook", auth.Session), s.handleUpdate, ErrURL, ErrTopic)
 	rest.Register(api, op(http.MethodDelete, one, "Delete a webhook and its log", auth.Session), s.handleDelete)
 	rest.Register(api, op(http.MethodPost, one+"/secret", "Replace a webhook's secret", auth.Session), s.handleRotate)
 	rest.Register(api, with(http.StatusAccepted, op(http.MethodPost, one+"/ping", "Try a webhook out", auth.Session)), s.handlePing)
 	rest.Register(api, op(http.MethodGet, log, "List a webhook's deliveries, newest first", auth.Session), s.handleDeliveries)
 	rest.Register(api, op(http.MethodGet, entry, "Get a delivery", auth.Session), s.handleDelivery)
 	rest.Register(api, with(http.StatusAccepted, op(http.MethodPost, entry+"/replay", "Send a message again", auth.Session)),
-		s.handleReplay)
+		s.handleReplay, ErrQueued)
 }
 
 func (s *Service) handleCreate(ctx context.Context, in *createInput) (*webhookOutput, error) {
