@@ -22,6 +22,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Observer hears of everything that begins and ends. It may be nil.
 	Observer Observer
+	// ReadWish reads what a viewer writes on a data channel that is named "quality", and what is wrong with it in words for
+	// the viewer. Without it such a channel is one like others. It may be called from many goroutines at once.
+	ReadWish func(raw []byte) (Preference, error)
 
 	// Shards is the number of fan-out goroutines; 0 means one a processor.
 	Shards int

@@ -121,9 +121,34 @@ func (b *switchboard) toViewers(sess *session, m datachannel.Message) {
 	}
 }
 
+// qualityLabel names the data channel on which a viewer says what it wants to be sent.
+const qualityLabel = "quality"
+
+// hearWish takes what a viewer says on that channel, and answers it.
+func (s *SFU) hearWish(sess *session, m datachannel.Message) []byte {
+	wish, err := s.cfg.ReadWish(m.Data)
+	if err == nil {
+		err = s.SetPreference(sess.id, wish)
+	}
+	answer := map[string]string{"status": "taken"}
+	if err != nil {
+		answer = map[string]string{"status": "refused", "reason": err.Error()}
+	}
+	raw, err := json.Marshal(answer)
+	if err != nil { // strings always can be
+		return nil
+	}
+	return raw
+}
+
 // carry gives a session data channels. Messages come only when it is connected, and so knows its switchboard.
 func (s *SFU) carry(sess *session) {
+	var answer func(datachannel.Message) []byte
+	if sess.role == play && s.cfg.ReadWish != nil {
+		answer = func(m datachannel.Message) []byte { return s.hearWish(sess, m) }
+	}
 	sess.data = datachannel.New(datachannel.Config{
+		Label: qualityLabel, Answer: answer,
 		MaxMessage: transport.MaxMessage, MaxSend: maxEnvelope, Counters: &s.data,
 		Receive: func(m datachannel.Message) { sess.board.pass(sess, m) },
 		Flooded: func() { s.lost(sess, ReasonDataFlood) },

@@ -2,6 +2,8 @@ package sfu
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +22,12 @@ type line struct {
 
 func openLine(t *testing.T, pc *webrtc.PeerConnection) *line {
 	t.Helper()
-	dc, err := pc.CreateDataChannel("app", nil)
+	return openNamed(t, pc, "app")
+}
+
+func openNamed(t *testing.T, pc *webrtc.PeerConnection, label string) *line {
+	t.Helper()
+	dc, err := pc.CreateDataChannel(label, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,4 +181,49 @@ func TestMessageTooLong(t *testing.T) {
 	if st, _ := s.Status("m"); st.Viewers["anna"] != 1 {
 		t.Error("the session ended, too")
 	}
+}
+
+// TestWishByDataChannel has a viewer say on a data channel what it wants: it gets that, and the camera does not hear of
+// it. What cannot be meant is answered, and the channel goes on.
+func TestWishByDataChannel(t *testing.T) {
+	t.Parallel()
+	s := newSFU(t, func(c *Config) {
+		c.ReadWish = func(raw []byte) (Preference, error) {
+			p := NoPreference()
+			if _, err := fmt.Sscanf(string(raw), "height %d", &p.MaxHeight); err != nil {
+				return p, errors.New("what?")
+			}
+			return p, nil
+		}
+	})
+	c := publishSimulcast(t, s, "m", three()...)
+	c.run()
+	w := newWatcher(t, newPC(t, append(allVideo(), opus)...))
+	wishes, app := openNamed(t, w.pc, qualityLabel), openNamed(t, w.pc, "app")
+	wantPlay(t, w.pc, []kind{video})
+	a, err := s.Play(t.Context(), "m", "v", NoPreference(), makeOffer(t, w.pc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, w.pc, a)
+	w.awaitLayer("h")
+	wishes.say("height 180")
+	if got := wishes.await(0); got != `{"status":"taken"}` {
+		t.Errorf("answered %s", got)
+	}
+	w.awaitLayer("l")
+	wishes.say("low")
+	if got := wishes.await(1); got != `{"reason":"what?","status":"refused"}` {
+		t.Errorf("answered %s", got)
+	}
+	wishes.say("height 0")
+	wishes.await(2)
+	w.awaitLayer("h")
+	before := s.Stats().Data
+	app.say("to the camera")
+	eventually(t, "what is for the camera goes there", func() bool { return s.Stats().Data.Dropped == before.Dropped+1 })
+	if before.Dropped != 0 || before.Refused != 0 {
+		t.Errorf("wishes went where messages go: %+v", before)
+	}
+	seamless(t, w)
 }

@@ -49,6 +49,12 @@ func (w whipSFU) SetQuality(session string, q media.Quality) error {
 	return mediaFault(w.SetPreference(session, preference(q)))
 }
 
+// readWish reads what a viewer writes on its data channel for that.
+func readWish(raw []byte) (sfu.Preference, error) {
+	q, err := media.ReadQuality(raw)
+	return preference(q), err
+}
+
 // preference is a viewer's wish in the words of the SFU.
 func preference(q media.Quality) sfu.Preference {
 	p := sfu.NoPreference()

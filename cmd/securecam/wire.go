@@ -199,6 +199,7 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, er
 		PublicIPs: ips,
 		Logger:    a.log,
 		Observer:  events,
+		ReadWish:  readWish,
 
 		STUNServers: c.STUNURLs, Lite: c.ICELite, ConsentTimeout: seconds(c.ConsentTimeoutSeconds),
 		MaxViewers: c.MaxViewers, MaxViewerSessions: c.MaxViewerSessions, BurstWindow: c.burstWindow(), NoOffload: !c.UDPOffload,

@@ -73,17 +73,25 @@ func qualityOf(c *fiber.Ctx) (q Quality, err error) {
 	return q, nil
 }
 
-// setQuality takes a viewer's wish: PATCH of its session with JSON.
-func (s *Service) setQuality(c *fiber.Ctx, h handle) error {
-	raw := c.Request().Body()
+// ReadQuality reads a viewer's wish in JSON. Its error is the fault invalid_quality.
+func ReadQuality(raw []byte) (Quality, error) {
 	if len(raw) > maxQualityBody {
-		return errQuality
+		return Quality{}, errQuality
 	}
 	var q Quality
 	read := json.NewDecoder(bytes.NewReader(raw))
 	read.DisallowUnknownFields()
 	if err := read.Decode(&q); err != nil || !q.valid() || read.More() {
-		return errQuality
+		return Quality{}, errQuality
+	}
+	return q, nil
+}
+
+// setQuality takes a viewer's wish: PATCH of its session with JSON.
+func (s *Service) setQuality(c *fiber.Ctx, h handle) error {
+	q, err := ReadQuality(c.Request().Body())
+	if err != nil {
+		return err
 	}
 	if err := s.sfu.SetQuality(h.SessionID, q); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,10 @@ type Config struct {
 	// Receive is called for every message, one at a time for each channel, and must not wait for the peer. The data are
 	// the callee's.
 	Receive func(Message)
+	// Answer is called instead of Receive for messages on channels with this label, if it is not nil, and returns what is
+	// written back on the same channel as text. Send does not use such channels.
+	Answer func(Message) []byte
+	Label  string
 	// Flooded is called, once, when the peer has been sending far too much: Serve is about to return.
 	Flooded  func()
 	Counters *Counters
@@ -169,8 +174,18 @@ func (p *Peer) read(stream *sctp.Stream) (flooded bool) {
 			continue
 		}
 		p.cfg.Counters.Received.Add(1)
-		p.cfg.Receive(Message{Text: text, Data: append(make([]byte, 0, n), buffer[:n]...)})
+		m := Message{Text: text, Data: append(make([]byte, 0, n), buffer[:n]...)}
+		if p.answers(channel) {
+			p.put(channel, Message{Text: true, Data: p.cfg.Answer(m)})
+		} else {
+			p.cfg.Receive(m)
+		}
 	}
+}
+
+// answers reports whether what comes on a channel is for us.
+func (p *Peer) answers(c *datachannel.DataChannel) bool {
+	return p.cfg.Answer != nil && c.Config.Label == p.cfg.Label
 }
 
 // refuse counts a message that is not taken, and reports whether the peer has to go.
@@ -211,14 +226,16 @@ func (p *Peer) closed(c *datachannel.DataChannel) {
 	_ = c.Close()
 }
 
-// channel returns the one that was opened last, or nil.
+// channel returns the one that was opened last for the peer's application, or nil.
 func (p *Peer) channel() *datachannel.DataChannel {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.channels) == 0 {
-		return nil
+	for _, c := range slices.Backward(p.channels) {
+		if !p.answers(c) {
+			return c
+		}
 	}
-	return p.channels[len(p.channels)-1]
+	return nil
 }
 
 // write sends what is queued until done is closed. A peer that makes no room in time loses the message.
@@ -235,14 +252,19 @@ func (p *Peer) write(done <-chan struct{}) {
 			p.cfg.Counters.Dropped.Add(1)
 			continue
 		}
-		err := c.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if err == nil {
-			_, err = c.WriteDataChannel(m.Data, m.Text)
-		}
-		if err != nil {
-			p.cfg.Counters.Dropped.Add(1)
-			continue
-		}
-		p.cfg.Counters.Sent.Add(1)
+		p.put(c, m)
 	}
+}
+
+// put writes a message to a channel, unless the peer makes no room in time.
+func (p *Peer) put(c *datachannel.DataChannel, m Message) {
+	err := c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err == nil {
+		_, err = c.WriteDataChannel(m.Data, m.Text)
+	}
+	if err != nil {
+		p.cfg.Counters.Dropped.Add(1)
+		return
+	}
+	p.cfg.Counters.Sent.Add(1)
 }
