@@ -155,14 +155,15 @@ func outageLength(t *testing.T) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// TestOutages stops PostgreSQL, then MinIO, under a live stream that is being
-// recorded.
+// TestOutages stops PostgreSQL and MinIO, each in turn, and then has PostgreSQL
+// hang, under a live stream that is being recorded. What was queued before and
+// meanwhile arrives in the end.
 func TestOutages(t *testing.T) {
 	t.Parallel()
 	postgres, databaseURL := ownPostgres(t)
 	minio, port := ownMinIO(t)
 	app := startApp(t, "--database-url="+databaseURL, "--minio-endpoint=127.0.0.1", "--minio-port="+port, "--minio-bucket=test",
-		"--minio-access-key=minioadmin", "--minio-secret-key=minioadmin")
+		"--minio-access-key=minioadmin", "--minio-secret-key=minioadmin", "--outgoing-networks=127.0.0.0/8")
 	user := signUp(t, app.url, "outage@example.org")
 	camera, info := user.register("camera")
 	client, _ := user.register("client")
@@ -171,6 +172,7 @@ func TestOutages(t *testing.T) {
 	publisher := publish(t, camera, stream)
 	viewer := play(t, client, stream)
 	awaitGrowth(t, viewer)
+	work := queueWork(t, user, camera, client)
 
 	for name, down := range map[string]*backend{"database": postgres, "objects": minio} {
 		down.stop()
@@ -183,19 +185,31 @@ func TestOutages(t *testing.T) {
 				unavailable(t, client, http.MethodPost, "/streams/"+stream+"/end")
 			}
 		}
+		uploaded := func() {}
+		if name == "objects" {
+			uploaded = work.withoutObjects()
+		}
 		t.Logf("%s was gone for %v", name, time.Since(began).Round(time.Second))
 		down.start()
-		eventually(t, time.Minute, func() string {
-			if status, body := user.raw("GET", "/ops/ready", nil); status != http.StatusOK {
-				return string(body)
-			}
-			return ""
-		})
+		awaitReady(t, user)
+		uploaded()
 		awaitGrowth(t, viewer)
 		if s := client.stream(stream); s.Status != "streaming" || viewer.Ended() {
 			t.Fatalf("after the outage of %s the stream is %+v", name, s)
 		}
 	}
+
+	// A database that hangs is worse than one that is gone: nothing says so.
+	thaw := postgres.freeze()
+	awaitGrowth(t, viewer)
+	for _, path := range []string{"/devices", "/ops/ready"} {
+		unavailable(t, user, http.MethodGet, path)
+	}
+	unavailable(t, client, http.MethodPost, "/streams/"+stream+"/end")
+	awaitGrowth(t, viewer)
+	thaw()
+	awaitReady(t, user)
+	work.delivered()
 
 	// What is queued now comes at once: the sockets are still there.
 	var command struct{ ID string }
@@ -207,6 +221,16 @@ func TestOutages(t *testing.T) {
 		t.Error(err)
 	}
 	checkRecording(t, user, awaitRecording(t, user))
+}
+
+func awaitReady(t *testing.T, c *apiClient) {
+	t.Helper()
+	eventually(t, time.Minute, func() string {
+		if status, body := c.raw("GET", "/ops/ready", nil); status != http.StatusOK {
+			return string(body)
+		}
+		return ""
+	})
 }
 
 // unavailable waits until the answer is 503 with a code and Retry-After: the

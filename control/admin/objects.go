@@ -62,10 +62,14 @@ func (s *Service) deleteObject(ctx context.Context, key string) error {
 	return nil
 }
 
+const noteTimeout = 10 * time.Second
+
 // note writes into its owner's audit log what is about to be done to an object.
 // One that is nobody's is in the server's log only.
 func (s *Service) note(ctx context.Context, key, verb string) error {
 	s.log.InfoContext(ctx, "administrator touches object", slog.String("object_key", key), slog.String("action", verb))
+	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
+	defer cancel()
 	o, err := s.cfg.Store.ObjectOf(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil

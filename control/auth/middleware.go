@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"context"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -55,7 +57,7 @@ func Middleware(api huma.API, a Authenticator) func(huma.Context, func(huma.Cont
 			next(ctx) // the operation's own middleware asks for the password
 			return
 		}
-		p, err := authenticate(ctx, a, session, device)
+		p, err := authenticateSoon(ctx, a, session, device)
 		if err != nil {
 			rest.WriteError(ctx, err)
 			return
@@ -75,6 +77,16 @@ func allows(security []map[string][]string, scheme string) bool {
 		}
 	}
 	return false
+}
+
+// authTimeout bounds how long it takes to learn who asks: a database that hangs
+// must not keep every request.
+const authTimeout = 5 * time.Second
+
+func authenticateSoon(ctx huma.Context, a Authenticator, session, device bool) (Principal, error) {
+	bounded, cancel := context.WithTimeout(ctx.Context(), authTimeout)
+	defer cancel()
+	return authenticate(huma.WithContext(ctx, bounded), a, session, device)
 }
 
 // authenticate takes the bearer token if there is one and the operation takes

@@ -168,5 +168,5 @@ func notFound(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotFound.With(err)
 	}
-	return err
+	return ErrStorage.With(err)
 }

@@ -332,9 +332,9 @@ func TestServeBrokenStore(t *testing.T) {
 		files  broken
 		status int
 	}{
-		{broken{stat: errors.New("disk on fire")}, 500},
+		{broken{stat: errors.New("disk on fire")}, 503},
 		{broken{stat: fmt.Errorf("x: %w", fs.ErrNotExist)}, 404},
-		{broken{open: errors.New("disk on fire")}, 500},
+		{broken{open: errors.New("disk on fire")}, 503},
 		{broken{open: fmt.Errorf("deleted meanwhile: %w", fs.ErrNotExist)}, 404},
 	} {
 		s := server{t: t}

@@ -146,6 +146,8 @@ func (s *Service) take(c *fiber.Ctx) error {
 
 // awaits returns ErrUnwanted when nobody awaits the object.
 func (s *Service) awaits(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
+	defer cancel()
 	awaited, err := s.awaited.AwaitsUpload(ctx, key)
 	if err == nil && !awaited {
 		return ErrUnwanted
