@@ -205,7 +205,7 @@ func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error
 		if err != nil {
 			return err
 		}
-		err = revoke(ctx, tx, Revocation{
+		err = db.revoke(ctx, tx, Revocation{
 			OwnerUserID: userID, Kind: RevokedLink, TargetID: id,
 			CameraDeviceID: l.CameraDeviceID, ClientDeviceID: l.ClientDeviceID,
 		})

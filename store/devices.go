@@ -167,7 +167,7 @@ func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChang
 			if err := relink(ctx, tx, d); err != nil {
 				return err
 			}
-			if err := revokeDevice(ctx, tx, userID, id); err != nil {
+			if err := db.revokeDevice(ctx, tx, userID, id); err != nil {
 				return err
 			}
 		}
@@ -214,8 +214,8 @@ func (c DeviceChange) details() details {
 	return d
 }
 
-func revokeDevice(ctx context.Context, tx *sql.Tx, userID, id string) error {
-	return revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedDevice, TargetID: id})
+func (db *DB) revokeDevice(ctx context.Context, tx *sql.Tx, userID, id string) error {
+	return db.revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedDevice, TargetID: id})
 }
 
 // SetDeviceKey gives the user's device a new token key, so that its tokens
@@ -235,7 +235,7 @@ func (db *DB) SetDeviceKey(ctx context.Context, userID, id, keyID string, by Act
 		if err := endDevice(ctx, tx, id, ReasonDeviceRevoked, at, by); err != nil {
 			return err
 		}
-		if err := revokeDevice(ctx, tx, userID, id); err != nil {
+		if err := db.revokeDevice(ctx, tx, userID, id); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "device", "rotate_key", id, nil)
@@ -253,12 +253,12 @@ func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) err
 		if _, err := userDevice(ctx, tx, userID, id); err != nil {
 			return err
 		}
-		return deleteDevice(ctx, tx, userID, id, now(), by)
+		return db.deleteDevice(ctx, tx, userID, id, now(), by)
 	})
 }
 
 // deleteDevice is DeleteDevice in a transaction that holds lockDevices.
-func deleteDevice(ctx context.Context, tx *sql.Tx, userID, id string, at time.Time, by Actor) error {
+func (db *DB) deleteDevice(ctx context.Context, tx *sql.Tx, userID, id string, at time.Time, by Actor) error {
 	if err := endDevice(ctx, tx, id, ReasonDeviceDeleted, at, by); err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func deleteDevice(ctx context.Context, tx *sql.Tx, userID, id string, at time.Ti
 	if err := changeOne(ctx, tx, del, id, ms(at)); err != nil {
 		return err
 	}
-	if err := revokeDevice(ctx, tx, userID, id); err != nil {
+	if err := db.revokeDevice(ctx, tx, userID, id); err != nil {
 		return err
 	}
 	return audit(ctx, tx, by, userID, "device", "delete", id, nil)

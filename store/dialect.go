@@ -37,6 +37,9 @@ type dialect interface {
 	// unreachable strips what the driver knows of a failed connection down to
 	// one line without credentials.
 	unreachable(err error) error
+	// clock is the query for the server's time in Unix milliseconds, "" where
+	// that is this process's.
+	clock() string
 	retryable(err error) bool
 	full(err error) bool // whether the disk is
 	violation(err error) violation
@@ -180,6 +183,8 @@ func (d sqliteDialect) lockSchema(ctx context.Context) (func() error, error) {
 
 func (d sqliteDialect) unreachable(err error) error { return err }
 
+func (d sqliteDialect) clock() string { return "" }
+
 func (d sqliteDialect) retryable(err error) bool {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -250,6 +255,10 @@ func (d postgresDialect) lockSchema(ctx context.Context) (func() error, error) {
 		return nil, errors.Join(d.unreachable(err), db.Close())
 	}
 	return db.Close, nil
+}
+
+func (d postgresDialect) clock() string {
+	return `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)`
 }
 
 func (d postgresDialect) unreachable(err error) error {

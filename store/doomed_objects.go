@@ -18,7 +18,7 @@ func (db *DB) doom(ctx context.Context, tx *sql.Tx, key string) error {
 // abandon has an object that no row names any more deleted, when no URL to
 // upload it works any longer.
 func (db *DB) abandon(ctx context.Context, tx *sql.Tx, key string) error {
-	return doomAt(ctx, tx, key, time.Now().Add(db.limits.UploadLife))
+	return doomAt(ctx, tx, key, db.Now().Add(db.limits.UploadLife))
 }
 
 // ExpectObject says that an object is about to be made whose row comes

@@ -51,9 +51,9 @@ func (db *DB) inRevokingTx(ctx context.Context, f func(tx *sql.Tx) error) error 
 }
 
 // revoke writes a Revocation in the transaction that takes the right away.
-func revoke(ctx context.Context, tx *sql.Tx, r Revocation) error {
+func (db *DB) revoke(ctx context.Context, tx *sql.Tx, r Revocation) error {
 	return insert(ctx, tx, "revocations", revocationColumns, NewID(), r.OwnerUserID, r.Kind, r.TargetID,
-		r.CameraDeviceID, r.ClientDeviceID, ms(now()))
+		r.CameraDeviceID, r.ClientDeviceID, ms(db.Now()))
 }
 
 // Revocations lists what was revoked at since or later, oldest first.
@@ -94,7 +94,7 @@ func (db *DB) RevokeUser(ctx context.Context, userID string, by Actor) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
-		if err := revokeUser(ctx, tx, userID, by); err != nil {
+		if err := db.revokeUser(ctx, tx, userID, by); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "user", "revoke", userID, nil)
@@ -102,7 +102,7 @@ func (db *DB) RevokeUser(ctx context.Context, userID string, by Actor) error {
 }
 
 // revokeUser does RevokeUser. The caller holds the lock on the user's devices.
-func revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
+func (db *DB) revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
 	for _, from := range []string{"sessions", "verifications"} {
 		if _, err := change(ctx, tx, "DELETE FROM "+from+" WHERE user_id = $1", userID); err != nil {
 			return err
@@ -123,7 +123,7 @@ func revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Actor) error 
 			return err
 		}
 	}
-	return revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedUser, TargetID: userID})
+	return db.revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedUser, TargetID: userID})
 }
 
 // SetUserDisabled keeps a user from signing in, and revokes all that the user
@@ -145,7 +145,7 @@ func (db *DB) SetUserDisabled(ctx context.Context, userID string, disabled bool,
 			return ErrConflict
 		}
 		if disabled {
-			if err := revokeUser(ctx, tx, userID, by); err != nil {
+			if err := db.revokeUser(ctx, tx, userID, by); err != nil {
 				return err
 			}
 		}

@@ -89,7 +89,7 @@ func (db *DB) makeRoom(ctx context.Context, tx *sql.Tx, newest Session, by Actor
 		return err
 	}
 	for _, id := range ids {
-		if err := revokeSession(ctx, tx, newest.UserID, id); err != nil {
+		if err := db.revokeSession(ctx, tx, newest.UserID, id); err != nil {
 			return err
 		}
 		why := details{"reason": "made_room", "for": newest.ID}
@@ -151,15 +151,15 @@ func (db *DB) DeleteSession(ctx context.Context, userID, id string, by Actor) er
 		if err := changeOne(ctx, tx, `DELETE FROM sessions WHERE id = $1 AND user_id = $2`, id, userID); err != nil {
 			return err
 		}
-		if err := revokeSession(ctx, tx, userID, id); err != nil {
+		if err := db.revokeSession(ctx, tx, userID, id); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "session", "delete", id, nil)
 	})
 }
 
-func revokeSession(ctx context.Context, tx *sql.Tx, userID, id string) error {
-	return revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedSession, TargetID: id})
+func (db *DB) revokeSession(ctx context.Context, tx *sql.Tx, userID, id string) error {
+	return db.revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedSession, TargetID: id})
 }
 
 // Session returns the user's session with the id.
@@ -177,7 +177,7 @@ func (db *DB) DeleteSessions(ctx context.Context, userID, except string, by Acto
 		if _, err := change(ctx, tx, `DELETE FROM verifications WHERE user_id = $1`, userID); err != nil {
 			return err
 		}
-		n, err = endSessions(ctx, tx, userID, except)
+		n, err = db.endSessions(ctx, tx, userID, except)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -187,13 +187,13 @@ func (db *DB) DeleteSessions(ctx context.Context, userID, except string, by Acto
 }
 
 // endSessions deletes the user's sessions but one.
-func endSessions(ctx context.Context, tx *sql.Tx, userID, except string) (int64, error) {
+func (db *DB) endSessions(ctx context.Context, tx *sql.Tx, userID, except string) (int64, error) {
 	ids, err := all(ctx, tx, scanText, `DELETE FROM sessions WHERE user_id = $1 AND id <> $2 RETURNING id`, userID, except)
 	if err != nil {
 		return 0, err
 	}
 	for _, id := range ids {
-		if err := revokeSession(ctx, tx, userID, id); err != nil {
+		if err := db.revokeSession(ctx, tx, userID, id); err != nil {
 			return 0, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,8 @@ type Config struct {
 	URL string
 	// Logger may be nil.
 	Logger *slog.Logger
+	// Now is this machine's clock, time.Now if nil.
+	Now func() time.Time
 }
 
 // DB is the database. It is safe for concurrent use.
@@ -28,6 +31,9 @@ type DB struct {
 	w       *sql.DB // everything that changes a row
 	r       *sql.DB // everything else; the same pool as w on PostgreSQL
 	log     *slog.Logger
+
+	clock func() time.Time
+	skew  atomic.Int64 // nanoseconds; what the database's clock is ahead of it
 
 	onRevocation func() // nil, or what OnRevocation was given
 
@@ -42,7 +48,10 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: d, log: c.Logger}
+	db := &DB{dialect: d, log: c.Logger, clock: c.Now}
+	if db.clock == nil {
+		db.clock = time.Now
+	}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

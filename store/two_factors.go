@@ -66,12 +66,12 @@ type SessionSwap struct {
 	Next  Session
 }
 
-func (s SessionSwap) apply(ctx context.Context, tx *sql.Tx) error {
+func (s SessionSwap) apply(ctx context.Context, db *DB, tx *sql.Tx) error {
 	const end = `DELETE FROM sessions WHERE id = $1 AND user_id = $2`
 	if err := changeOne(ctx, tx, end, s.OldID, s.Next.UserID); err != nil {
 		return err
 	}
-	if err := revokeSession(ctx, tx, s.Next.UserID, s.OldID); err != nil {
+	if err := db.revokeSession(ctx, tx, s.Next.UserID, s.OldID); err != nil {
 		return err
 	}
 	return insertSession(ctx, tx, s.Next)
@@ -96,7 +96,7 @@ func (db *DB) EnableTwoFactor(ctx context.Context, userID string, step int64, sw
 		if err := changeOne(ctx, tx, enable, userID, ms(now())); err != nil {
 			return err
 		}
-		if err := swap.apply(ctx, tx); err != nil {
+		if err := swap.apply(ctx, db, tx); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "two_factor", "enable", userID, nil)
@@ -120,7 +120,7 @@ func (db *DB) DisableTwoFactor(ctx context.Context, userID string, swap SessionS
 		if err := changeOne(ctx, tx, disable, userID, ms(now())); err != nil {
 			return err
 		}
-		if err := swap.apply(ctx, tx); err != nil {
+		if err := swap.apply(ctx, db, tx); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, userID, "two_factor", "disable", userID, nil)

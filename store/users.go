@@ -154,7 +154,7 @@ func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error
 			return err
 		}
 		if c.ByLetter {
-			if err := proveEmail(ctx, tx, c.UserID, by); err != nil {
+			if err := db.proveEmail(ctx, tx, c.UserID, by); err != nil {
 				return err
 			}
 		}
@@ -165,7 +165,7 @@ func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error
 			return err
 		}
 		if c.Revoke {
-			if _, err := endSessions(ctx, tx, c.UserID, ""); err != nil {
+			if _, err := db.endSessions(ctx, tx, c.UserID, ""); err != nil {
 				return err
 			}
 		}
@@ -180,7 +180,7 @@ func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error
 
 // proveEmail takes away what was set up before the address of the user, whose
 // devices the transaction has locked, was known to be the user's.
-func proveEmail(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
+func (db *DB) proveEmail(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
 	const prove = `UPDATE users SET email_verified = TRUE, two_factor_enabled = FALSE, updated_at = $2
 		WHERE id = $1 AND NOT email_verified`
 	n, err := change(ctx, tx, prove, userID, ms(now()))
@@ -192,7 +192,7 @@ func proveEmail(ctx context.Context, tx *sql.Tx, userID string, by Actor) error 
 			return err
 		}
 	}
-	if err := revokeUser(ctx, tx, userID, by); err != nil {
+	if err := db.revokeUser(ctx, tx, userID, by); err != nil {
 		return err
 	}
 	return audit(ctx, tx, by, userID, "user", "prove_email", userID, nil)
@@ -213,7 +213,7 @@ func (db *DB) DeleteUser(ctx context.Context, id string, by Actor) error {
 		}
 		at := now()
 		for _, device := range devices {
-			if err := deleteDevice(ctx, tx, id, device, at, by); err != nil {
+			if err := db.deleteDevice(ctx, tx, id, device, at, by); err != nil {
 				return err
 			}
 		}
@@ -225,7 +225,7 @@ func (db *DB) DeleteUser(ctx context.Context, id string, by Actor) error {
 		if err := changeOne(ctx, tx, forget, id, ms(at)); err != nil {
 			return err
 		}
-		if err := revoke(ctx, tx, Revocation{OwnerUserID: id, Kind: RevokedUser, TargetID: id}); err != nil {
+		if err := db.revoke(ctx, tx, Revocation{OwnerUserID: id, Kind: RevokedUser, TargetID: id}); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, id, "user", "delete", id, details{"devices": len(devices)})

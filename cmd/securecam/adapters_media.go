@@ -188,6 +188,7 @@ type iceServers struct {
 	port     int // 0 without an embedded TURN server
 	external *media.ICEServer
 	ttl      time.Duration
+	now      func() time.Time // what revocations are dated by
 }
 
 func (i iceServers) ICEServers(host string, who media.Guest) []media.ICEServer {
@@ -196,7 +197,7 @@ func (i iceServers) ICEServers(host string, who media.Guest) []media.ICEServer {
 		address := net.JoinHostPort(host, strconv.Itoa(i.port))
 		username, credential := turn.NewCredentials(i.secret, turn.Principal{
 			User: who.UserID, Device: who.DeviceID, Camera: who.CameraID,
-		}, i.ttl, time.Now())
+		}, i.ttl, i.now())
 		servers = append(servers,
 			media.ICEServer{URLs: []string{"stun:" + address}},
 			media.ICEServer{

@@ -91,7 +91,7 @@ func start(ctx context.Context, c *Config, log logger) (a *app, err error) {
 		return a, err
 	}
 	events := &mediaEvents{}
-	p, err := a.openPlane(c, keys, events)
+	p, err := a.openPlane(c, keys, events, s.db.Now)
 	if err != nil {
 		return a, err
 	}
@@ -119,6 +119,10 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 	if err := prepareSchema(ctx, c, db); err != nil {
 		return state{}, err
 	}
+	if err := db.SetClock(ctx); err != nil {
+		return state{}, err
+	}
+	a.run("clock", db.RunClock)
 	s := state{db: db}
 	if s.objects, s.signed, err = openObjects(ctx, c, keys, a.log); err != nil {
 		return state{}, fmt.Errorf("open the object store: %w", err)
@@ -187,7 +191,7 @@ func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob
 	return signed, signed, err
 }
 
-func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, error) {
+func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents, now func() time.Time) (plane, error) {
 	ips, err := c.publicIPs()
 	if err != nil {
 		return plane{}, err
@@ -225,6 +229,7 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents) (plane, er
 		RelayPortMin: c.TURNRelayPortMin,
 		RelayPortMax: c.TURNRelayPortMax,
 		AllowPeers:   func() []netip.AddrPort { return p.sfu.Addrs() },
+		Now:          now,
 		Logger:       a.log,
 	})
 	if err != nil {
@@ -247,7 +252,7 @@ func (a *app) openControl(
 		return nil, err
 	}
 	accounts := people.accounts
-	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log})
+	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log, Now: s.db.Now})
 	told, err := a.openAlerts(c, keys, s, gate)
 	if err != nil {
 		return nil, err

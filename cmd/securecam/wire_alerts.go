@@ -65,10 +65,10 @@ func (a *app) openNotifier(c *Config, keys secrets, s state) (notifier, error) {
 	return notifier{
 		push: push.New(push.Config{
 			Store: s.db, Sender: sender, Identity: identity, Bus: s.bus, Logger: a.log,
-			Patience: patience,
+			Patience: patience, Now: s.db.Now,
 		}),
 		webhooks: webhooks.New(webhooks.Config{
-			Store: s.db, Sender: sender, Bus: s.bus, Logger: a.log, Patience: patience,
+			Store: s.db, Sender: sender, Bus: s.bus, Logger: a.log, Patience: patience, Now: s.db.Now,
 		}),
 	}, nil
 }
@@ -90,10 +90,10 @@ func (a *app) openAlerts(c *Config, keys secrets, s state, gate *gateway.Gateway
 		notifier: n,
 		events: events.New(events.Config{
 			Store: s.db, Gateway: gate, Objects: thumbnails{s.objects}, Queues: []events.Notifier{n.push, n.webhooks},
-			Logger: a.log, Public: c.public(), URLTTL: ttl, StaleAfter: seconds(c.EventStaleSeconds),
+			Logger: a.log, Public: c.public(), URLTTL: ttl, StaleAfter: seconds(c.EventStaleSeconds), Now: s.db.Now,
 		}),
 		videos: videos.New(videos.Config{
-			Store: s.db, Objects: videoObjects{s.objects}, Bucket: c.bucket(), Public: c.public(), Logger: a.log, URLTTL: ttl,
+			Store: s.db, Objects: videoObjects{s.objects}, Bucket: c.bucket(), Public: c.public(), Logger: a.log, URLTTL: ttl, Now: s.db.Now,
 		}),
 	}, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/securecam/securecam/control"
 	"github.com/securecam/securecam/control/auth"
@@ -43,10 +44,10 @@ func (a *app) openCameras(
 	}
 	w := cameras{recorded: new(recorder.Totals)}
 	w.devices = devices.New(devices.Config{
-		Store: s.db, Tokens: accounts, OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: a.log,
+		Store: s.db, Tokens: accounts, OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: a.log, Now: s.db.Now,
 	})
-	w.links = links.New(links.Config{Store: s.db, Logger: a.log})
-	w.commands = commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log})
+	w.links = links.New(links.Config{Store: s.db, Logger: a.log, Now: s.db.Now})
+	w.commands = commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log, Now: s.db.Now})
 	var provider streams.Provider = streamMedia{p.sfu}
 	if c.mediaProvider() == streams.ProviderP2P {
 		provider = streams.PeerToPeer{Presence: gate}
@@ -54,13 +55,14 @@ func (a *app) openCameras(
 	w.streams = streams.New(streams.Config{
 		Store: s.db, Gateway: gate, Commands: w.commands, Media: provider, Bus: s.bus, NodeID: keys.nodeID, Logger: a.log,
 		Notifier:         told,
+		Now:              s.db.Now,
 		AcceptTimeout:    seconds(c.StreamRequestTimeoutSeconds),
 		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),
 		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
 	})
 	w.media = media.New(media.Config{
-		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: w.streams, ICE: c.iceServers(keys, p.turn),
-		Logger: a.log, BaseURL: baseURL, TokenTTL: seconds(c.MediaTokenTTLSeconds),
+		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: w.streams, ICE: c.iceServers(keys, p.turn, s.db.Now),
+		Logger: a.log, BaseURL: baseURL, TokenTTL: seconds(c.MediaTokenTTLSeconds), Now: s.db.Now,
 		NodeID: keys.nodeID, NodeURL: c.nodeURL(), Nodes: s.bus,
 	})
 	w.recordings = recordings.New(recordings.Config{
@@ -116,8 +118,8 @@ func (c *Config) bucket() string {
 	return c.MinIOBucket
 }
 
-func (c *Config) iceServers(keys secrets, t *turn.Server) iceServers {
-	i := iceServers{secret: keys.derive("TURN credentials"), ttl: seconds(c.MediaTokenTTLSeconds)}
+func (c *Config) iceServers(keys secrets, t *turn.Server, now func() time.Time) iceServers {
+	i := iceServers{secret: keys.derive("TURN credentials"), ttl: seconds(c.MediaTokenTTLSeconds), now: now}
 	if t != nil {
 		i.port = t.Addr().Port
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/securecam/securecam/control"
 	"github.com/securecam/securecam/control/admin"
 	"github.com/securecam/securecam/control/auth"
-	"github.com/securecam/securecam/control/bus"
 	"github.com/securecam/securecam/control/erasure"
 	"github.com/securecam/securecam/control/limit"
 	"github.com/securecam/securecam/control/mail"
@@ -141,9 +140,9 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 		Storage: c.MaxStorageBytes, UploadLife: seconds(c.MinIOPresignedExpirySeconds) + uploadTime,
 	})
 	i := identity{
-		erasure:  erasure.New(erasure.Config{Store: s.db, Objects: s.objects, Logger: log}),
-		requests: newLimiter(s.bus, "requests", seconds(c.RateLimitWindowSeconds), log),
-		attempts: newLimiter(s.bus, "attempts", seconds(c.LoginWindowSeconds), log),
+		erasure:  erasure.New(erasure.Config{Store: s.db, Objects: s.objects, Logger: log, Now: s.db.Now}),
+		requests: newLimiter(s, "requests", seconds(c.RateLimitWindowSeconds), log),
+		attempts: newLimiter(s, "attempts", seconds(c.LoginWindowSeconds), log),
 		rates:    rates,
 	}
 	i.tries = limit.Attempts{Limiter: i.attempts, Limits: map[string]int{
@@ -171,10 +170,10 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 const uploadTime = time.Hour
 
 // newLimiter returns a limiter whose counts the nodes share.
-func newLimiter(b *bus.Bus, kind string, window time.Duration, log logger) *limit.Limiter {
+func newLimiter(s state, kind string, window time.Duration, log logger) *limit.Limiter {
 	// A window that has ended is not asked for again, whatever the clocks of
 	// the nodes say.
-	return limit.New(limit.Config{Counter: b.Counters(kind, 2*window), Window: window, Logger: log})
+	return limit.New(limit.Config{Counter: s.bus.Counters(kind, 2*window), Window: window, Now: s.db.Now, Logger: log})
 }
 
 // run starts what identity does by itself.

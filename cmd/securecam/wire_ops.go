@@ -58,7 +58,7 @@ func (a *app) openOps(
 		Store: s.db, Media: diagnosedSFU{p.sfu}, Online: onlineWithin(seconds(c.DeviceOnlineStaleSeconds)), Logger: a.log,
 	})
 	features = append(features, parts.diagnosis)
-	parts.revocations = revoke.New(revoke.Config{Store: s.db, Bus: s.bus, Holders: holders, Logger: a.log})
+	parts.revocations = revoke.New(revoke.Config{Store: s.db, Bus: s.bus, Holders: holders, Logger: a.log, Now: s.db.Now})
 	if err := parts.revocations.Load(ctx); err != nil {
 		return nil, fmt.Errorf("read revocations: %w", err)
 	}

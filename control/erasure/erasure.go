@@ -32,7 +32,8 @@ type Objects interface {
 type Config struct {
 	Store   Store
 	Objects Objects
-	Logger  *slog.Logger
+	Logger  *slog.Logger     // may be nil
+	Now     func() time.Time // time.Now if nil
 }
 
 const (
@@ -54,6 +55,9 @@ type Service struct {
 // New returns the feature.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, log: cfg.Logger, nudge: make(chan struct{}, 1)}
+	if s.cfg.Now == nil {
+		s.cfg.Now = time.Now
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -136,7 +140,7 @@ func (s *Service) erase(ctx context.Context, e store.Erasure) error {
 // sweepDoomed deletes what is due. What cannot be deleted comes again in a
 // later sweep: this one ends, however slow the object store is.
 func (s *Service) sweepDoomed(ctx context.Context) {
-	due := time.Now()
+	due := s.cfg.Now()
 	for ctx.Err() == nil {
 		keys, err := s.cfg.Store.DoomedObjects(ctx, due, batch)
 		if err != nil && ctx.Err() == nil {
@@ -166,7 +170,7 @@ func (s *Service) eraseDoomed(ctx context.Context, key string) error {
 		}
 		s.failed.Add(1)
 		s.log.WarnContext(ctx, "object behind an expired upload URL not erased", slog.String("object_key", key), slog.Any("err", err))
-		return s.cfg.Store.PostponeDoomed(ctx, key, time.Now().Add(interval))
+		return s.cfg.Store.PostponeDoomed(ctx, key, s.cfg.Now().Add(interval))
 	}
 	if err := s.cfg.Store.ForgetDoomed(ctx, key); err != nil {
 		return err
