@@ -4,6 +4,7 @@ package erasure
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,10 @@ type Config struct {
 const (
 	interval = time.Minute
 	batch    = 100
-	patience = 30 * time.Second // for one object
+	patience = 10 * time.Second // for one object
+	// maxHanging is how many objects in a row may use that up before a sweep
+	// takes it for the store's fault, and leaves the rest for later.
+	maxHanging = 3
 )
 
 // Service is the feature. It is safe for concurrent use, and several processes
@@ -48,6 +52,9 @@ type Service struct {
 	cfg   Config
 	log   *slog.Logger
 	nudge chan struct{}
+
+	behind  string // the last erasure that a sweep which was given up has tried; belongs to Run
+	hanging int    // objects in a row that did not answer; belongs to Run
 
 	erased, failed atomic.Uint64
 }
@@ -98,19 +105,21 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // sweep tries everything once. An object that cannot be deleted keeps nothing
-// behind it from being.
+// behind it from being; while the store hangs, the next sweep goes on where this
+// one was given up.
 func (s *Service) sweep(ctx context.Context) {
-	after := ""
+	s.hanging = 0
 	for {
-		list, err := s.cfg.Store.Erasures(ctx, after, batch)
+		list, err := s.cfg.Store.Erasures(ctx, s.behind, batch)
 		if err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "erasures not found", slog.Any("err", err))
 		}
 		if err != nil || len(list) == 0 {
+			s.behind = ""
 			return
 		}
 		for _, e := range list {
-			after = e.ID
+			s.behind = e.ID
 			err := s.erase(ctx, e)
 			switch {
 			case ctx.Err() != nil:
@@ -119,11 +128,26 @@ func (s *Service) sweep(ctx context.Context) {
 				s.failed.Add(1)
 				s.log.WarnContext(ctx, "object of a deleted user not erased",
 					slog.String("table", e.Table), slog.String("id", e.ID), slog.Any("err", err))
+				if s.hangs(err) {
+					return
+				}
 			default:
+				s.hanging = 0
 				s.erased.Add(1)
 			}
 		}
 	}
+}
+
+// hangs counts objects of which the store says nothing, and tells when it is
+// the store that hangs.
+func (s *Service) hangs(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.hanging++
+	} else {
+		s.hanging = 0
+	}
+	return s.hanging >= maxHanging
 }
 
 // erase deletes the object first: what is interrupted before the row is gone
@@ -141,6 +165,7 @@ func (s *Service) erase(ctx context.Context, e store.Erasure) error {
 // later sweep: this one ends, however slow the object store is.
 func (s *Service) sweepDoomed(ctx context.Context) {
 	due := s.cfg.Now()
+	s.hanging = 0
 	for ctx.Err() == nil {
 		keys, err := s.cfg.Store.DoomedObjects(ctx, due, batch)
 		if err != nil && ctx.Err() == nil {
@@ -150,6 +175,9 @@ func (s *Service) sweepDoomed(ctx context.Context) {
 			return
 		}
 		for _, key := range keys {
+			if s.hanging >= maxHanging {
+				return
+			}
 			if err := s.eraseDoomed(ctx, key); err != nil {
 				if ctx.Err() == nil {
 					s.log.WarnContext(ctx, "doomed object not written down", slog.String("object_key", key), slog.Any("err", err))
@@ -169,12 +197,14 @@ func (s *Service) eraseDoomed(ctx context.Context, key string) error {
 			return ctx.Err()
 		}
 		s.failed.Add(1)
+		s.hangs(err)
 		s.log.WarnContext(ctx, "object behind an expired upload URL not erased", slog.String("object_key", key), slog.Any("err", err))
 		return s.cfg.Store.PostponeDoomed(ctx, key, s.cfg.Now().Add(interval))
 	}
 	if err := s.cfg.Store.ForgetDoomed(ctx, key); err != nil {
 		return err
 	}
+	s.hanging = 0
 	s.erased.Add(1)
 	return nil
 }

@@ -173,3 +173,51 @@ func TestDoomed(t *testing.T) {
 		}
 	})
 }
+
+// hanging is an object store that answers nothing about some objects.
+type hanging struct {
+	*world
+	keys map[string]bool
+}
+
+func (h hanging) Delete(ctx context.Context, key string) error {
+	if h.keys[key] {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return h.world.Delete(ctx, key)
+}
+
+// TestHangingStore holds that what hangs takes a bounded time, and that the
+// rest goes nevertheless: behind it, and what is doomed.
+func TestHangingStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{objects: map[string]bool{"doomed": true}, doomed: map[string]time.Time{"doomed": time.Now()}}
+		h := hanging{w, map[string]bool{}}
+		for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+			w.add(id)
+			h.keys["key "+id] = id < "e"
+		}
+		s := erasure.New(erasure.Config{Store: w, Objects: h})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		for _, step := range []struct {
+			after        time.Duration
+			rows, doomed int
+		}{{35 * time.Second, 6, 0}, {time.Minute, 4, 0}} {
+			time.Sleep(step.after) //nolint:forbidigo // of the bubble's own clock
+			synctest.Wait()
+			w.mu.Lock()
+			if len(w.rows) != step.rows || len(w.doomed) != step.doomed {
+				t.Errorf("after %v: rows %v, doomed %v", step.after, w.rows, w.doomed)
+			}
+			w.mu.Unlock()
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
