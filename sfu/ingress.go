@@ -39,13 +39,14 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 	s.mu.Lock()
 	sess.profile = profileName(seal.Profile(keys.Profile))
 	s.mu.Unlock()
-	out.way.begin(time.Now(), sess.link.RTT())
+	rtt := sess.link.RTT()
+	out.way.begin(time.Now(), rtt)
 	sess.costly = seal.Profile(keys.Profile) == seal.AES128CMSHA1
 	sess.ingress.mu.Lock()
 	sess.receiver, sess.egress = receiver, out
 	if sess.role == publish {
 		sess.uplink = newUplink(receiver, sess.congestionExtension())
-		sess.uplink.heard = s.clock()
+		sess.uplink.heard, sess.uplink.way = s.clock(), min(rtt, mostRTT)/2
 	}
 	sess.ingress.mu.Unlock()
 	if sess.role == publish {

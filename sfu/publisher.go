@@ -180,9 +180,9 @@ const (
 	ntpSlew, ntpShare = time.Millisecond / 2, 32
 )
 
-// local returns the time on this node's clock of a report that says ntp.
-func (c *ntpClock) local(ntp uint64, arrival time.Time) uint64 {
-	now := ntpTime(arrival)
+// local returns the time on this node's clock of a report that says ntp and was sent at this time.
+func (c *ntpClock) local(ntp uint64, sent time.Time) uint64 {
+	now := ntpTime(sent)
 	off := int64(now - ntp - c.offset)
 	if step := int64(ntpDuration(ntpStep)); !c.set || off > step || off < -step {
 		c.set, c.offset = true, now-ntp

@@ -11,7 +11,7 @@ import (
 type senderReport struct {
 	ntp uint64
 	rtp uint32
-	at  time.Time // of arrival
+	at  time.Time // when it was sent, by the way that it took
 }
 
 // sendReport tells the sink when its packets were captured. Runs on the shard.

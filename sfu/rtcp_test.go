@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
+
+	"github.com/securecam/securecam/sfu/feedback"
 )
 
 // TestCameraClock follows a camera for a day whose clock is off by years, runs fast, and is set in the middle: its time
@@ -72,5 +74,22 @@ func TestReportsOverTheWrap(t *testing.T) {
 		if sink.rtp[i]-sink.rtp[i-1] != 90000 || sink.ntp[i]-sink.ntp[i-1] != second {
 			t.Errorf("report %d: %d ticks in %d", i, sink.rtp[i]-sink.rtp[i-1], sink.ntp[i]-sink.ntp[i-1])
 		}
+	}
+}
+
+// TestReportsTookTheirTime: what a camera far away captures now is not what its report says that arrives now.
+func TestReportsTookTheirTime(t *testing.T) {
+	t.Parallel()
+	const way = time.Hour // longer than any machine takes
+	b := newBench(webrtc.MimeTypeVP8)
+	sess := &session{}
+	b.layer.reception.ssrc = 7
+	sess.uplink.layers, sess.uplink.way = []*layer{b.layer}, way
+	report := feedback.AppendSenderReport(nil, 7, feedback.SenderInfo{NTP: 1 << 40, RTP: 9})
+	before := time.Now()
+	(&SFU{}).readReports(sess, report, 1)
+	got, after := b.layer.report.Load(), time.Now()
+	if got == nil || got.rtp != 9 || got.at.Before(before.Add(-way)) || got.at.After(after.Add(-way)) || got.ntp != ntpTime(got.at) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -40,6 +40,7 @@ type uplink struct {
 	lastCongestion uint16 // transport-wide number before
 
 	ntp ntpClock
+	way time.Duration // from the camera to here, as ICE measured it
 }
 
 // downlink is the way of RTCP, and of what viewers say, to a camera.
@@ -365,7 +366,7 @@ func (s *SFU) readReports(sess *session, plain []byte, now int64) {
 			continue
 		}
 		if l := sess.layerOf(r.Event.Sender); l != nil {
-			at := time.Now()
+			at := time.Now().Add(-sess.uplink.way) // when it was sent
 			info := r.Event.Info
 			l.reception.sentReport(info.NTP, now)
 			l.report.Store(&senderReport{ntp: sess.uplink.ntp.local(info.NTP, at), rtp: info.RTP, at: at})

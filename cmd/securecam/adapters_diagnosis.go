@@ -50,7 +50,8 @@ func mediaWarnings(s *sfu.SFU) func() []string {
 func diagnosedSession(s sfu.SessionStatus) diagnosis.Session {
 	out := diagnosis.Session{
 		Role: s.Role, StreamID: s.Viewer, Since: s.Since, ConnectedAt: s.ConnectedAt, EndedAt: s.EndedAt, Reason: s.Reason,
-		Unanswered: s.Unanswered, Stalled: s.Stuck, Bitrate: s.Bitrate, Detail: s.Detail, Failure: s.Transport.Failure, Offered: diagnosis.Candidates(s.Offered), RTTMillis: millis(s.Transport.RTT),
+		Unanswered: s.Unanswered, Stalled: s.Stuck, Bitrate: s.Bitrate, Detail: s.Detail,
+		Failure: s.Transport.Failure, Offered: diagnosis.Candidates(s.Offered), RTTMillis: millis(s.Transport.RTT),
 		SRTP: s.Profile, Pairs: []diagnosis.Pair{}, Tracks: []diagnosis.Track{},
 	}
 	for _, p := range s.Transport.Pairs {
@@ -61,7 +62,8 @@ func diagnosedSession(s sfu.SessionStatus) diagnosis.Session {
 	for _, t := range s.Tracks {
 		out.Tracks = append(out.Tracks, diagnosis.Track{
 			Kind: t.Kind, MimeType: t.MimeType, Fmtp: t.Fmtp, Rejected: t.Rejected, RID: t.RID, Packets: t.Packets,
-			Bytes: t.Bytes, Bitrate: t.Bitrate, Loss: t.Loss, JitterMillis: millis(t.Jitter), Paused: t.Paused, Waiting: t.Waiting, SilentMillis: millis(t.SilentFor),
+			Bytes: t.Bytes, Bitrate: t.Bitrate,
+			Loss: t.Loss, JitterMillis: millis(t.Jitter), Paused: t.Paused, Waiting: t.Waiting, SilentMillis: millis(t.SilentFor),
 			Profile: t.Profile, Level: t.Level, Agreed: t.Agreed, Beyond: t.Beyond, BFrames: t.BFrames,
 			NACKs: t.NACKs, Retransmitted: t.Retransmitted, KeyframeRequests: t.KeyframeRequests, LayerSwitches: t.Switches,
 		})

@@ -133,3 +133,16 @@ func TestReadyIsBoundedByItsDeadline(t *testing.T) {
 		}
 	})
 }
+
+// TestWarnings: what does not work for everybody is named, and does not make the server unready.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	for want, warnings := range map[string]func() []string{
+		`"warnings":[]`:                    nil,
+		`"warnings":["media_unreachable"]`: func() []string { return []string{"media_unreachable"} },
+	} {
+		if status, body := get(t, ops.New(ops.Config{Warnings: warnings}), "/ops/ready"); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("got %d %s, want %s", status, body, want)
+		}
+	}
+}

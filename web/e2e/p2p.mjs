@@ -143,6 +143,17 @@ await camera.locator('[data-testid=camera-stage][data-phase=live]').waitFor();
 check(await at(camera, 'viewers-count').textContent() === '2', 'the camera miscounts its viewers');
 await Promise.all(viewers.map((viewer) => until('the viewer hears the camera', () => heard(viewer))));
 
+// The devices' own reports tell each how far the other's clock is off.
+const read = async (/** @type {string} */ path) => (await context.request.get(new URL(path, base).href)).json();
+const streams = (await read('/streams?limit=200')).items.filter((/** @type {any} */ s) => s.status === 'streaming');
+const told = await until('a viewer tells the way from lens to screen', async () => {
+  const all = await Promise.all(streams.map((/** @type {any} */ s) => read(`/streams/${s.id}/statistics`)));
+  return all.find(({ viewer }) => viewer?.glassToGlassMs > 0);
+});
+check(told.viewer.glassToGlassMs < 2_000, `from lens to screen it takes ${told.viewer.glassToGlassMs} ms`);
+const { findings } = await read(`/streams/${told.streamId}/diagnosis`);
+check(findings.every((/** @type {any} */ f) => f.severity !== 'error'), `of a stream that plays it is said ${JSON.stringify(findings)}`);
+
 const before = await heard(camera);
 await at(viewers[0], 'talk').click();
 await until('the camera hears a viewer', async () => await heard(camera) > before + 20);
