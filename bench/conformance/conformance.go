@@ -79,8 +79,8 @@ func Run(ctx context.Context, t Target, done func(Result)) ([]Result, error) {
 	}
 	http := newHTTPClient(t.Insecure)
 	defer http.CloseIdleConnections()
-	publish := &probe{http: http, protocol: "whip", endpoint: t.WHIP, token: t.Token}
-	play := &probe{http: http, protocol: "whep", endpoint: t.WHEP, token: t.PlayToken}
+	publish := &probe{http: http, protocol: "whip", endpoint: t.WHIP, token: t.Token, other: t.PlayToken}
+	play := &probe{http: http, protocol: "whep", endpoint: t.WHEP, token: t.PlayToken, other: t.Token}
 	if t.WHEP != "" && t.WHIP != "" {
 		all(play, idleChecks())
 	}

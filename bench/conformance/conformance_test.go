@@ -112,3 +112,27 @@ func TestIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestGuessable tells secrets from counters and clocks, however long their names.
+func TestGuessable(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		a, b string
+		want bool
+	}{
+		{"1", "2", true},
+		{"same", "same", true},
+		{"publisher-session-0000000041", "publisher-session-0000000042", true},
+		{"abcdefghijklmnopqrstuvwxyz-7", "abcdefghijklmnopqrstuvwxyz-8", true},
+		{"1795831200000000123", "1795831200003456789", true}, // a clock
+		{"dks3jx9a0qm2", "dks3jx9a7xk1", true},
+		{"0af31bd7c9e26a58", "0c11e7d9a4b37f02", false},
+		{"7d1c8a52-9f0e-4b7a-8c35-61e2d0a9b4f3", "e2b94f06-1a7d-4c58-9e21-0f8c7d6b5a43", false},
+		{"eyJhbGciOiJIUzI1NiJ9.Zm9vYmFyYmF6cXV4", "eyJhbGciOiJIUzI1NiJ9.cXV1eHF1dXV4MTIz", false},
+	}
+	for _, tt := range tests {
+		if got := guessable(tt.a, tt.b); got != tt.want {
+			t.Errorf("%s, %s: guessable %t", tt.a, tt.b, got)
+		}
+	}
+}

@@ -89,6 +89,13 @@ func methodChecks() []Check {
 				}
 				return nil
 			})),
+		must("options-ice-servers", "4.6", "Link headers of OPTIONS name ICE servers as the text says",
+			asked(http.MethodOptions, func(got response) error {
+				if !strings.Contains(strings.Join(got.header.Values("Link"), ","), "ice-server") {
+					return skip("OPTIONS names none")
+				}
+				return iceServers(got.header)
+			})),
 	}
 }
 
@@ -124,7 +131,7 @@ func crossOriginChecks() []Check {
 				}
 				return nil
 			})),
-		must("cors-expose", "4.2", "pages of other origins can read Location, ETag and Link", exposed),
+		must("cors-expose", "4.2", "pages of other origins can read Location, ETag, Link and Retry-After", exposed),
 		must("cors-errors", "4.2", "errors can be read from other origins, too",
 			func(ctx context.Context, p *probe) error {
 				got, err := p.do(ctx, request{method: http.MethodPost, contentType: "text/plain", body: "x", header: http.Header{"Origin": {origin}}})
@@ -187,7 +194,7 @@ func exposed(ctx context.Context, p *probe) error {
 	if names == "*" {
 		return nil
 	}
-	for _, name := range []string{"location", "etag", "link"} {
+	for _, name := range []string{"location", "etag", "link", "retry-after"} {
 		if !strings.Contains(names, name) {
 			return fmt.Errorf("Access-Control-Expose-Headers %q has no %s", names, name)
 		}
@@ -220,6 +227,21 @@ func authChecks() []Check {
 		must("auth-none", "4.7.1", "without a token: 401 with WWW-Authenticate: Bearer", refused("-", "")),
 		must("auth-wrong", "RFC 6750 3.1", "with a wrong token: 401 with error=\"invalid_token\"",
 			refused("wrong."+token(8), "invalid_token")),
+		must("auth-scope", "RFC 6750 3.1", "with a token for the other way: 403 with error=\"insufficient_scope\"",
+			func(ctx context.Context, p *probe) error {
+				if p.other == "" || p.other == p.token {
+					return skip("one token is good for both ways")
+				}
+				got, err := p.do(ctx, request{method: http.MethodPost, token: p.other, contentType: typeSDP, body: newOffer(p.protocol).String()})
+				if err != nil {
+					return err
+				}
+				p.remember(got)
+				if v := got.header.Get("WWW-Authenticate"); !strings.Contains(v, "insufficient_scope") {
+					return fmt.Errorf("%d with WWW-Authenticate %q", got.status, v)
+				}
+				return want("POST", got, 403)
+			}),
 		must("auth-session", "4.7.1", "a session's DELETE and PATCH need the token",
 			func(ctx context.Context, p *probe) error {
 				if p.token == "" {

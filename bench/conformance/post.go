@@ -82,6 +82,7 @@ func postChecks() []Check {
 		must("post-wrong-type", "4.2", "another media type is refused", posted("application/json", "", 400)),
 		should("post-wrong-type-415", "RFC 9110 15.5.16", "another media type is answered 415",
 			posted("text/plain", "", 415)),
+		should("post-accept", "RFC 9110 12.5.1", "who takes no SDP is answered 406", unacceptable),
 		must("post-malformed", "4.2", "malformed SDP is refused", posted(typeSDP, "this is no SDP", 400)),
 		must("post-empty", "4.2", "an empty body is refused", posted(typeSDP, "empty", 400)),
 		must("post-truncated", "4.2", "SDP that ends in a line is refused",
@@ -139,6 +140,21 @@ func sessionChecks() []Check {
 	}
 }
 
+// unacceptable posts an offer and wants something else than an answer. WHEP has another use for 406.
+func unacceptable(ctx context.Context, p *probe) error {
+	if p.protocol != "whip" {
+		return skip("406 is a counter-offer here")
+	}
+	got, err := p.do(ctx, request{
+		method: http.MethodPost, contentType: typeSDP, body: newOffer(p.protocol).String(), header: http.Header{"Accept": {"image/png"}},
+	})
+	if err != nil {
+		return err
+	}
+	p.remember(got)
+	return want("POST", got, 406)
+}
+
 func unknownCodec(o *offer) {
 	o.videoFormats, o.video = "97", []string{"a=rtpmap:97 NOSUCHCODEC/90000"}
 }
@@ -160,14 +176,28 @@ func sessionURLs(ctx context.Context, p *probe) error {
 		}
 		last = append(last, path.Base(u.Path)+u.RawQuery)
 	}
-	common := 0
-	for common < min(len(last[0]), len(last[1])) && last[0][common] == last[1][common] {
-		common++
-	}
-	if last[0] == last[1] || len(last[0])-common < 16 && len(strings.TrimLeft(last[0], last[1])) < 16 && len(last[0]) < 20 {
+	if guessable(last[0], last[1]) {
 		return fmt.Errorf("%q is followed by %q", last[0], last[1])
 	}
 	return nil
+}
+
+// guessable reports whether too little changes from one name to the next: what both begin with is no secret, and of what
+// is, hardly two characters would be the same. A counter or a clock changes in a few places at the end.
+func guessable(a, b string) bool {
+	const secret, changed = 12, 8
+	n := min(len(a), len(b))
+	common := 0
+	for common < n && a[common] == b[common] {
+		common++
+	}
+	differ := 0
+	for i := common; i < n; i++ {
+		if a[i] != b[i] {
+			differ++
+		}
+	}
+	return n-common < secret || differ < changed
 }
 
 // strong holds an entity-tag to RFC 9110, section 8.8.3.

@@ -30,6 +30,7 @@ type probe struct {
 	protocol string
 	endpoint string
 	token    string
+	other    string   // token for the other protocol, if there is one
 	opened   []string // sessions to delete after the check
 	peers    []func() // PeerConnections to close after the check
 }

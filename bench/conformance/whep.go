@@ -149,7 +149,11 @@ func counterOffer(ctx context.Context, p *probe) error {
 	if err := c.pc.SetLocalDescription(answer); err != nil {
 		return err
 	}
-	<-gathered
+	select {
+	case <-gathered:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	got, err := p.do(ctx, request{method: http.MethodPatch, url: s.url, contentType: typeSDP, body: c.pc.LocalDescription().SDP})
 	if err != nil {
 		return err
@@ -191,11 +195,20 @@ func events(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	u, _, err := p.extension(s, relEvents)
+	u, params, err := p.extension(s, relEvents)
 	if err != nil {
 		return err
 	}
-	got, err := p.do(ctx, request{method: http.MethodPost, url: u, contentType: "application/json", body: `["active","inactive"]`})
+	offered := []string{"active", "inactive"}
+	if _, list, ok := strings.Cut(params, `events="`); ok {
+		list, _, _ = strings.Cut(list, `"`)
+		offered = strings.Split(list, ",")
+	}
+	wanted, err := json.Marshal(offered)
+	if err != nil {
+		return err
+	}
+	got, err := p.do(ctx, request{method: http.MethodPost, url: u, contentType: "application/json", body: string(wanted)})
 	if err != nil {
 		return err
 	}
@@ -206,8 +219,13 @@ func events(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	if err := p.readEvent(ctx, stream, "active"); err != nil {
-		return err
+	for _, name := range offered { // those that tell how things are come at once
+		if name != "active" && name != "layers" && name != "viewercount" {
+			continue
+		}
+		if err := p.readEvent(ctx, stream, name); err != nil {
+			return err
+		}
 	}
 	got, err = p.do(ctx, request{method: http.MethodDelete, url: stream})
 	if err != nil {

@@ -16,6 +16,7 @@ const (
 	Unauthenticated  Kind = 401
 	Forbidden        Kind = 403
 	NotFound         Kind = 404
+	NotAcceptable    Kind = 406
 	Conflict         Kind = 409
 	Gone             Kind = 410
 	TooLarge         Kind = 413

@@ -97,6 +97,9 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	if err := s.stay(ctx, cl.MediaSessionID); err != nil {
 		return err
 	}
+	if d == publish && c.Accepts(typeSDP) == "" { // to a player, 406 is a counter-offer
+		return errNotAccepted
+	}
 	offer, err := body(c, typeSDP, errNotSDP)
 	if err != nil {
 		c.Set("Accept-Post", typeSDP)

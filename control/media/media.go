@@ -35,12 +35,13 @@ var (
 	errNotJSON        = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/json.")
 	errLayer          = fault.New(fault.Invalid, "invalid_layer", "A layer choice is an object of mediaId, rid, spatialLayerId, "+
 		"temporalLayerId, maxSpatialLayerId, maxTemporalLayerId, maxWidth and maxHeight.")
-	errEmptyBody  = fault.New(fault.Invalid, "empty_body", "The request has no body.")
-	errNotSDP     = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/sdp.")
-	errNotSDPFrag = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/trickle-ice-sdpfrag.")
-	errNoIfMatch  = fault.New(preconditionRequired, "precondition_required", "If-Match with the session's entity-tag is required.")
-	errTooMany    = fault.New(fault.TooMany, "too_many_requests", "That was too many requests of one device. Wait a second.")
-	errMethod     = fault.New(methodNotAllowed, "method_not_allowed", "The method is not allowed here.")
+	errEmptyBody   = fault.New(fault.Invalid, "empty_body", "The request has no body.")
+	errNotAccepted = fault.New(fault.NotAcceptable, "not_acceptable", "The answer is application/sdp, which the request does not accept.")
+	errNotSDP      = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/sdp.")
+	errNotSDPFrag  = fault.New(fault.UnsupportedMedia, "unsupported_media_type", "The body must be application/trickle-ice-sdpfrag.")
+	errNoIfMatch   = fault.New(preconditionRequired, "precondition_required", "If-Match with the session's entity-tag is required.")
+	errTooMany     = fault.New(fault.TooMany, "too_many_requests", "That was too many requests of one device. Wait a second.")
+	errMethod      = fault.New(methodNotAllowed, "method_not_allowed", "The method is not allowed here.")
 )
 
 // ErrStaleETag refuses an update of an ICE session that is not the current one.
