@@ -17,6 +17,7 @@ var allowed = []struct{ pkg, imports string }{
 	{"bench/...", "bench/... sfu/udp"},
 	{"sfu", "sfu/..."},
 	{"sfu/bandwidth", "sfu/feedback"},
+	{"sfu/transport", "sfu/udp"},
 	{"sfu/...", ""},
 	{"turn/...", ""},
 	{"recorder", "recorder/..."},
