@@ -62,6 +62,36 @@ func startProduct(t *testing.T) (url string, pid int) {
 	return url, cmd.Process.Pid
 }
 
+// TestLayers has cameras send three layers to viewers who want no more than some lines, or who tell of their way.
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	url, _ := startProduct(t)
+	for _, flags := range [][]string{{"--max-height", "360"}, {"--congestion"}} {
+		t.Run(flags[0], func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "result.json")
+			var out, errs bytes.Buffer
+			err := run(t.Context(), append([]string{
+				"run", "--securecam", url, "--viewers", "2", "--duration", "1s", "--warm-up", "3s", "--bitrate", "0.3", "--fps", "15",
+				"--simulcast", "3", "--floor", "0", "--json", file,
+			}, flags...), &out, &errs)
+			if err != nil {
+				t.Fatalf("run: %v\n%s", err, errs.String())
+			}
+			r, err := report.Read(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := r.Delivery; r.Load.Layers != 3 || d.Ratio < 0.9 || !d.BySequence || d.Opened == 0 || d.Forged+d.Corrupt+d.Foreign > 0 {
+				t.Errorf("%+v was delivered of %+v", d, r.Load)
+			}
+			if told := r.Delivery.Feedbacks > 0; told != r.Load.Congestion {
+				t.Errorf("%d feedbacks", r.Delivery.Feedbacks)
+			}
+		})
+	}
+}
+
 // TestAgainstSecureCam goes through all commands with the product as server.
 func TestAgainstSecureCam(t *testing.T) {
 	t.Parallel()
