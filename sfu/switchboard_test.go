@@ -140,7 +140,8 @@ func TestMessages(t *testing.T) {
 // TestMessageFlood: a viewer that writes too much is refused, and then sent away; nobody else notices.
 func TestMessageFlood(t *testing.T) {
 	t.Parallel()
-	s := newSFU(t)
+	events := &recorderOfEvents{}
+	s := newSFU(t, observed(events))
 	camera, lines := wire(t, s, "anna", "mallory")
 	<-lines[1].open
 	eventually(t, "the flood ends the session", func() bool {
@@ -149,8 +150,7 @@ func TestMessageFlood(t *testing.T) {
 				break
 			}
 		}
-		st, _ := s.Status("m")
-		return st.Viewers["mallory"] == 0
+		return events.has("viewer down m mallory " + ReasonDataFlood)()
 	})
 	if n := s.Stats().Data.Refused; n < 1000 {
 		t.Errorf("%d messages were refused", n)

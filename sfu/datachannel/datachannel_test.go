@@ -25,7 +25,9 @@ func pair(t *testing.T, cfg Config) (*Peer, *sctp.Association) {
 	if cfg.Receive == nil {
 		cfg.Receive = func(Message) {}
 	}
-	cfg.Flooded = func() {}
+	if cfg.Flooded == nil {
+		cfg.Flooded = func() {}
+	}
 	cfg.MaxMessage, cfg.MaxSend = 1<<10, 2<<10
 	p := New(cfg)
 	var serving sync.WaitGroup
@@ -133,6 +135,36 @@ func TestTooManyChannels(t *testing.T) {
 	if len(p.channels) > maxChannels {
 		t.Errorf("%d channels are open", len(p.channels))
 	}
+}
+
+// TestChannelsWithoutEnd: a peer that opens and closes channels for ever, never too many at once, is sent away.
+func TestChannelsWithoutEnd(t *testing.T) {
+	counters, flooded := &Counters{}, make(chan struct{})
+	_, client := pair(t, Config{Counters: counters, Flooded: func() { close(flooded) }})
+	for id := uint16(0); id < 1<<15; id += 2 {
+		select {
+		case <-flooded:
+			if n := counters.Refused.Load(); n < maxRefused {
+				t.Errorf("%d were refused", n)
+			}
+			return
+		default:
+		}
+		stream, err := client.OpenStream(id, sctp.PayloadTypeWebRTCDCEP)
+		if err != nil {
+			continue // the association ends
+		}
+		_, _ = stream.WriteSCTP([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, sctp.PayloadTypeWebRTCDCEP)
+		_ = stream.Close()
+	}
+	eventually(t, "the peer is sent away", func() bool {
+		select {
+		case <-flooded:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 func TestOverlongMessageClosesItsChannel(t *testing.T) {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -296,4 +297,31 @@ func FuzzUfrag(f *testing.F) {
 	f.Add(stun.MustBuild(stun.BindingRequest, stun.TransactionID, stun.NewUsername("known:peer"), stun.Fingerprint).Raw)
 	f.Add([]byte{0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 4, 'a', ':'})
 	f.Fuzz(func(_ *testing.T, b []byte) { ufragOf(b) })
+}
+
+// FuzzFrame holds that a connection's bytes are taken apart into the frames that their lengths say, and no further.
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte{0, 1, 0x80, 0, 0})
+	f.Add([]byte{255, 255, 1})
+	f.Add(append([]byte{0, 2, 1, 2, 0, 20}, stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, at := bytes.NewReader(b), 0
+		var fr frame
+		for {
+			err := fr.read(r)
+			if err != nil {
+				if rest := b[min(at, len(b)):]; len(rest) >= 2 {
+					if n := int(binary.BigEndian.Uint16(rest)); n <= maxFrame && len(rest) >= 2+n {
+						t.Fatalf("%v with a whole frame at %d", err, at)
+					}
+				}
+				return
+			}
+			if !bytes.Equal(fr.bytes(), b[at+2:at+2+fr.n]) {
+				t.Fatalf("the frame at %d is another", at)
+			}
+			at += 2 + fr.n
+			ufragOf(fr.bytes())
+		}
+	})
 }
