@@ -25,8 +25,10 @@ func rateGroups() []rateGroup {
 		{name: "auth", prefixes: []string{"/api/auth/"}},
 		{name: "devices", prefixes: []string{"/devices", "/device-links"}},
 		{name: "commands", prefixes: []string{"/commands"}},
-		{name: "streams", prefixes: []string{"/streams"}},
+		{name: "streams", prefixes: []string{"/streams", "/media-sessions"}},
 		{name: "events", prefixes: []string{"/events"}},
+		{name: "notifications", prefixes: []string{"/notifications", "/push-notifications"}},
+		{name: "webhooks", prefixes: []string{"/webhooks"}}, // a ping or a replay is a request to somebody else
 		{name: "uploads", prefixes: []string{"/videos", "/recordings"}},
 		{name: "media", prefixes: []string{"/whip/", "/whep/"}},
 		{name: "admin", prefixes: []string{"/admin"}, reads: true},
@@ -38,7 +40,7 @@ func rateGroups() []rateGroup {
 func DefaultRates() map[string]int {
 	return map[string]int{
 		globalRate: 6000, "auth": 120, "devices": 1200, "commands": 1200, "streams": 1200, "events": 1200,
-		"uploads": 600, "media": 1200, "admin": 600,
+		"notifications": 1200, "webhooks": 300, "uploads": 600, "media": 1200, "admin": 600,
 	}
 }
 

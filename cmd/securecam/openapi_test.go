@@ -175,3 +175,33 @@ func checkOperation(t *testing.T, doc openAPI, route string, op operationJSON) {
 		t.Errorf("%s does not describe its errors", route)
 	}
 }
+
+// TestEveryChangeHasARateGroup asks for every operation that changes something:
+// a limit of its own must stand beside the one on everything.
+func TestEveryChangeHasARateGroup(t *testing.T) {
+	t.Parallel()
+	app := startApp(t, adminSettings()...)
+	doc, _ := readOpenAPI(t, app.url)
+	browser := newBrowser(t, app.url)
+	for path, operations := range doc.Paths {
+		for method := range operations {
+			// Signed URLs are counted where they are made; polling is not spoken.
+			if method == "get" || strings.HasPrefix(path, "/objects/") || path == "/socket.io/" {
+				continue
+			}
+			target := app.url + pathParameter.ReplaceAllString(path, "x")
+			request, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), target, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := browser.http.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if policy := response.Header.Get("RateLimit-Policy"); policy == "" || strings.HasPrefix(policy, `"global"`) {
+				t.Errorf("%s %s: policy %q", method, path, policy)
+			}
+		}
+	}
+}

@@ -252,7 +252,10 @@ func (a *app) openControl(
 		return nil, err
 	}
 	accounts := people.accounts
-	gate := gateway.New(gateway.Config{Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log, Now: s.db.Now})
+	gate := gateway.New(gateway.Config{
+		Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log, Now: s.db.Now,
+		MaxConns: c.GatewayConnections, MessagesPerSecond: c.messagesPerSecond(),
+	})
 	told, err := a.openAlerts(c, keys, s, gate)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/securecam/securecam/control/admin"
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/erasure"
+	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/control/limit"
 	"github.com/securecam/securecam/control/mail"
 	"github.com/securecam/securecam/control/metrics"
@@ -39,6 +40,9 @@ type IdentitySettings struct {
 	MaxDevicesPerUser  int `group:"Auth" env:"MAX_DEVICES_PER_USER" default:"2000"`
 	MaxSessionsPerUser int `group:"Auth" env:"MAX_SESSIONS_PER_USER" default:"200"`
 	MaxPendingCommands int `group:"Auth" env:"MAX_PENDING_COMMANDS" default:"200"`
+
+	GatewayConnections       int `group:"Auth" env:"GATEWAY_CONNECTIONS" default:"10000"`
+	GatewayMessagesPerSecond int `group:"Auth" env:"GATEWAY_MESSAGES_PER_SECOND" default:"50"`
 }
 
 // identityHelp says what those settings mean.
@@ -57,6 +61,9 @@ func identityHelp() map[string]string {
 		"MAX_DEVICES_PER_USER":       "Cameras and clients of one user; 0 is any number.",
 		"MAX_SESSIONS_PER_USER":      "Browsers in which one user is signed in, the oldest makes room; 0 is any number, 200 the most to list.",
 		"MAX_PENDING_COMMANDS":       "Commands that one camera has not answered yet; 0 is any number.",
+
+		"GATEWAY_CONNECTIONS":         "Connections to /realtime and /socket.io/ at a time, of this process.",
+		"GATEWAY_MESSAGES_PER_SECOND": "Messages of one such connection, four times as many at once; 0 is any number.",
 	}
 }
 
@@ -74,6 +81,8 @@ func (s *IdentitySettings) validateIdentity(baseURL string) error {
 		{"MAX_DEVICES_PER_USER", 0, 1000000, s.MaxDevicesPerUser},
 		{"MAX_SESSIONS_PER_USER", 0, 200, s.MaxSessionsPerUser},
 		{"MAX_PENDING_COMMANDS", 0, 1000000, s.MaxPendingCommands},
+		{"GATEWAY_CONNECTIONS", 1, 1000000, s.GatewayConnections},
+		{"GATEWAY_MESSAGES_PER_SECOND", 0, 1000000, s.GatewayMessagesPerSecond},
 	} {
 		if n.got < n.min || n.got > n.max {
 			return fmt.Errorf("%s is %d: use %d to %d", n.name, n.got, n.min, n.max)
@@ -83,6 +92,14 @@ func (s *IdentitySettings) validateIdentity(baseURL string) error {
 		return err
 	}
 	return s.validateMail(baseURL)
+}
+
+// messagesPerSecond is the setting as the gateway takes it.
+func (s *IdentitySettings) messagesPerSecond() int {
+	if s.GatewayMessagesPerSecond == 0 {
+		return gateway.AnyNumber
+	}
+	return s.GatewayMessagesPerSecond
 }
 
 // rates returns the limits of requests by group; none when they are off.

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/securecam/securecam/control/auth"
 	"github.com/securecam/securecam/control/bus"
 	"github.com/securecam/securecam/store"
@@ -60,9 +62,12 @@ type Config struct {
 	MaxDeviceConns     int // of one device in this process; 8
 	QueueSize          int // messages waiting for one connection; 64
 	KeepEvents         int // of each device, for when it comes back; 256
-	MessagesPerSecond  int // of one connection, on average; 50
-	MessageBurst       int // of one connection, at once; 200
+	MessagesPerSecond  int // of one connection, on average; 50, or AnyNumber
+	MessageBurst       int // of one connection, at once; 200, or four times MessagesPerSecond
 }
+
+// AnyNumber is a MessagesPerSecond that limits nothing.
+const AnyNumber = -1
 
 // Handler answers one client event. What it returns becomes the reply's data;
 // a fault becomes the error's code and message, anything else "internal". ctx
@@ -144,8 +149,10 @@ func New(cfg Config) *Gateway {
 	orInt(&cfg.MaxDeviceConns, 8)
 	orInt(&cfg.QueueSize, 64)
 	orInt(&cfg.KeepEvents, 256)
-	orInt(&cfg.MessagesPerSecond, 50)
-	orInt(&cfg.MessageBurst, 200)
+	if cfg.MessagesPerSecond != AnyNumber {
+		orInt(&cfg.MessagesPerSecond, 50)
+	}
+	orInt(&cfg.MessageBurst, 4*max(cfg.MessagesPerSecond, 0))
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -308,6 +315,14 @@ func orDuration(d *time.Duration, otherwise time.Duration) {
 	if *d <= 0 {
 		*d = otherwise
 	}
+}
+
+// rate is MessagesPerSecond for a limiter.
+func (c *Config) rate() rate.Limit {
+	if c.MessagesPerSecond == AnyNumber {
+		return rate.Inf
+	}
+	return rate.Limit(c.MessagesPerSecond)
 }
 
 func orInt(n *int, otherwise int) {

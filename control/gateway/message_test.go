@@ -165,6 +165,31 @@ func TestClosesWithThePeersCode(t *testing.T) {
 	}
 }
 
+// TestNoMessageLimit sends many messages at once to a gateway without a limit.
+func TestNoMessageLimit(t *testing.T) {
+	t.Parallel()
+	const messages = 1000
+	handled := make(chan struct{}, messages)
+	n := start(t, gateway.Config{MessagesPerSecond: gateway.AnyNumber}, func(g *gateway.Gateway) {
+		g.Handle("x", func(context.Context, auth.Principal, json.RawMessage) (any, error) {
+			handled <- struct{}{}
+			return nil, nil
+		})
+	})
+	c := n.connect(t, "1")
+	for range messages {
+		if err := c.WriteMessage(websocket.TextMessage, []byte(`{"event":"x"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range messages {
+		<-handled
+	}
+	if s := n.Stats(); s.Floods != 0 {
+		t.Errorf("%d floods", s.Floods)
+	}
+}
+
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	var handled atomic.Int64

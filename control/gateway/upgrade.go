@@ -136,7 +136,7 @@ func (g *Gateway) accept(ws *websocket.Conn, d dialect) {
 		g: g, ws: ws.Conn, dialect: d, ip: ip, network: rest.Request{IP: ip}.Network(), cancel: cancel,
 		queue:   make(chan message, g.cfg.QueueSize),
 		stopped: make(chan struct{}),
-		limiter: rate.NewLimiter(rate.Limit(g.cfg.MessagesPerSecond), g.cfg.MessageBurst),
+		limiter: rate.NewLimiter(g.cfg.rate(), g.cfg.MessageBurst),
 	}
 	// check has looked already, but many may have passed it at once.
 	if err := g.admit(c); err != nil {
