@@ -26,7 +26,7 @@ type contract struct {
 const contractURL = "http://contract.test/openapi.json"
 
 // contracts are those of the servers of this process, by address.
-var contracts sync.Map //nolint:gochecknoglobals // shared by the clients of one server
+var contracts sync.Map
 
 func contractOf(c *apiClient) *contract {
 	c.t.Helper()

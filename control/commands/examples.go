@@ -4,7 +4,8 @@ package commands
 const (
 	exampleSend = `{"targetDeviceId": "01a21fe0-eb58-7010-8336-ee6ac9c06665", "commandType": "zoom", "payload": {"factor": 2}}`
 	exampleSent = `{
-	"id": "01a21fe1-0c11-7a4e-9b5d-3f4c2f5b8f10", "sourceDeviceId": "01a21fe0-eb5a-73d2-8151-6121bb1effb2", "targetDeviceId": "01a21fe0-eb58-7010-8336-ee6ac9c06665",
+	"id": "01a21fe1-0c11-7a4e-9b5d-3f4c2f5b8f10", "sourceDeviceId": "01a21fe0-eb5a-73d2-8151-6121bb1effb2",
+	"targetDeviceId": "01a21fe0-eb58-7010-8336-ee6ac9c06665",
 	"commandType": "zoom", "payload": {"factor": 2}, "status": "sent", "retryCount": 0,
 	"sentAt": "2026-11-28T01:59:23.749Z", "createdAt": "2026-11-28T01:59:23.737Z"
 }`

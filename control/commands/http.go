@@ -89,7 +89,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	send := op(http.MethodPost, "/commands", "Send a command to a camera", auth.Either)
 	send.DefaultStatus = http.StatusCreated
 	rest.Register(api, rest.Shown(send, exampleSend, exampleSent), s.handleSend,
-		ErrWrongRole, ErrNotLinked, ErrNoSource, ErrBadJSON, rest.NotFound, rest.LimitReached, auth.ErrForbidden)
+		ErrWrongRole, ErrNotLinked, ErrNoSource, ErrBadJSON, rest.ErrNotFound, rest.ErrLimitReached, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodGet, "/commands", "List commands, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/commands/{id}", "Get a command", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodPost, "/commands/{id}/ack", "Answer a command", auth.Device), s.handleAck,

@@ -123,7 +123,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	op := rest.Operations("devices")
 	register := op(http.MethodPost, "/devices/register", "Register a device", auth.Session)
 	register.DefaultStatus = http.StatusCreated
-	rest.Register(api, rest.Shown(register, exampleRegister, exampleRegistered), s.handleRegister, rest.LimitReached)
+	rest.Register(api, rest.Shown(register, exampleRegister, exampleRegistered), s.handleRegister, rest.ErrLimitReached)
 	rest.Register(api, op(http.MethodGet, "/devices", "List devices, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/devices/{id}", "Get a device", auth.Session), s.handleGet)
 	rest.Register(api, op(http.MethodPatch, "/devices/{id}", "Change a device", auth.Session), s.handleUpdate, ErrBusy)

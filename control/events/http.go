@@ -86,7 +86,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	rest.Register(api, op(http.MethodGet, "/events", "List events, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, one, "Get an event", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodDelete, one, "Delete an event", auth.Session), s.handleDelete,
-		ErrActive, ErrStorage, rest.StateConflict)
+		ErrActive, ErrStorage, rest.ErrState)
 	s.mountNotifications(api)
 }
 

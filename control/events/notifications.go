@@ -63,7 +63,7 @@ func (s *Service) mountNotifications(api huma.API) {
 	rest.Register(api, op(http.MethodPost, "/notifications/read", "Mark every notification as read", auth.Either), s.handleReadAll)
 	rest.Register(api, op(http.MethodGet, one, "Get a notification", auth.Either), s.handleNotification)
 	rest.Register(api, op(http.MethodPatch, one, "Mark a notification as delivered or read", auth.Either), s.handleAdvance,
-		rest.StateConflict)
+		rest.ErrState)
 	rest.Register(api, op(http.MethodDelete, one, "Delete a notification", auth.Either), s.handleDeleteNotification)
 }
 

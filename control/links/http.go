@@ -55,7 +55,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	op := rest.Operations("device-links")
 	create := op(http.MethodPost, "/device-links", "Link a camera and a client", auth.Session)
 	create.DefaultStatus = http.StatusCreated
-	rest.Register(api, rest.Shown(create, exampleCreate, exampleLink), s.handleCreate, ErrWrongRole, ErrLinked, rest.NotFound)
+	rest.Register(api, rest.Shown(create, exampleCreate, exampleLink), s.handleCreate, ErrWrongRole, ErrLinked, rest.ErrNotFound)
 	rest.Register(api, op(http.MethodGet, "/device-links", "List device links, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/device-links/{id}", "Get a device link", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodDelete, "/device-links/{id}", "Revoke a device link", auth.Session), s.handleDelete,

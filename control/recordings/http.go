@@ -33,7 +33,8 @@ type Recording struct {
 func toRecording(r store.Recording) Recording {
 	return Recording{
 		ID: r.ID, CameraDeviceID: r.CameraDeviceID, RequesterDeviceID: r.RequesterDeviceID, StreamID: r.StreamID,
-		MediaSessionID: r.MediaSessionID, Status: string(r.Status), ContentType: r.ContentType, DurationMS: r.Duration.Milliseconds(), Size: r.Size,
+		MediaSessionID: r.MediaSessionID, Status: string(r.Status), ContentType: r.ContentType, DurationMS: r.Duration.Milliseconds(),
+		Size:  r.Size,
 		Error: r.Error, StartedAt: r.StartedAt, EndedAt: r.EndedAt, CreatedAt: r.CreatedAt,
 	}
 }
@@ -106,10 +107,10 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 		ErrNotReady, ErrGone, ErrStorage)
 	upload := op(http.MethodPost, one+"/upload-url", "Get a URL to upload the file to", auth.Device)
 	rest.Register(api, rest.Shown(upload, exampleUpload, ""), s.handleUpload,
-		ErrNotAwaiting, ErrStorage, rest.StorageLimit, auth.ErrForbidden)
+		ErrNotAwaiting, ErrStorage, rest.ErrStorageLimit, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodPost, one+"/finalize", "Say that the file is uploaded", auth.Device), s.handleFinalize,
-		ErrNotAwaiting, ErrNoObject, ErrObjectKey, ErrStorage, rest.StorageLimit, auth.ErrForbidden)
-	rest.Register(api, remove, s.handleDelete, ErrNotReady, ErrStorage, rest.StateConflict)
+		ErrNotAwaiting, ErrNoObject, ErrObjectKey, ErrStorage, rest.ErrStorageLimit, auth.ErrForbidden)
+	rest.Register(api, remove, s.handleDelete, ErrNotReady, ErrStorage, rest.ErrState)
 }
 
 func (s *Service) handleList(ctx context.Context, in *listInput) (*listOutput, error) {

@@ -106,13 +106,13 @@ func documentOf(err error) *Document {
 	case errors.Is(err, store.ErrNotFound):
 		return ofStatus(http.StatusNotFound, err)
 	case errors.Is(err, store.ErrConflict):
-		return ofFault(StateConflict, err)
+		return ofFault(ErrState, err)
 	case errors.Is(err, store.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return newDocument(http.StatusInsufficientStorage, "storage_full", "The server has no space left.", err)
 	case errors.Is(err, store.ErrNoStorage):
-		return ofFault(StorageLimit, err)
+		return ofFault(ErrStorageLimit, err)
 	case errors.Is(err, store.ErrFull):
-		return ofFault(LimitReached, err)
+		return ofFault(ErrLimitReached, err)
 	case errors.Is(err, store.ErrUnavailable):
 		return newDocument(http.StatusServiceUnavailable, "unavailable", "The server cannot do that now. Try again.", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

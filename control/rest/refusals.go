@@ -13,16 +13,16 @@ import (
 
 // What the store may refuse, for the operations that name it as theirs.
 var (
-	// StateConflict is what store.ErrConflict becomes.
-	StateConflict = fault.New(fault.Conflict, "conflict", "That is not possible in the current state.")
-	// LimitReached is what store.ErrFull becomes.
-	LimitReached = fault.New(fault.Conflict, "limit_reached", "There are as many of these as one may have. Remove one first.")
-	// StorageLimit is what store.ErrNoStorage becomes.
-	StorageLimit = fault.New(fault.Forbidden, "storage_limit",
+	// ErrState is what store.ErrConflict becomes.
+	ErrState = fault.New(fault.Conflict, "conflict", "That is not possible in the current state.")
+	// ErrLimitReached is what store.ErrFull becomes.
+	ErrLimitReached = fault.New(fault.Conflict, "limit_reached", "There are as many of these as one may have. Remove one first.")
+	// ErrStorageLimit is what store.ErrNoStorage becomes.
+	ErrStorageLimit = fault.New(fault.Forbidden, "storage_limit",
 		"Videos and recordings take up all the space of this account. Delete some.")
-	// NotFound is what store.ErrNotFound becomes. Operations on one thing, with
+	// ErrNotFound is what store.ErrNotFound becomes. Operations on one thing, with
 	// its id in the path, name it by themselves.
-	NotFound = fault.New(fault.NotFound, "not_found", "There is no such thing here.")
+	ErrNotFound = fault.New(fault.NotFound, "not_found", "There is no such thing here.")
 )
 
 const noSpace fault.Kind = http.StatusInsufficientStorage
@@ -60,7 +60,7 @@ func refusalsOf(op *huma.Operation, named []*fault.Error) []refusal {
 		add(fault.Forbidden, "invalid_origin", "This page may not do that with your session.")
 	}
 	if strings.Contains(op.Path, "{") && len(op.Security) > 0 {
-		add(NotFound.Kind, NotFound.Code, NotFound.Message)
+		add(ErrNotFound.Kind, ErrNotFound.Code, ErrNotFound.Message)
 	}
 	if op.RequestBody != nil {
 		add(fault.Invalid, "malformed_body", "The body is missing or is not valid JSON.")

@@ -72,7 +72,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	request := op(http.MethodPost, "/streams/request", "Ask a camera for a stream", auth.Device)
 	request.DefaultStatus = http.StatusCreated
 	rest.Register(api, rest.Shown(request, exampleRequest, exampleRequested), s.handleRequest,
-		ErrAlreadyOpen, ErrNotCamera, ErrNoActiveLink, auth.ErrForbidden, rest.NotFound, rest.LimitReached)
+		ErrAlreadyOpen, ErrNotCamera, ErrNoActiveLink, auth.ErrForbidden, rest.ErrNotFound, rest.ErrLimitReached)
 	rest.Register(api, op(http.MethodGet, "/streams", "List streams, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, "/streams/{id}", "Get a stream", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodPost, "/streams/{id}/accept", "Accept a requested stream", auth.Device), s.handleAccept,

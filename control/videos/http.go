@@ -96,7 +96,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	create := op(http.MethodPost, "/videos/upload-url", "Get a URL to upload a video to", auth.Either)
 	create.DefaultStatus = http.StatusCreated
 	rest.Register(api, rest.Shown(create, exampleCreate, ""), s.handleCreate,
-		ErrTooMany, ErrStorage, rest.NotFound, rest.StorageLimit, auth.ErrForbidden)
+		ErrTooMany, ErrStorage, rest.ErrNotFound, rest.ErrStorageLimit, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodGet, "/videos", "List videos, newest first", auth.Either), s.handleList)
 	rest.Register(api, op(http.MethodGet, one, "Get a video", auth.Either), s.handleGet)
 	rest.Register(api, op(http.MethodPost, one+"/complete", "Say that a video is uploaded", auth.Either), s.handleComplete,
@@ -104,7 +104,7 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	rest.Register(api, op(http.MethodGet, one+"/download-url", "Get a URL of the file", auth.Either), s.handleDownload,
 		ErrNotReady, ErrGone, ErrStorage)
 	rest.Register(api, op(http.MethodDelete, one, "Delete a video and its file", auth.Either), s.handleDelete,
-		ErrAwaiting, ErrStorage, rest.StateConflict, auth.ErrForbidden)
+		ErrAwaiting, ErrStorage, rest.ErrState, auth.ErrForbidden)
 }
 
 func (s *Service) handleCreate(ctx context.Context, in *createInput) (*createOutput, error) {
