@@ -141,6 +141,8 @@ func TestTooManyChannels(t *testing.T) {
 func TestChannelsWithoutEnd(t *testing.T) {
 	counters, flooded := &Counters{}, make(chan struct{})
 	_, client := pair(t, Config{Counters: counters, Flooded: func() { close(flooded) }})
+	tick := time.NewTicker(time.Millisecond) // what comes faster the association does not even show
+	defer tick.Stop()
 	for id := uint16(0); id < 1<<15; id += 2 {
 		select {
 		case <-flooded:
@@ -148,7 +150,7 @@ func TestChannelsWithoutEnd(t *testing.T) {
 				t.Errorf("%d were refused", n)
 			}
 			return
-		default:
+		case <-tick.C:
 		}
 		stream, err := client.OpenStream(id, sctp.PayloadTypeWebRTCDCEP)
 		if err != nil {
@@ -157,14 +159,7 @@ func TestChannelsWithoutEnd(t *testing.T) {
 		_, _ = stream.WriteSCTP([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, sctp.PayloadTypeWebRTCDCEP)
 		_ = stream.Close()
 	}
-	eventually(t, "the peer is sent away", func() bool {
-		select {
-		case <-flooded:
-			return true
-		default:
-			return false
-		}
-	})
+	t.Errorf("the peer goes on, %d refused", counters.Refused.Load())
 }
 
 func TestOverlongMessageClosesItsChannel(t *testing.T) {
