@@ -53,8 +53,7 @@ func TestPad(t *testing.T) {
 		{"what one byte can say", []int{1400, 1400, 1145, 1400, 1400, 1400}, []int{0, 0, 255, 0, 0, 0}},
 		{"more than one byte can say", []int{1400, 1400, 1144, 1390, 1400, 1400}, []int{0, 0, 0, 10, 0, 0}},
 		{"nothing to pad", []int{1000, 0, 1000}, []int{0, 0, 0}},
-		{"an empty one is no media", []int{200, 0, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200},
-			make([]int, 22)},
+		{"an empty one is no media", append([]int{200, 0}, slices.Repeat([]int{200}, 20)...), make([]int, 22)},
 	} {
 		f, l := &fan{}, layerOf(video)
 		var packets []burstPacket

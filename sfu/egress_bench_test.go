@@ -69,7 +69,8 @@ func (e *egressBench) join(tb testing.TB, profile seal.Profile, at netip.AddrPor
 	}
 	out := &egress{conn: e.shard.conn, shard: e.shard, sender: sender}
 	out.aim(at)
-	d := newDownTrack(e.layer.track, stream{ssrc: 1, payloadType: 96, rtxSSRC: 2, rtxPayloadType: 97}, &sealed{egress: out, ssrc: 1}, newSeat())
+	st := stream{ssrc: 1, payloadType: 96, rtxSSRC: 2, rtxPayloadType: 97}
+	d := newDownTrack(e.layer.track, st, &sealed{egress: out, ssrc: 1}, newSeat())
 	d.egress, d.pads = out, true
 	e.shard.add(e.fan, d)
 	return d

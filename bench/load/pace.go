@@ -21,6 +21,14 @@ const (
 	muteInterval  = time.Second
 )
 
+// Spread is over how long the packets of a frame go, of which one goes in an interval.
+func (p Pace) Spread(interval time.Duration) time.Duration {
+	if p != PaceFrame {
+		return 0
+	}
+	return min(spread, interval/2)
+}
+
 // sleeper waits without a new timer each time.
 type sleeper struct{ timer *time.Timer }
 
@@ -124,10 +132,7 @@ func (v *videoLoop) frame(ctx context.Context, at time.Time) error {
 
 // packets sends the packets of one frame at the camera's pace.
 func (v *videoLoop) packets(ctx context.Context, o *outgoing, timestamp uint32, key bool, at time.Time) error {
-	step := time.Duration(0)
-	if v.camera.cfg.Pace == PaceFrame {
-		step = min(spread, v.interval/2) / time.Duration(len(v.sizes))
-	}
+	step := v.camera.cfg.Pace.Spread(v.interval) / time.Duration(len(v.sizes))
 	for i, size := range v.sizes {
 		if step > 0 && i > 0 {
 			if err := v.wait.until(ctx, at.Add(time.Duration(i)*step)); err != nil {

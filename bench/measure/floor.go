@@ -38,7 +38,11 @@ type FloorStep struct {
 // or they do with read, once a millisecond, as those of a load do: then it keeps every packet until it is read. Each
 // step takes d.
 func Floor(ctx context.Context, segments []int, d time.Duration, read bool) ([]FloorStep, error) {
-	f, err := newFloor(ctx, read)
+	var heard wire.Handler
+	if read {
+		heard = func([]byte, netip.AddrPort, int64) {}
+	}
+	f, err := newFloor(ctx, floorReceivers, heard, time.Millisecond)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +62,10 @@ type floor struct {
 	conn      *udp.Conn
 	sinks     []net.PacketConn // that nobody reads
 	poller    *wire.Poller     // that reads; nil for none
+	heard     wire.Handler     // of what is read
 	receivers []floorReceiver
 	packet    []byte
+	scratch   [floorPacket + floorTag]byte
 }
 
 type floorReceiver struct {
@@ -69,23 +75,22 @@ type floorReceiver struct {
 	count uint64
 }
 
-func newFloor(ctx context.Context, read bool) (*floor, error) {
+// newFloor makes so many receivers. What they hear is read every poll, or never if heard is nil.
+func newFloor(ctx context.Context, receivers int, heard wire.Handler, poll time.Duration) (*floor, error) {
 	conn, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), udp.Config{WriteBuffer: 4 << 20})
 	if err != nil {
 		return nil, err
 	}
-	f := &floor{conn: conn, packet: make([]byte, floorPacket)}
-	if read {
+	f := &floor{conn: conn, packet: make([]byte, floorPacket), heard: heard}
+	open := f.deaf
+	if heard != nil {
+		open = f.reader
 		if f.poller, err = wire.NewPoller(wire.Config{}); err != nil {
 			return nil, errors.Join(err, f.close())
 		}
-		f.poller.SetInterval(time.Millisecond)
+		f.poller.SetInterval(poll)
 	}
-	for range floorReceivers {
-		open := f.deaf
-		if read {
-			open = f.reader
-		}
+	for range receivers {
 		at, err := open(ctx)
 		if err == nil {
 			err = f.add(at)
@@ -99,7 +104,7 @@ func newFloor(ctx context.Context, read bool) (*floor, error) {
 
 // reader opens a socket that is read.
 func (f *floor) reader(context.Context) (netip.AddrPort, error) {
-	s, err := f.poller.Open(netip.MustParseAddrPort("127.0.0.1:0"), func([]byte, netip.AddrPort, int64) {})
+	s, err := f.poller.Open(netip.MustParseAddrPort("127.0.0.1:0"), f.heard)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -144,7 +149,7 @@ func (f *floor) run(ctx context.Context, segments int, d time.Duration) (time.Du
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	batch := f.conn.NewBatch()
-	f.burst(batch, segments) // fills caches and the receivers' buffers
+	f.burst(batch, f.receivers, segments) // fills caches and the receivers' buffers
 	begin, err := threadTime()
 	if err != nil {
 		return 0, err
@@ -152,7 +157,7 @@ func (f *floor) run(ctx context.Context, segments int, d time.Duration) (time.Du
 	packets := 0
 	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
 		for range floorRounds {
-			f.burst(batch, segments)
+			f.burst(batch, f.receivers, segments)
 		}
 		packets += floorRounds * segments * len(f.receivers)
 	}
@@ -163,19 +168,23 @@ func (f *floor) run(ctx context.Context, segments int, d time.Duration) (time.Du
 	return (used - begin) / time.Duration(packets), nil
 }
 
-// burst sends so many packets to each receiver.
-func (f *floor) burst(batch *udp.Batch, segments int) {
-	for i := range f.receivers {
-		r := &f.receivers[i]
+// burst sends so many packets to each of some receivers.
+func (f *floor) burst(batch *udp.Batch, receivers []floorReceiver, segments int) {
+	for i := range receivers {
+		r := &receivers[i]
 		for range segments {
-			slot := batch.Append(r.to, floorPacket+floorTag)
-			copy(slot, f.packet[:floorHeader])
-			r.count++
-			binary.BigEndian.PutUint64(r.nonce[4:], r.count)
-			r.seal.Seal(slot[:floorHeader], r.nonce[:], f.packet[floorHeader:], slot[:floorHeader])
+			r.sealOne(f.packet, batch.Append(r.to, floorPacket+floorTag))
 		}
 	}
 	batch.Flush()
+}
+
+// sealOne seals a packet under the receiver's key into slot.
+func (r *floorReceiver) sealOne(packet, slot []byte) {
+	copy(slot, packet[:floorHeader])
+	r.count++
+	binary.BigEndian.PutUint64(r.nonce[4:], r.count)
+	r.seal.Seal(slot[:floorHeader], r.nonce[:], packet[floorHeader:], slot[:floorHeader])
 }
 
 func (f *floor) close() error {

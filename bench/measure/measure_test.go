@@ -72,3 +72,39 @@ func TestFloor(t *testing.T) {
 		}
 	}
 }
+
+// TestDirect holds that a load without a server arrives, and when its packets go.
+func TestDirect(t *testing.T) {
+	t.Parallel()
+	for _, l := range []DirectLoad{
+		{Cameras: 1, Viewers: 5, Packets: 9, Interval: 20 * time.Millisecond, Poll: time.Millisecond},
+		{Cameras: 3, Viewers: 7, Packets: 4, Interval: 20 * time.Millisecond, Spread: 8 * time.Millisecond, Poll: time.Millisecond},
+		{Cameras: 9, Viewers: 2, Packets: 2, Poll: time.Millisecond},
+	} {
+		var h Histogram
+		if err := Direct(t.Context(), l, 100*time.Millisecond, &h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Count() == 0 {
+			t.Errorf("%+v: no packet came", l)
+		}
+		if p50, p99 := h.Quantile(0.5), h.Quantile(0.99); p50 <= 0 || p99 < p50 {
+			t.Errorf("%+v: p50 %v, p99 %v", l, p50, p99)
+		}
+	}
+	if err := Direct(t.Context(), DirectLoad{}, time.Millisecond, new(Histogram)); err == nil {
+		t.Error("a load of nothing was measured")
+	}
+	got := DirectLoad{Cameras: 2, Packets: 2, Interval: 40, Spread: 10}.steps()
+	if want := []step{{0, 0, 1}, {5, 0, 1}, {20, 1, 1}, {25, 1, 1}}; !slices.Equal(got, want) {
+		t.Errorf("steps are %v, want %v", got, want)
+	}
+}
+
+func TestNoise(t *testing.T) {
+	t.Parallel()
+	var h Histogram
+	if err := Noise(t.Context(), 20*time.Millisecond, &h); err != nil || h.Count() == 0 || h.Quantile(0.5) <= 0 {
+		t.Errorf("%d pieces of %v, %v", h.Count(), h.Quantile(0.5), err)
+	}
+}

@@ -26,6 +26,7 @@ type Result struct {
 	Generator Generator           `json:"generator"`
 	Floor     []measure.FloorStep `json:"floor,omitempty"`
 	FloorRead []measure.FloorStep `json:"floorRead,omitempty"` // where the receivers read
+	Direct    *Direct             `json:"direct,omitempty"`
 	Seconds   []Second            `json:"seconds"`
 	Search    *Search             `json:"search,omitempty"`
 }
@@ -98,6 +99,13 @@ type Latency struct {
 	P999    float64         `json:"p999ms"`
 	Max     float64         `json:"maxms"`
 	Curve   []measure.Point `json:"curve,omitempty"`
+}
+
+// Direct is the latency of the same load without a server, and how evenly the machine works.
+type Direct struct {
+	Latency
+	WorkP50 float64 `json:"workP50ms"` // of equal pieces of work
+	WorkP99 float64 `json:"workP99ms"`
 }
 
 // Server is what the server's process used between the marks.

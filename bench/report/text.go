@@ -43,6 +43,12 @@ func (r Result) rows() []row {
 		rows = append(rows, row{"latency", fmt.Sprintf("p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms (%d packets)",
 			r.Latency.P50, r.Latency.P99, r.Latency.P999, r.Latency.Max, r.Latency.Samples)})
 	}
+	if d := r.Direct; d != nil {
+		rows = append(rows, row{"without a server", fmt.Sprintf("p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms (%d packets)",
+			d.P50, d.P99, d.P999, d.Max, d.Samples)},
+			row{"this machine's noise", fmt.Sprintf("the same work takes %.2f ms, once in a hundred times %.2f ms (%.1f x)",
+				d.WorkP50, d.WorkP99, d.WorkP99/d.WorkP50)})
+	}
 	if r.Server != nil {
 		rows = append(rows, r.Server.rows(r.Load.Viewers)...)
 	}

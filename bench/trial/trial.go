@@ -63,7 +63,38 @@ func Run(ctx context.Context, cfg Config) (report.Result, error) {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	t.cfg.Progress("leaving")
-	return t.result, errors.Join(err, t.close(closing))
+	if err = errors.Join(err, t.close(closing)); err == nil {
+		err = t.direct(ctx)
+	}
+	return t.result, err
+}
+
+// directSteps is for how many steps of the floor the load goes without a server.
+const directSteps = 4
+
+// direct measures the latency of the load without the server, when that has nothing to do any more.
+func (t *trial) direct(ctx context.Context) error {
+	c := t.cfg
+	if c.Floor <= 0 || c.FindMax || c.VideoFile != "" || t.result.Load.Viewers == 0 {
+		return nil
+	}
+	c.Progress("measuring the latency without the server")
+	l := measure.DirectLoad{Cameras: c.Cameras, Viewers: t.result.Load.Viewers, Packets: c.frame(), Poll: c.Poll}
+	if c.Pace != load.PaceSaturate {
+		l.Interval = time.Duration(float64(time.Second) / c.Picture.FPS)
+		l.Spread = c.Pace.Spread(l.Interval)
+	}
+	var latency, work measure.Histogram
+	if err := measure.Direct(ctx, l, directSteps*c.Floor, &latency); err != nil {
+		return fmt.Errorf("without a server: %w", err)
+	}
+	if err := measure.Noise(ctx, c.Floor, &work); err != nil {
+		return fmt.Errorf("noise: %w", err)
+	}
+	d := &report.Direct{Latency: latencyOf(&latency), WorkP50: millis(work.Quantile(0.5)), WorkP99: millis(work.Quantile(0.99))}
+	d.Curve = nil
+	t.result.Direct = d
+	return nil
 }
 
 func (t *trial) run(ctx context.Context) error {

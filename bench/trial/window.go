@@ -170,15 +170,12 @@ func (w *window) serverOf(pid int) *report.Server {
 // against compares with the floor of bursts as long as the cameras' frames,
 // or two of them when a saturated server may have as many to send at once.
 func (t *trial) against(micros float64) (burst int, part float64) {
-	frame := 1
-	if t.cfg.Picture.FPS > 0 {
-		frame = int(float64(t.cfg.Picture.Bitrate)/8/t.cfg.Picture.FPS/1150 + 0.5)
-	}
+	frame := t.cfg.frame()
 	if t.cfg.Pace == load.PaceSaturate {
 		frame *= 2
 	}
 	for _, f := range t.result.Floor {
-		if f.Segments <= max(frame, 1) && f.Micros > 0 {
+		if f.Segments <= frame && f.Micros > 0 {
 			burst, part = f.Segments, micros/f.Micros
 		}
 	}

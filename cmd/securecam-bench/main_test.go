@@ -115,7 +115,7 @@ func TestAgainstSecureCam(t *testing.T) {
 	if r.Server == nil || r.Server.Micros <= 0 || r.Server.FloorRatio <= 0 || r.Setup.Connected != 6 {
 		t.Errorf("the server's usage is %+v, the set-up %+v", r.Server, r.Setup)
 	}
-	for _, want := range []string{"delivery", "µs a delivered packet", "x the floor"} {
+	for _, want := range []string{"delivery", "µs a delivered packet", "x the floor", "without a server", "noise"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

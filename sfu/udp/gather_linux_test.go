@@ -144,8 +144,9 @@ func TestReaderWakesAgain(t *testing.T) {
 	change := func(operation int) {
 		var err error
 		nothing := unix.EpollEvent{Fd: int32(r.socket.fd)}
-		if e := r.watch.ready.Control(func(fd uintptr) { err = unix.EpollCtl(int(fd), operation, r.socket.fd, &nothing) }); e != nil || err != nil {
-			t.Fatal(e, err)
+		gone := r.watch.ready.Control(func(fd uintptr) { err = unix.EpollCtl(int(fd), operation, r.socket.fd, &nothing) })
+		if err = errors.Join(gone, err); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if r.gather.on = true; r.heed(false) != nil {
