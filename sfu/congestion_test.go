@@ -92,7 +92,11 @@ func wayOf(t *testing.T, s *SFU, w *watcher) *congestion {
 	eventually(t, "the way is watched", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		c = s.sessions[w.answer.SessionID].egress.congestion.Load()
+		sess := s.sessions[w.answer.SessionID]
+		if sess == nil || sess.shard.Load() == nil { // not connected yet
+			return false
+		}
+		c = sess.egress.congestion.Load()
 		return c != nil
 	})
 	return c
