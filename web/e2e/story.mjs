@@ -187,11 +187,12 @@ async function tellsHowItPlays(viewer) {
   };
   const stream = (await (await read('/streams?limit=200')).json()).items.find((/** @type {any} */ s) => s.status === 'streaming');
   const report = async () => (await (await read(`/streams/${stream.id}/statistics`)).json()).viewer;
-  const figures = await until('the viewer tells the way from lens to screen', report, (r) => r?.glassToGlassMs > 0);
+  // A first report may come before there was a second to measure over.
+  const figures = await until('the viewer tells the way from lens to screen', report, (r) => r?.glassToGlassMs > 0 && r.bitrate > 0);
   for (const name of ['glassToGlassMs', 'firstFrameMs']) {
     check(figures[name] > 0 && figures[name] < FIGURES_MS, `${name} is ${figures[name]}`);
   }
-  check(figures.bitrate > 0 && figures.jitterMs >= 0 && !figures.blocked, `the viewer tells ${JSON.stringify(figures)}`);
+  check(figures.jitterMs >= 0 && !figures.blocked, `the viewer tells ${JSON.stringify(figures)}`);
   const metrics = await (await read('/ops/metrics')).text();
   for (const name of ['glass_to_glass', 'first_frame', 'bitrate']) {
     const [sum, count] = ['sum', 'count'].map((of) => Number(new RegExp(`^securecam_playback_${name}_${of} (\\S+)$`, 'm').exec(metrics)?.[1]));
