@@ -263,10 +263,7 @@ func (db *DB) Events(ctx context.Context, userID string, by EventFilter, p Page)
 	if by.CameraDeviceID != "" {
 		f.and("device_id = ?", by.CameraDeviceID)
 	}
-	if by.DeviceID != "" {
-		f.and("(device_id = ? OR EXISTS (SELECT 1 FROM device_links l WHERE l.client_device_id = ? "+
-			"AND l.camera_device_id = events.device_id AND l.status = 'active'))", by.DeviceID, by.DeviceID)
-	}
+	f.visibleTo(by.DeviceID, "events", "device_id")
 	if by.Status != "" {
 		f.and("status = ?", by.Status)
 	}

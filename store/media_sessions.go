@@ -76,10 +76,7 @@ func (db *DB) MediaSessions(ctx context.Context, userID string, by MediaSessionF
 	if by.CameraDeviceID != "" {
 		f.and("camera_device_id = ?", by.CameraDeviceID)
 	}
-	if by.DeviceID != "" {
-		f.and("(camera_device_id = ? OR EXISTS (SELECT 1 FROM device_links l WHERE l.client_device_id = ? "+
-			"AND l.camera_device_id = media_sessions.camera_device_id AND l.status = 'active'))", by.DeviceID, by.DeviceID)
-	}
+	f.visibleTo(by.DeviceID, "media_sessions", "camera_device_id")
 	switch by.Status {
 	case MediaSessionOpen:
 		f.and("ended_at IS NULL")

@@ -120,6 +120,17 @@ func (f *filter) and(condition string, args ...any) {
 	f.conditions = append(f.conditions, condition)
 }
 
+// visibleTo adds that the camera in a column of the table is the device
+// itself, or has an active link with it; no device adds nothing.
+func (f *filter) visibleTo(deviceID, table, column string) {
+	if deviceID == "" {
+		return
+	}
+	camera := table + "." + column
+	f.and("("+camera+" = ? OR EXISTS (SELECT 1 FROM device_links l WHERE l.client_device_id = ? "+
+		"AND l.camera_device_id = "+camera+" AND l.status = 'active'))", deviceID, deviceID)
+}
+
 // between adds that a time is at since or later, and before until; zero times
 // add nothing.
 func (f *filter) between(column string, since, until time.Time) {

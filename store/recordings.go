@@ -135,10 +135,7 @@ func (db *DB) Recordings(ctx context.Context, userID string, by RecordingFilter,
 	if by.CameraDeviceID != "" {
 		f.and("camera_device_id = ?", by.CameraDeviceID)
 	}
-	if by.DeviceID != "" {
-		f.and("(camera_device_id = ? OR EXISTS (SELECT 1 FROM device_links l WHERE l.client_device_id = ? "+
-			"AND l.camera_device_id = recordings.camera_device_id AND l.status = 'active'))", by.DeviceID, by.DeviceID)
-	}
+	f.visibleTo(by.DeviceID, "recordings", "camera_device_id")
 	if by.StreamID != "" {
 		f.and("stream_session_id = ?", by.StreamID)
 	}

@@ -139,10 +139,7 @@ func (db *DB) Videos(ctx context.Context, userID string, by VideoFilter, p Page)
 	if by.OfDeviceID != "" {
 		f.and("device_id = ?", by.OfDeviceID)
 	}
-	if by.DeviceID != "" {
-		f.and("(device_id = ? OR EXISTS (SELECT 1 FROM device_links l WHERE l.client_device_id = ? "+
-			"AND l.camera_device_id = videos.device_id AND l.status = 'active'))", by.DeviceID, by.DeviceID)
-	}
+	f.visibleTo(by.DeviceID, "videos", "device_id")
 	if by.EventID != "" {
 		f.and("event_id = ?", by.EventID)
 	}
