@@ -18,6 +18,14 @@ type Picture struct {
 	GOP int
 }
 
+// Packets is how many packets a frame has on average, at least one.
+func (p Picture) Packets() int {
+	if p.FPS <= 0 {
+		return 1
+	}
+	return max(int(math.Round(float64(p.Bitrate)/8/p.FPS/maxPayload)), 1)
+}
+
 const (
 	// maxPayload is the RTP payload of a full packet: the servers' own
 	// extensions and tags fit an Ethernet frame too.

@@ -158,7 +158,7 @@ type flight struct {
 // nothing arrives any more, packets are lost and a new account begins.
 func (f *flight) settle(ctx context.Context, c *Camera) error {
 	source := c.video[0].source
-	frame := uint64(max(float64(c.cfg.Picture.Bitrate)/8/c.cfg.Picture.FPS/maxPayload, 1))
+	frame := uint64(c.cfg.Picture.Packets())
 	pause := newSleeper()
 	defer pause.timer.Stop()
 	last, since := source.received.Load(), time.Now()

@@ -40,7 +40,7 @@ func Direct(ctx context.Context, l DirectLoad, d time.Duration, latency *Histogr
 		return err
 	}
 	err = f.direct(ctx, l, d)
-	pause(ctx, max(4*l.Poll, 50*time.Millisecond)) // what is on the way is read
+	Pause(ctx, max(4*l.Poll, 50*time.Millisecond)) // what is on the way is read
 	return errors.Join(err, f.close())
 }
 
@@ -72,7 +72,7 @@ func (f *floor) direct(ctx context.Context, l DirectLoad, d time.Duration) error
 	batch, steps, begin := f.conn.NewBatch(), l.steps(), time.Now()
 	for frame := begin; time.Since(begin) < d; frame = frame.Add(l.Interval) {
 		for _, s := range steps {
-			pause(ctx, time.Until(frame.Add(s.at)))
+			Pause(ctx, time.Until(frame.Add(s.at)))
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -115,7 +115,8 @@ func Noise(ctx context.Context, d time.Duration, pieces *Histogram) error {
 	return ctx.Err()
 }
 
-func pause(ctx context.Context, d time.Duration) {
+// Pause waits for d, or until ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}

@@ -93,14 +93,6 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// frame is how many packets the frames of a camera have on average, at least one.
-func (c Config) frame() int {
-	if c.Picture.FPS <= 0 {
-		return 1
-	}
-	return max(int(float64(c.Picture.Bitrate)/8/c.Picture.FPS/1150+0.5), 1)
-}
-
 // numbered puts a camera's number into an endpoint.
 func numbered(e whip.Endpoint, n int) whip.Endpoint {
 	number := fmt.Sprint(n)

@@ -174,7 +174,7 @@ func (t *trial) connect(ctx context.Context, endpoints []whip.Endpoint) []error 
 	begin := time.Now()
 	for i := range count {
 		if t.cfg.Rate > 0 {
-			pause(ctx, time.Until(begin.Add(time.Duration(float64(i)/t.cfg.Rate*float64(time.Second)))))
+			measure.Pause(ctx, time.Until(begin.Add(time.Duration(float64(i)/t.cfg.Rate*float64(time.Second)))))
 		}
 		if ctx.Err() != nil {
 			break
@@ -236,7 +236,7 @@ func (t *trial) unmute(ctx context.Context) error {
 		}
 	}
 	t.cfg.Progress("warming up")
-	pause(ctx, t.cfg.WarmUp)
+	measure.Pause(ctx, t.cfg.WarmUp)
 	return ctx.Err()
 }
 
@@ -245,16 +245,4 @@ func (t *trial) usage() (measure.Usage, error) {
 		return measure.Usage{}, nil
 	}
 	return measure.Process(t.cfg.PID)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -79,7 +79,7 @@ func (t *trial) direct(ctx context.Context) error {
 		return nil
 	}
 	c.Progress("measuring the latency without the server")
-	l := measure.DirectLoad{Cameras: c.Cameras, Viewers: t.result.Load.Viewers, Packets: c.frame(), Poll: c.Poll}
+	l := measure.DirectLoad{Cameras: c.Cameras, Viewers: t.result.Load.Viewers, Packets: c.Picture.Packets(), Poll: c.Poll}
 	if c.Pace != load.PaceSaturate {
 		l.Interval = time.Duration(float64(time.Second) / c.Picture.FPS)
 		l.Spread = c.Pace.Spread(l.Interval)

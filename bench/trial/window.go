@@ -30,7 +30,7 @@ type window struct {
 func (t *trial) window(ctx context.Context, d time.Duration) (*window, error) {
 	t.poller.SetInterval(t.cfg.Poll)
 	defer t.poller.SetInterval(0)
-	pause(ctx, 2*t.cfg.Poll)
+	measure.Pause(ctx, 2*t.cfg.Poll)
 	asked, repaired := t.requests()
 	dropped := t.dropped()
 	t.meter.Reset()
@@ -59,7 +59,7 @@ func (t *trial) window(ctx context.Context, d time.Duration) (*window, error) {
 	}
 	w.took, w.server, w.own = time.Since(begin), after.Sub(before), measure.OwnTime()-own
 	w.reported = t.reported.Load() - reported
-	pause(ctx, drain)
+	measure.Pause(ctx, drain)
 	w.delivery = t.delivered(w.took)
 	askedNow, repairedNow := t.requests()
 	w.delivery.KeyframesAsked, w.delivery.CameraRepairs = askedNow-asked, repairedNow-repaired
@@ -77,7 +77,7 @@ func (t *trial) window(ctx context.Context, d time.Duration) (*window, error) {
 func (t *trial) watch(ctx context.Context, w *window, begin time.Time, d time.Duration, usage measure.Usage) error {
 	last, packets := begin, uint64(0)
 	for time.Since(begin) < d {
-		pause(ctx, min(time.Second, d-time.Since(begin)))
+		measure.Pause(ctx, min(time.Second, d-time.Since(begin)))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -170,7 +170,7 @@ func (w *window) serverOf(pid int) *report.Server {
 // against compares with the floor of bursts as long as the cameras' frames,
 // or two of them when a saturated server may have as many to send at once.
 func (t *trial) against(micros float64) (burst int, part float64) {
-	frame := t.cfg.frame()
+	frame := t.cfg.Picture.Packets()
 	if t.cfg.Pace == load.PaceSaturate {
 		frame *= 2
 	}
