@@ -92,9 +92,10 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	binary.BigEndian.PutUint32(b[8:], h.SSRC)
 
 	e, head := s.egress, b[:rtpHeader]
+	way := e.congestion.Load()
 	if s.extensions.any() {
 		b[0] |= 1 << 4
-		head = s.extensions.write(head, e.congestion.Load().number())
+		head = s.extensions.write(head, way.number())
 	}
 	n := len(head) + len(payload) + int(h.PaddingSize) + e.sender.Overhead()
 	dst, send := e.room(n)
@@ -102,8 +103,8 @@ func (s *sealed) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 		return 0, errTooLong
 	}
 	e.sender.RTPPadded(dst, head, payload, int(h.PaddingSize), index) // whose header is whole and whose room is enough
-	if c := e.congestion.Load(); c != nil {
-		s.noteSent(c, n)
+	if way != nil {
+		s.noteSent(way, n)
 	}
 	if send == nil {
 		return n, nil

@@ -104,7 +104,7 @@ func (s *SFU) fromCamera(sess *session, b []byte, now int64) {
 	s.takeRTP(sess, plain, now)
 }
 
-// opened takes an RTP packet of a camera. Caller holds sess.ingress.mu.
+// takeRTP takes an opened RTP packet of a camera. Caller holds sess.ingress.mu.
 func (s *SFU) takeRTP(sess *session, plain []byte, now int64) {
 	sess.noteCongestion(plain, now)
 	ssrc := binary.BigEndian.Uint32(plain[8:])

@@ -34,8 +34,7 @@ func toRecording(r store.Recording) Recording {
 	return Recording{
 		ID: r.ID, CameraDeviceID: r.CameraDeviceID, RequesterDeviceID: r.RequesterDeviceID, StreamID: r.StreamID,
 		MediaSessionID: r.MediaSessionID, Status: string(r.Status), ContentType: r.ContentType, DurationMS: r.Duration.Milliseconds(),
-		Size:  r.Size,
-		Error: r.Error, StartedAt: r.StartedAt, EndedAt: r.EndedAt, CreatedAt: r.CreatedAt,
+		Size: r.Size, Error: r.Error, StartedAt: r.StartedAt, EndedAt: r.EndedAt, CreatedAt: r.CreatedAt,
 	}
 }
 
