@@ -21,6 +21,7 @@ class Take {
   #chunks = [];
   #bytes = 0;
   #began = performance.now();
+  #ended = this.#began; // as far as there are chunks: the last one comes at the end
   #recorder;
 
   /** @param {MediaStream} stream */
@@ -34,6 +35,7 @@ class Take {
   /** @param {Blob} data */
   #keep(data) {
     this.#chunks.push(data);
+    this.#ended = performance.now();
     this.#bytes += data.size;
     if (this.#bytes > MOST_BYTES) this.#end();
   }
@@ -55,7 +57,7 @@ class Take {
       });
     }
     const [type] = this.#recorder.mimeType.split(';');
-    return { file: new Blob(this.#chunks, { type }), durationMs: Math.round(performance.now() - this.#began) };
+    return { file: new Blob(this.#chunks, { type }), durationMs: Math.round(this.#ended - this.#began) };
   }
 }
 
