@@ -95,7 +95,8 @@ func TestBadWays(t *testing.T) {
 			got.add(p.Payload)
 		}
 	})
-	accept(t, viewer, through(t, link, func(o []byte) (Answer, error) { return s.Play(t.Context(), "m", "v", NoPreference(), o) }, makeOffer(t, viewer)))
+	play := func(o []byte) (Answer, error) { return s.Play(t.Context(), "m", "v", NoPreference(), o) }
+	accept(t, viewer, through(t, link, play, makeOffer(t, viewer)))
 
 	stop := make(chan struct{})
 	var running sync.WaitGroup

@@ -111,7 +111,8 @@ func TestComplete(t *testing.T) {
 		{"half of two layers", []burstPacket{{fan: here, layer: a}, {fan: here, layer: b}, {fan: here, layer: a, marker: true}}, false},
 		{
 			"two layers",
-			[]burstPacket{{fan: here, layer: a}, {fan: here, layer: b, marker: true}, {fan: here, layer: a, marker: true}}, true,
+			[]burstPacket{{fan: here, layer: a}, {fan: here, layer: b, marker: true}, {fan: here, layer: a, marker: true}},
+			true,
 		},
 		{"audio", []burstPacket{{fan: here, layer: sound}}, true},
 		{"audio in a frame", []burstPacket{{fan: here, layer: a}, {fan: here, layer: sound}}, false},

@@ -71,7 +71,8 @@ func TestPeersThatLeave(t *testing.T) {
 	if !ok || st.Publishing || st.LostAt.IsZero() || st.Viewers["b"] != 1 {
 		t.Errorf("status %+v, %t", st, ok)
 	}
-	if _, err := s.Play(t.Context(), "m", "c", NoPreference(), makeOffer(t, offerPlay(t, []kind{video}, allVideo()...))); !errors.Is(err, ErrNoPublisher) {
+	alone := makeOffer(t, offerPlay(t, []kind{video}, allVideo()...))
+	if _, err := s.Play(t.Context(), "m", "c", NoPreference(), alone); !errors.Is(err, ErrNoPublisher) {
 		t.Errorf("play without a publisher: %v", err)
 	}
 	s.End("m", "done")
@@ -224,7 +225,8 @@ func TestAfterShutdown(t *testing.T) {
 	if _, err := s.Publish(t.Context(), "m", offer); !errors.Is(err, ErrClosed) {
 		t.Errorf("publish: %v", err)
 	}
-	if _, err := s.Play(t.Context(), "m", "v", NoPreference(), []byte(strings.ReplaceAll(string(offer), "sendrecv", "recvonly"))); !errors.Is(err, ErrClosed) {
+	watching := []byte(strings.ReplaceAll(string(offer), "sendrecv", "recvonly"))
+	if _, err := s.Play(t.Context(), "m", "v", NoPreference(), watching); !errors.Is(err, ErrClosed) {
 		t.Errorf("play: %v", err)
 	}
 }

@@ -47,13 +47,15 @@ func TestRefusedAreRemembered(t *testing.T) {
 	}{
 		"other codec": {[]webrtc.RTPCodecParameters{format(webrtc.MimeTypeAV1, 45, "")}, video, strings.TrimSpace, ReasonCodec, "video/VP8"},
 		"no codec": {
-			[]webrtc.RTPCodecParameters{vp8}, video,
+			[]webrtc.RTPCodecParameters{vp8},
+			video,
 			func(o string) string { return strings.ReplaceAll(o, "VP8/90000", "H261/90000") },
 			ReasonCodec, "no common video codec",
 		},
 		"sound alone": {[]webrtc.RTPCodecParameters{opus}, audio, strings.TrimSpace, ReasonRefused, "nothing of what was offered"},
 		"no mux": {
-			[]webrtc.RTPCodecParameters{vp8}, video,
+			[]webrtc.RTPCodecParameters{vp8},
+			video,
 			func(o string) string { return strings.ReplaceAll(o, "a=rtcp-mux\r\n", "") },
 			ReasonRefused, "no rtcp-mux",
 		},

@@ -379,12 +379,12 @@ func TestTurn(t *testing.T) {
 	}{{0, false}, {1, false}, {2, true}, {60, true}} {
 		sink := &keepingSink{}
 		b := newBench(webrtc.MimeTypeVP8)
-		low := &numberedCamera{bench: b}
+		low := &numberedCamera{bench: b, t: t}
 		other := newLayer(b.layer.track, 2, 1024)
 		other.keys, other.rid, other.slot = newKeyframes(time.Hour, func(bool) {}), "high", 1
 		b.layer.sizes[0].Store(320<<16 | 180)
 		other.sizes[0].Store(640<<16 | 360)
-		high := &numberedCamera{bench: &bench{layer: other, shard: b.shard, fan: b.fan}}
+		high := &numberedCamera{bench: &bench{layer: other, shard: b.shard, fan: b.fan}, t: t}
 		wish := NoPreference()
 		wish.MaxHeight = 180
 		d := joining(b, sink)

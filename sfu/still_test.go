@@ -18,6 +18,7 @@ import (
 // numberedCamera sends frames of three packets to a bench, 30 a second. Each packet ends with the number of its frame.
 type numberedCamera struct {
 	*bench
+	t         rapid.TB
 	seq       uint16
 	timestamp uint32
 	frames    uint32
@@ -35,7 +36,7 @@ func (c *numberedCamera) frame(key bool, lost func() bool) {
 			Payload: p,
 		}).Marshal()
 		if err != nil {
-			panic(err)
+			c.t.Fatal(err)
 		}
 		c.seq++
 		if !lost() {
@@ -67,7 +68,7 @@ func TestStill(t *testing.T) {
 	for _, mime := range []string{webrtc.MimeTypeVP8, webrtc.MimeTypeVP9, webrtc.MimeTypeH264, webrtc.MimeTypeAV1} {
 		seen, tap, sink := &keepingSink{}, &keepingSink{}, &keepingSink{}
 		b := newBench(mime)
-		c := &numberedCamera{bench: b, seq: 65530, timestamp: 1<<32 - 90_000}
+		c := &numberedCamera{bench: b, t: t, seq: 65530, timestamp: 1<<32 - 90_000}
 		had := joining(b, seen)
 		b.shard.add(b.fan, had)
 		c.frame(true, never)
@@ -132,7 +133,7 @@ func TestStillBounds(t *testing.T) {
 	for _, tt := range tests {
 		sink := &keepingSink{}
 		b := newBench(webrtc.MimeTypeVP8)
-		c := &numberedCamera{bench: b}
+		c := &numberedCamera{bench: b, t: t}
 		c.frame(true, tt.lost)
 		for range tt.frames {
 			c.frame(false, never)
@@ -166,7 +167,7 @@ func TestStillModel(t *testing.T) {
 	mimes := []string{webrtc.MimeTypeVP8, webrtc.MimeTypeVP9, webrtc.MimeTypeH264, webrtc.MimeTypeAV1}
 	rapid.Check(t, func(t *rapid.T) {
 		b := newBench(rapid.SampledFrom(mimes).Draw(t, "codec"))
-		c := &numberedCamera{bench: b, seq: rapid.Uint16().Draw(t, "seq"), timestamp: rapid.Uint32().Draw(t, "timestamp")}
+		c := &numberedCamera{bench: b, t: t, seq: rapid.Uint16().Draw(t, "seq"), timestamp: rapid.Uint32().Draw(t, "timestamp")}
 		c.frame(true, never)
 		losing := func() bool { return rapid.IntRange(0, 300).Draw(t, "lost") == 0 }
 		for range rapid.IntRange(0, 250).Draw(t, "before") {

@@ -203,65 +203,69 @@ func exposed(ctx context.Context, p *probe) error {
 }
 
 func authChecks() []Check {
-	refused := func(token, errorCode string) func(context.Context, *probe) error {
-		return func(ctx context.Context, p *probe) error {
-			if p.token == "" {
-				return skip("the server was given no token")
-			}
-			got, err := p.do(ctx, request{method: http.MethodPost, token: token, contentType: typeSDP, body: newOffer(p.protocol).String()})
-			if err != nil {
-				return err
-			}
-			p.remember(got)
-			if err := want("POST", got, 401); err != nil {
-				return err
-			}
-			challenge := got.header.Get("WWW-Authenticate")
-			if !strings.HasPrefix(strings.ToLower(challenge), "bearer") || !strings.Contains(challenge, errorCode) {
-				return fmt.Errorf("WWW-Authenticate %q", challenge)
-			}
-			return nil
-		}
-	}
 	return []Check{
 		must("auth-none", "4.7.1", "without a token: 401 with WWW-Authenticate: Bearer", refused("-", "")),
 		must("auth-wrong", "RFC 6750 3.1", "with a wrong token: 401 with error=\"invalid_token\"",
 			refused("wrong."+token(8), "invalid_token")),
-		must("auth-scope", "RFC 6750 3.1", "with a token for the other way: 403 with error=\"insufficient_scope\"",
-			func(ctx context.Context, p *probe) error {
-				if p.other == "" || p.other == p.token {
-					return skip("one token is good for both ways")
-				}
-				got, err := p.do(ctx, request{method: http.MethodPost, token: p.other, contentType: typeSDP, body: newOffer(p.protocol).String()})
-				if err != nil {
-					return err
-				}
-				p.remember(got)
-				if v := got.header.Get("WWW-Authenticate"); !strings.Contains(v, "insufficient_scope") {
-					return fmt.Errorf("%d with WWW-Authenticate %q", got.status, v)
-				}
-				return want("POST", got, 403)
-			}),
-		must("auth-session", "4.7.1", "a session's DELETE and PATCH need the token",
-			func(ctx context.Context, p *probe) error {
-				if p.token == "" {
-					return skip("the server was given no token")
-				}
-				s, err := p.open(ctx)
-				if err != nil {
-					return err
-				}
-				for _, method := range []string{http.MethodDelete, http.MethodPatch} {
-					got, err := p.do(ctx, request{method: method, url: s.url, token: "-", contentType: typeSDPFrag, body: s.offer.fragment()})
-					if err != nil {
-						return err
-					}
-					if err := want(method+" without a token", got, 401, 403); err != nil {
-						return err
-					}
-				}
-				got, err := p.do(ctx, request{method: http.MethodDelete, url: s.url})
-				return errors.Join(err, success("DELETE with the token afterwards", got))
-			}),
+		must("auth-scope", "RFC 6750 3.1", "with a token for the other way: 403 with error=\"insufficient_scope\"", otherWay),
+		must("auth-session", "4.7.1", "a session's DELETE and PATCH need the token", sessionNeedsToken),
 	}
+}
+
+// refused checks that a POST with this token is refused, and says why.
+func refused(token, errorCode string) func(context.Context, *probe) error {
+	return func(ctx context.Context, p *probe) error {
+		if p.token == "" {
+			return skip("the server was given no token")
+		}
+		got, err := p.do(ctx, request{method: http.MethodPost, token: token, contentType: typeSDP, body: newOffer(p.protocol).String()})
+		if err != nil {
+			return err
+		}
+		p.remember(got)
+		if err := want("POST", got, 401); err != nil {
+			return err
+		}
+		challenge := got.header.Get("WWW-Authenticate")
+		if !strings.HasPrefix(strings.ToLower(challenge), "bearer") || !strings.Contains(challenge, errorCode) {
+			return fmt.Errorf("WWW-Authenticate %q", challenge)
+		}
+		return nil
+	}
+}
+
+func otherWay(ctx context.Context, p *probe) error {
+	if p.other == "" || p.other == p.token {
+		return skip("one token is good for both ways")
+	}
+	got, err := p.do(ctx, request{method: http.MethodPost, token: p.other, contentType: typeSDP, body: newOffer(p.protocol).String()})
+	if err != nil {
+		return err
+	}
+	p.remember(got)
+	if v := got.header.Get("WWW-Authenticate"); !strings.Contains(v, "insufficient_scope") {
+		return fmt.Errorf("%d with WWW-Authenticate %q", got.status, v)
+	}
+	return want("POST", got, 403)
+}
+
+func sessionNeedsToken(ctx context.Context, p *probe) error {
+	if p.token == "" {
+		return skip("the server was given no token")
+	}
+	s, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	for _, method := range []string{http.MethodDelete, http.MethodPatch} {
+		got, err := p.do(ctx, request{method: method, url: s.url, token: "-", contentType: typeSDPFrag, body: s.offer.fragment()})
+		if err != nil {
+			return err
+		}
+		if err := want(method+" without a token", got, 401, 403); err != nil {
+			return err
+		}
+	}
+	got, err := p.do(ctx, request{method: http.MethodDelete, url: s.url})
+	return errors.Join(err, success("DELETE with the token afterwards", got))
 }

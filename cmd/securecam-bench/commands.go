@@ -49,7 +49,7 @@ type runArgs struct {
 	GSO        bool          `group:"Load" name:"gso" help:"Bursts leave in one message each, as from a network card with receive offload."`
 	Simulcast  int           `group:"Load" default:"1" help:"Layers that each camera sends, up to 3."`
 	MaxHeight  int           `group:"Load" help:"Lines that viewers ask for at most (?maxHeight=), of layers of 720, 360 and 180."`
-	Video      string        `group:"Load" placeholder:"FILE" help:"IVF, or H.264 (Annex B, at --fps), for the cameras to play; say its --codec."`
+	Video      string        `group:"Load" placeholder:"FILE" help:"IVF, or H.264 (Annex B, at --fps), that cameras play; say its --codec."`
 	AudioFile  string        `group:"Load" placeholder:"FILE" help:"Ogg file with Opus beside it."`
 	Parallel   int           `group:"Load" default:"8" help:"Set-ups at a time."`
 	Rate       float64       `group:"Load" help:"Set-ups a second at most; 0 for no limit."`

@@ -67,7 +67,8 @@ func TestAdminRoutes(t *testing.T) {
 			for what, v := range map[string]adminVisit{
 				"another origin":         {"root", adminPassword, "https://evil.example", true},
 				"no origin that is told": {"root", adminPassword, "null", true},
-				"a form":                 {"root", adminPassword, app.url, false}, "a foreign form": {"root", adminPassword, "https://evil.example", false},
+				"a form":                 {"root", adminPassword, app.url, false},
+				"a foreign form":         {"root", adminPassword, "https://evil.example", false},
 			} {
 				if status, body, _ := send(v, target); status != http.StatusForbidden || codeOf([]byte(body)) != "invalid_origin" {
 					t.Errorf("%s from %s: %d %s", route, what, status, body)

@@ -17,9 +17,9 @@ const (
 	// browser that remembers the password would send that all the same.
 	header = "X-Securecam-Admin"
 
-	// Attempt is the kind of what is counted: wrong passwords of an address. An
-	// address may have MaxAttempts of them in a window.
-	Attempt     = "admin"
+	// Attempt is the kind of what is counted: wrong passwords of an address.
+	Attempt = "admin"
+	// MaxAttempts is how many of them an address may have in a window.
 	MaxAttempts = 10
 )
 

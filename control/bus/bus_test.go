@@ -97,7 +97,9 @@ func gatherGetsAll(t *testing.T, a, b *bus.Bus) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	never := func([]byte) bool { return false }
-	for subject, want := range map[string]error{"all": context.DeadlineExceeded, "nobody.here": bus.ErrNoResponders, "a.*": bus.ErrBadSubject} {
+	for subject, want := range map[string]error{
+		"all": context.DeadlineExceeded, "nobody.here": bus.ErrNoResponders, "a.*": bus.ErrBadSubject,
+	} {
 		ctx := t.Context()
 		if subject == "all" {
 			bounded, cancel := context.WithTimeout(ctx, 20*time.Millisecond)

@@ -185,7 +185,7 @@ func (p *Peer) read(stream *sctp.Stream) (flooded bool) {
 
 // answers reports whether what comes on a channel is for us.
 func (p *Peer) answers(c *datachannel.DataChannel) bool {
-	return p.cfg.Answer != nil && c.Config.Label == p.cfg.Label
+	return p.cfg.Answer != nil && c.Label == p.cfg.Label
 }
 
 // refuse counts a message that is not taken, and reports whether the peer has to go.
