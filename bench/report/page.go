@@ -48,6 +48,9 @@ func Page(w io.Writer, results []Result) error {
 		p.Rate = rate(r)
 		data.Results = append(data.Results, p)
 		data.Curves.Series = append(data.Curves.Series, series{Name: title(r), Points: tail(r.Latency.Curve)})
+		if d := r.Direct; d != nil && len(d.Curve) > 0 {
+			data.Curves.Series = append(data.Curves.Series, series{Name: title(r) + ", no server", Points: tail(d.Curve)})
+		}
 		data.Costs.Bars = append(data.Costs.Bars, costs(r)...)
 	}
 	return t.Execute(w, data)

@@ -91,9 +91,9 @@ func (t *trial) direct(ctx context.Context) error {
 	if err := measure.Noise(ctx, c.Floor, &work); err != nil {
 		return fmt.Errorf("noise: %w", err)
 	}
-	d := &report.Direct{Latency: latencyOf(&latency), WorkP50: millis(work.Quantile(0.5)), WorkP99: millis(work.Quantile(0.99))}
-	d.Curve = nil
-	t.result.Direct = d
+	t.result.Direct = &report.Direct{
+		Latency: latencyOf(&latency), WorkP50: millis(work.Quantile(0.5)), WorkP99: millis(work.Quantile(0.99)),
+	}
 	return nil
 }
 
