@@ -225,6 +225,7 @@ await viewers[1].close();
 await at(viewers[0], 'end').click();
 await at(camera, 'policy').getByRole('radio', { name: 'Always' }).click();
 await camera.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
+await until('the page promises no more', async () => /while somebody watches/.test(await camera.locator('main').textContent() ?? ''));
 await watch(viewers[0], 'Front door');
 
 // A camera that comes back is called again by who watches.

@@ -167,6 +167,11 @@ export class Camera extends EventTarget {
     await this.#sync();
   }
 
+  /** @returns {boolean} the server takes media, as far as is known before anybody watches */
+  get forwarded() {
+    return this.#forwarded;
+  }
+
   /** @returns {boolean} live also when nobody watches */
   get #continuous() {
     return this.#forwarded && this.#tab.device?.recordingPolicy === 'continuous';

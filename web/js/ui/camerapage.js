@@ -207,7 +207,13 @@ function settings(app, camera) {
       text(why, camera.substitute);
       const value = app.tab.device?.recordingPolicy ?? 'off';
       policy.update(value);
-      text(policyWords, { off: 'Nothing is recorded.', session: 'Recorded while somebody watches.', continuous: 'Stays live and is recorded all the time.' }[value]);
+      const watched = 'Recorded while somebody watches';
+      text(policyWords, {
+        off: 'Nothing is recorded.',
+        session: `${watched}.`,
+        // Where devices send media to each other, this tab records, and only then.
+        continuous: camera.forwarded ? 'Stays live and is recorded all the time.' : `${watched}: the server takes no media of its own.`,
+      }[value]);
       const names = [...camera.viewers.values()].map((s) => app.roster.find(s.requesterDeviceId)?.name ?? 'A viewer');
       watching.replaceChildren(...(names.length ? names : ['Nobody']).map((n) => h('li', null, n)));
       stats.read();
