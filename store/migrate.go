@@ -83,17 +83,31 @@ func (db *DB) migrate(ctx context.Context, dir fs.FS) (err error) {
 	case version > want:
 		return newerSchemaError(version, want)
 	}
-	stop := context.AfterFunc(ctx, func() { m.GracefulStop <- true })
-	defer stop()
-	switch err := m.Up(); {
-	case errors.Is(err, migrate.ErrNoChange):
+	if version == want {
 		return nil
-	case err != nil:
-		return errors.Join(fmt.Errorf("store: migrate: %w", err), clearDirty(m, src))
-	case ctx.Err() != nil:
-		return ctx.Err()
+	}
+	if err := climb(ctx, m, version, want); err != nil {
+		return errors.Join(err, clearDirty(m, src))
 	}
 	db.log.Info("schema migrated", slog.Uint64("from", uint64(version)), slog.Uint64("to", uint64(want)))
+	return nil
+}
+
+// climb applies one file after the other, as long as ctx is not done: two
+// goroutines of the library write and read what its own way to stop sets.
+func climb(ctx context.Context, m *migrate.Migrate, at, want uint) error {
+	for at < want {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := m.Steps(1)
+		if err == nil {
+			at, _, err = m.Version()
+		}
+		if err != nil {
+			return fmt.Errorf("store: migrate: %w", err)
+		}
+	}
 	return nil
 }
 
