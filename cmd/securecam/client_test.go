@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,8 +200,6 @@ type socket struct {
 	events chan envelopeJSON
 	done   chan struct{}
 	seen   string // the cursor of the last event that await has taken
-
-	commands atomic.Int64 // that came: one may come again that was on its way when the device signed on
 }
 
 func (s *socket) cursor() string { return s.seen }
@@ -235,9 +232,6 @@ func (s *socket) read() {
 		var e envelopeJSON
 		if s.conn.ReadJSON(&e) != nil {
 			return // closed
-		}
-		if e.Event == "command:received" {
-			s.commands.Add(1)
 		}
 		s.events <- e
 	}

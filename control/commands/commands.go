@@ -56,7 +56,7 @@ type Gateway interface {
 	Send(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
 	Relay(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
 	Handle(event string, h gateway.Handler)
-	OnConnect(hook func(ctx context.Context, deviceID string))
+	OnConnect(hook func(ctx context.Context, deviceID string) (ready func(context.Context)))
 }
 
 // Config holds what commands needs. Every period has a default.
@@ -137,7 +137,7 @@ func New(cfg Config) *Service {
 	cfg = cfg.withDefaults()
 	s := &Service{cfg: cfg, log: cfg.Logger}
 	cfg.Gateway.Handle(eventAck, s.handleAckEvent)
-	cfg.Gateway.OnConnect(s.deliverPending)
+	cfg.Gateway.OnConnect(s.claimPending)
 	return s
 }
 

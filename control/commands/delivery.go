@@ -56,13 +56,20 @@ func (s *Service) deliver(ctx context.Context, c store.Command) (store.Command, 
 	return c, nil
 }
 
-// deliverPending gives a device that has connected what it has not answered.
-func (s *Service) deliverPending(ctx context.Context, deviceID string) {
+// claimPending claims what a device that has connected has not answered, and
+// returns what delivers it. It is claimed before the device is told that it is
+// connected: whatever is sent to it from then on reaches it once, from whoever
+// sends it.
+func (s *Service) claimPending(ctx context.Context, deviceID string) (deliver func(context.Context)) {
 	pending, err := s.cfg.Store.ClaimPendingCommands(ctx, deviceID, maxBacklog, s.now())
 	if err != nil {
 		s.log.Error("pending commands not read", slog.String("device", deviceID), slog.Any("err", err))
-		return
 	}
+	return func(ctx context.Context) { s.deliverAll(ctx, pending) }
+}
+
+// deliverAll delivers commands in order, as long as their device is there.
+func (s *Service) deliverAll(ctx context.Context, pending []store.Command) {
 	for _, c := range pending {
 		after := s.dispatch(ctx, c)
 		if after.Status == c.Status && after.RetryCount == c.RetryCount {

@@ -27,12 +27,14 @@ type fakeGateway struct {
 	err       error
 	sent      []hearing
 	during    func() // each Relay
-	hook      func(ctx context.Context, deviceID string)
+	hook      func(ctx context.Context, deviceID string) (ready func(context.Context))
 }
 
 func (g *fakeGateway) Handle(string, gateway.Handler) {}
 
-func (g *fakeGateway) OnConnect(hook func(ctx context.Context, deviceID string)) { g.hook = hook }
+func (g *fakeGateway) OnConnect(hook func(ctx context.Context, deviceID string) (ready func(context.Context))) {
+	g.hook = hook
+}
 
 func (g *fakeGateway) Send(ctx context.Context, deviceID, event string, data any) (bool, error) {
 	g.mu.Lock()
@@ -241,10 +243,32 @@ func TestCommandToAnOfflineCameraExpires(t *testing.T) {
 		t.Errorf("the source heard %v, want the failure", heard)
 	}
 	s.gate.connected[s.camera.ID] = true
-	s.gate.hook(t.Context(), s.camera.ID)
+	s.gate.hook(t.Context(), s.camera.ID)(t.Context())
 	if heard := s.gate.take(s.camera.ID); len(heard) != 0 {
 		t.Errorf("the camera heard %v when it was back", heard)
 	}
+}
+
+// TestSentToACameraThatJustCame has one command wait for a camera, and another
+// come as soon as the camera is told that it is connected: each reaches it once.
+func TestSentToACameraThatJustCame(t *testing.T) {
+	t.Parallel()
+	s := newStation(t)
+	waiting := s.create()
+	s.gate.connected[s.camera.ID] = true
+	ready := s.gate.hook(t.Context(), s.camera.ID)
+	fresh := s.create()
+	s.Dispatch(t.Context(), fresh)
+	ready(t.Context())
+	heard := map[string]int{}
+	for _, h := range s.gate.take(s.camera.ID) {
+		heard[h.command]++
+	}
+	if len(heard) != 2 || heard[waiting.ID] != 1 || heard[fresh.ID] != 1 {
+		t.Errorf("the camera heard %v, want each command once", heard)
+	}
+	s.want(waiting.ID, store.CommandSent, 0, "")
+	s.want(fresh.ID, store.CommandSent, 0, "")
 }
 
 // stopsAfterExpiry is a store whose server is stopped as soon as commands have
@@ -289,7 +313,7 @@ func TestBacklogReachesACameraThatNeverAnswers(t *testing.T) {
 	s.gate.connected[s.camera.ID] = true
 	heard := map[string]bool{}
 	for range 3 { // connections
-		s.gate.hook(t.Context(), s.camera.ID)
+		s.gate.hook(t.Context(), s.camera.ID)(t.Context())
 		got := s.gate.take(s.camera.ID)
 		if len(got) > maxBacklog {
 			t.Errorf("%d commands at once, want at most %d", len(got), maxBacklog)

@@ -223,18 +223,28 @@ func TestRecheck(t *testing.T) {
 
 func TestOnConnect(t *testing.T) {
 	t.Parallel()
+	var asked atomic.Int64
+	told := make(chan struct{})
 	n := start(t, gateway.Config{}, func(g *gateway.Gateway) {
-		g.OnConnect(func(context.Context, string) {
+		g.OnConnect(func(context.Context, string) func(context.Context) {
 			panic("planned") //nolint:forbidigo // what the test is about
 		})
-		g.OnConnect(func(ctx context.Context, id string) {
-			if _, err := g.Send(ctx, id, "hello", map[string]string{"device": id}); err != nil {
-				t.Error(err)
+		g.OnConnect(func(_ context.Context, id string) func(context.Context) {
+			asked.Add(1)
+			return func(ctx context.Context) {
+				<-told
+				if _, err := g.Send(ctx, id, "hello", map[string]string{"device": id}); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	})
-	for range 2 {
+	for i := range int64(2) {
 		c := n.connect(t, "1")
+		if asked.Load() != i+1 {
+			t.Error("the device was told that it is connected before the hook had run")
+		}
+		told <- struct{}{} // and what the hook returned waits for that
 		if m := c.expect("hello"); string(m.Data) != `{"device":"1"}` {
 			t.Errorf("got %s", m.Data)
 		}
@@ -280,10 +290,12 @@ func TestCloseDoesNotWaitForever(t *testing.T) {
 	t.Parallel()
 	var handled atomic.Bool
 	n := start(t, gateway.Config{CloseGrace: time.Hour}, func(g *gateway.Gateway) {
-		g.OnConnect(func(ctx context.Context, id string) {
-			if id == "stuck" {
-				<-ctx.Done()
-				handled.Store(true)
+		g.OnConnect(func(_ context.Context, id string) func(context.Context) {
+			return func(ctx context.Context) {
+				if id == "stuck" {
+					<-ctx.Done()
+					handled.Store(true)
+				}
 			}
 		})
 	})

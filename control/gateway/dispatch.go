@@ -63,13 +63,17 @@ func (c *conn) begin(ctx context.Context, asked hello) bool {
 	c.ws.SetReadLimit(maxMessage)
 	c.alive()
 	c.g.log.Info("device connected", slog.String("device", p.DeviceID))
+	var ready []func(context.Context)
+	for _, hook := range c.g.hooks {
+		c.g.run(ctx, func(ctx context.Context) { ready = append(ready, hook(ctx, p.DeviceID)) })
+	}
 	if err := c.resume(ctx, h, readyData{DeviceID: p.DeviceID, Role: p.Role}); err != nil {
 		c.g.log.Warn("device not brought up to date", slog.String("device", p.DeviceID), slog.Any("err", err))
 		c.stop(CloseTryAgain, "the device's events cannot be read now")
 		return false
 	}
-	for _, hook := range c.g.hooks {
-		c.g.run(ctx, func(ctx context.Context) { hook(ctx, p.DeviceID) })
+	for _, f := range ready {
+		c.g.run(ctx, f)
 	}
 	return true
 }

@@ -93,7 +93,7 @@ type Gateway struct {
 	cfg      Config
 	log      *slog.Logger
 	handlers map[string]limited
-	hooks    []func(ctx context.Context, deviceID string)
+	hooks    []func(ctx context.Context, deviceID string) (ready func(context.Context))
 	done     chan struct{} // closed when Close begins
 	wg       sync.WaitGroup
 
@@ -192,8 +192,10 @@ func (g *Gateway) HandleWithin(event string, l Limit, h Handler) {
 }
 
 // OnConnect registers a hook that runs after each connection's authentication,
-// before its first message is handled and with the same deadline as a handler.
-func (g *Gateway) OnConnect(hook func(ctx context.Context, deviceID string)) {
+// when the device can be reached and before it is told so; what it returns runs
+// when it was told, before its first message is handled. Both have the deadline
+// of a handler.
+func (g *Gateway) OnConnect(hook func(ctx context.Context, deviceID string) (ready func(context.Context))) {
 	g.hooks = append(g.hooks, hook)
 }
 
