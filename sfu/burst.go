@@ -144,19 +144,11 @@ const (
 	paceStep, paceSlack = time.Millisecond, 10 * time.Microsecond
 )
 
-// patienceAt says by its corners which part of the window a shard waits that works so large a share of the time. Up to
-// some hundred viewers of one camera it is a millisecond of five: two or three packets to a viewer then cost little more
-// than one, and nobody sees it.
+// patienceAt says which part of the window a shard waits that works so large a share of the time. Up to some hundred
+// viewers of one camera it does not wait: there is time to send each packet by itself.
 func patienceAt(share float64) float64 {
-	corners := [...]struct{ share, part float64 }{{0.03, 0}, {0.05, 0.2}, {0.15, 0.2}, {0.3, 1}}
-	from := corners[0]
-	for _, to := range corners {
-		if share <= to.share {
-			return from.part + (to.part-from.part)*max(share-from.share, 0)/max(to.share-from.share, 1e-9)
-		}
-		from = to
-	}
-	return from.part
+	const none, all = 0.15, 0.3
+	return min(max((share-none)/(all-none), 0), 1)
 }
 
 // pace decides how long a shard waits for the rest of a frame. An idle one sends every packet at once; the busier it

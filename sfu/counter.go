@@ -62,7 +62,7 @@ func (s *SFU) CounterOffer(ctx context.Context, mediaSession, viewer string, wis
 	}
 	if err := s.setUpOffering(ctx, sess, m); err != nil {
 		s.mu.Lock()
-		s.viewers--
+		s.countViewers(-1)
 		s.mu.Unlock()
 		return Answer{}, time.Time{}, err
 	}

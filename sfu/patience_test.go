@@ -16,9 +16,8 @@ func TestPatience(t *testing.T) {
 		want   time.Duration // without the slack
 	}{
 		{5 * ms, 0, 0},
-		{5 * ms, 0.03, 0},
-		{5 * ms, 0.05, ms},
-		{5 * ms, 0.15, ms},
+		{5 * ms, 0.15, 0},
+		{5 * ms, 0.18, ms},
 		{5 * ms, 0.225, 3 * ms},
 		{5 * ms, 0.3, 5 * ms},
 		{5 * ms, 1, 5 * ms},

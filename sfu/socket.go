@@ -25,6 +25,10 @@ const socketBuffer = 4 << 20
 // readPause is how long the reader rests after the system failed it.
 const readPause = 10 * time.Millisecond
 
+// watchedGather and unwatchedGather are how long a busy reader lets datagrams gather while somebody watches, and while
+// nobody does.
+const watchedGather, unwatchedGather = 2 * time.Millisecond, 5 * time.Millisecond
+
 // socket is the one UDP port of all media. Its reader takes RTP and RTCP of known addresses all the way to the shards,
 // gives pion what is ICE's or DTLS', and drops what is of no session.
 type socket struct {
@@ -41,6 +45,8 @@ type socket struct {
 	tcp   *transport.TCPPort // nil without one
 	clock func() int64       // of packet arrivals
 	done  sync.WaitGroup     // the reader, the discovery
+
+	window time.Duration // the longest that datagrams may gather
 
 	mapped *discovery
 	stop   context.CancelFunc // of the discovery
@@ -65,13 +71,17 @@ func listen(cfg Config, clock func() int64) (*socket, error) {
 		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}
 	conn, err := udp.Listen(bind, udp.Config{
-		ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: cfg.NoOffload, Gather: cfg.BurstWindow > 0,
+		ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: cfg.NoOffload,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}
 	who := newContacts(clock)
-	s := &socket{conn: conn, clock: clock, who: who, pion: newPionConn(conn, who), peers: make(map[netip.AddrPort]*peer)}
+	s := &socket{
+		conn: conn, clock: clock, who: who, pion: newPionConn(conn, who), peers: make(map[netip.AddrPort]*peer),
+		window: cfg.BurstWindow,
+	}
+	s.hurry(false)
 	if err := s.setUp(cfg); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -204,6 +214,15 @@ func (s *socket) passCheck(b []byte, from netip.AddrPort, now int64) {
 		s.pion.dropped.Add(1)
 	default:
 		s.pion.deliver(s.pion.queue, b, from)
+	}
+}
+
+// hurry says whether somebody waits for what cameras send. Recordings do not: without viewers a busy reader rests longer.
+func (s *socket) hurry(watched bool) {
+	if watched {
+		s.conn.Gather(min(watchedGather, s.window))
+	} else {
+		s.conn.Gather(min(unwatchedGather, s.window))
 	}
 }
 

@@ -79,7 +79,7 @@ func (s *SFU) Play(ctx context.Context, mediaSession, viewer string, wish Prefer
 	answer, err := s.setUpViewer(ctx, sess, m)
 	if err != nil {
 		s.mu.Lock()
-		s.viewers--
+		s.countViewers(-1)
 		s.mu.Unlock()
 		return Answer{}, err
 	}
@@ -257,8 +257,14 @@ func (s *SFU) reserveViewer() error {
 	case s.viewers >= s.cfg.MaxViewers:
 		return ErrLimit
 	}
-	s.viewers++
+	s.countViewers(1)
 	return nil
+}
+
+// countViewers takes a WHEP session that comes, or goes, into account. Caller holds mu.
+func (s *SFU) countViewers(change int) {
+	s.viewers += change
+	s.socket.hurry(s.viewers > 0)
 }
 
 func (s *SFU) setUpViewer(ctx context.Context, sess *session, m *media) (Answer, error) {
@@ -354,7 +360,7 @@ func (s *SFU) endViewer(sess *session, reason string) {
 	}
 	m.intercom.disconnect(sess)
 	m.board.leave(sess)
-	s.viewers--
+	s.countViewers(-1)
 	s.part(sess)
 	if !sess.connected {
 		return

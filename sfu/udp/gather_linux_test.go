@@ -15,42 +15,44 @@ import (
 func TestGatheringFollowsLoad(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
+	const pause = 2 * time.Millisecond
+	const looks = 2 * int(gatherWindow/pause)
 	g := gathering{since: now}
 	busy := func() { // a wake every quarter of a millisecond, or a look that finds as much
 		for range 2 * gatherWindow / (250 * time.Microsecond) {
 			now = now.Add(250 * time.Microsecond)
-			g.looked(true, now)
+			g.looked(true, now, pause)
 		}
 	}
 	busy()
 	if !g.on {
 		t.Fatal("a reader that wakes 4,000 times a second goes on doing so")
 	}
-	for range 2 * gatherAbove { // looks that all find something: three in four
+	for range looks { // looks that all find something: three in four
 		for _, found := range []bool{true, true, true, false} {
-			now = now.Add(gatherTime)
-			g.looked(found, now)
+			now = now.Add(pause)
+			g.looked(found, now, pause)
 		}
 	}
 	if !g.on {
 		t.Fatal("looks were given up that mostly found something")
 	}
-	for i := range 2 * gatherAbove {
-		now = now.Add(gatherTime)
-		g.looked(i%4 == 0, now)
+	for i := range looks {
+		now = now.Add(pause)
+		g.looked(i%4 == 0, now, pause)
 	}
 	if g.on {
 		t.Fatal("a reader goes on looking in vain")
 	}
 	for range 100 { // one camera's packets
 		now = now.Add(4 * time.Millisecond)
-		if g.looked(true, now); g.on {
+		if g.looked(true, now, pause); g.on {
 			t.Fatal("250 wakes a second are too many")
 		}
 	}
 	busy()
 	now = now.Add(time.Hour)
-	if g.looked(true, now); g.on {
+	if g.looked(true, now, pause); g.on {
 		t.Fatal("the first datagram after an hour was waited for with looks")
 	}
 }
@@ -64,10 +66,11 @@ func TestGatheringChanges(t *testing.T) {
 		on := false
 		for range rapid.IntRange(0, 500).Draw(t, "looks") {
 			now = now.Add(time.Duration(rapid.IntRange(0, int(20*time.Millisecond)).Draw(t, "pause")))
-			if g.looked(rapid.Bool().Draw(t, "found"), now) {
+			rest := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 5 * time.Millisecond}).Draw(t, "rest")
+			if g.looked(rapid.Bool().Draw(t, "found"), now, rest) {
 				on = !on
 			}
-			if on != g.on {
+			if on != g.on || on && rest == 0 {
 				t.Fatalf("on is %v, reported was %v", g.on, on)
 			}
 		}
@@ -86,7 +89,7 @@ func TestGathers(t *testing.T) {
 		}
 		return c
 	}
-	in, out := open(Config{Gather: true}), open(Config{})
+	in, out := open(Config{Gather: 2 * time.Millisecond}), open(Config{})
 	r := in.NewReader().(*linuxReader) //nolint:forcetypeassert // of this system
 	to := out.Addr(in.LocalAddr())
 	var b [8]byte
@@ -103,6 +106,18 @@ func TestGathers(t *testing.T) {
 			t.Fatalf("datagram %d is %x, %v", sent, got, err)
 		}
 	}
+	// A reader that looks and is told not to gather any more waits for each datagram.
+	r.gather.on = true
+	if err := r.heed(false); err != nil {
+		t.Fatal(err)
+	}
+	in.Gather(0)
+	step(0)
+	step(0)
+	if r.gather.on || !r.heeds {
+		t.Fatal("the reader goes on looking")
+	}
+	in.Gather(2 * time.Millisecond)
 	// Whether a rate is reached is up to the machine: the rule has its own test.
 	for _, on := range []bool{true, false, true} {
 		r.gather.on = on
@@ -135,7 +150,7 @@ func TestGathers(t *testing.T) {
 // TestReaderWakesAgain has the system refuse once to wake a reader that has stopped looking: it is asked again.
 func TestReaderWakesAgain(t *testing.T) {
 	t.Parallel()
-	in, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"), Config{Gather: true})
+	in, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"), Config{Gather: 2 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

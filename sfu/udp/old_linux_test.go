@@ -3,6 +3,7 @@ package udp_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +23,7 @@ func TestOldKernelSends(t *testing.T) { //nolint:paralleltest // in a process of
 
 func exchange(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::]:0"} {
-		a, b := listen(t, addr, udp.Config{Gather: true}), listen(t, "127.0.0.1:0", udp.Config{})
+		a, b := listen(t, addr, udp.Config{Gather: 2 * time.Millisecond}), listen(t, "127.0.0.1:0", udp.Config{})
 		batch, to := a.NewBatch(), a.Addr(b.LocalAddr())
 		for i := range 9 {
 			copy(batch.Append(to, 1200), []byte{byte(i)})

@@ -25,7 +25,7 @@ type linuxReader struct {
 	fault   error // why there is no watch
 	errno   unix.Errno
 
-	gather gathering // stays off if the socket's Config does not want it
+	gather gathering
 	pause  *time.Timer
 	heeds  bool // the watch wakes us
 
@@ -112,7 +112,7 @@ func (r *linuxReader) await() error {
 	if err := r.watch.ready.Read(r.receive); err != nil || r.socket.closed.Load() {
 		return ErrClosed
 	}
-	if r.socket.gather && r.gather.looked(true, time.Now()) {
+	if pause := time.Duration(r.conn.gather.Load()); pause > 0 && r.gather.looked(true, time.Now(), pause) {
 		return r.heed(false)
 	}
 	return nil
@@ -138,8 +138,9 @@ func (r *linuxReader) heed(on bool) error {
 // waited for.
 func (r *linuxReader) look() (found bool, err error) {
 	for r.gather.on && !found {
-		if r.count < readMessages { // else there are more
-			r.pause.Reset(gatherTime)
+		pause := time.Duration(r.conn.gather.Load())
+		if pause > 0 && r.count < readMessages { // else there are more
+			r.pause.Reset(pause + gatherSlack)
 			<-r.pause.C
 		}
 		if r.socket.closed.Load() {
@@ -147,7 +148,7 @@ func (r *linuxReader) look() (found bool, err error) {
 		}
 		r.empty()
 		found = r.take(0)
-		r.gather.looked(found, time.Now())
+		r.gather.looked(found, time.Now(), pause)
 	}
 	return found, nil
 }

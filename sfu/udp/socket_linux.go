@@ -44,7 +44,6 @@ type mmsghdr struct {
 type linuxSocket struct {
 	fd     int
 	family uint16
-	gather bool // readers may let datagrams gather
 	closed atomic.Bool
 	users  atomic.Int64 // readers and writers in system calls; the last one closes fd
 
@@ -93,7 +92,7 @@ func (w *watch) set(socket int, events uint32) error {
 
 func openSystem(addr netip.AddrPort, cfg Config) (socket, netip.AddrPort, bool, error) {
 	addr = unmap(addr)
-	s := &linuxSocket{family: unix.AF_INET, gather: cfg.Gather}
+	s := &linuxSocket{family: unix.AF_INET}
 	if addr.Addr().Is6() {
 		s.family = unix.AF_INET6
 	}

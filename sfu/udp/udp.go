@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // ErrClosed reports a use of the socket after Close.
@@ -36,6 +37,9 @@ const (
 	readMessages  = 32
 	writeMessages = 32
 	arenaSize     = 256 << 10
+
+	// gatherStep is what Go's scheduler rounds waits down to.
+	gatherStep = time.Millisecond
 )
 
 // Config says how to open a socket; the zero value works.
@@ -44,7 +48,8 @@ type Config struct {
 	WriteBuffer int  // bytes of ours the kernel may keep; 0 leaves its default
 	Portable    bool // use net.UDPConn on every system
 	NoOffload   bool // never ask the kernel to split or join segments
-	Gather      bool // a busy Reader may let datagrams wait for two milliseconds, and wakes less often
+
+	Gather time.Duration // what Conn.Gather is told at first
 }
 
 // Stats counts what a socket did. Datagrams are what the network sees.
@@ -65,6 +70,7 @@ type Conn struct {
 	socket  socket
 	local   netip.AddrPort
 	offload atomic.Bool
+	gather  atomic.Int64 // nanoseconds that readers may let datagrams gather
 	count   counters
 }
 
@@ -99,6 +105,7 @@ func Listen(addr netip.AddrPort, cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	c.offload.Store(offload && !cfg.NoOffload)
+	c.Gather(cfg.Gather)
 	return c, nil
 }
 
@@ -108,6 +115,10 @@ func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
 // NewReader returns a reader. The socket may have several: the kernel hands
 // each datagram to one of them.
 func (c *Conn) NewReader() Reader { return c.socket.newReader(c) }
+
+// Gather sets how long a busy Reader may let datagrams wait, so that it wakes less often: whole milliseconds, what is
+// between them is left off. Less than one is not at all. Safe for concurrent use.
+func (c *Conn) Gather(most time.Duration) { c.gather.Store(int64(most.Truncate(gatherStep))) }
 
 // Send sends one datagram at once. It never waits: a full socket buffer is an
 // error, as a full queue on the way would be a loss.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -23,7 +24,7 @@ var kinds = []struct {
 }{
 	{"system", udp.Config{}},
 	{"no-offload", udp.Config{NoOffload: true}},
-	{"gather", udp.Config{Gather: true}},
+	{"gather", udp.Config{Gather: 2 * time.Millisecond}},
 	{"portable", udp.Config{Portable: true}},
 }
 
