@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -55,66 +54,6 @@ func (db *DB) AllDevices(ctx context.Context, userID string, p Page) ([]Device, 
 	}
 	clauses, args := f.page(p)
 	return all(ctx, db.r, scanDevice, "SELECT "+deviceColumns+" FROM devices"+clauses, args...)
-}
-
-// Job is a piece of queued work, whichever queue it is in.
-type Job struct {
-	ID            string
-	OwnerUserID   string
-	Target        string // the device or the webhook that it is for
-	Type          string
-	Status        WorkStatus
-	Attempts      int
-	Error         string
-	NextAttemptAt time.Time
-	CreatedAt     time.Time
-}
-
-// The queues of jobs.
-const (
-	QueuePushes     = "pushes"
-	QueueDeliveries = "webhook-deliveries"
-)
-
-// AllJobs lists the jobs of a queue, those of one status unless that is empty.
-func (db *DB) AllJobs(ctx context.Context, queue string, status WorkStatus, p Page) ([]Job, error) {
-	var f filter
-	f.and("1 = 1")
-	if status != "" {
-		f.and("status = ?", status)
-	}
-	clauses, args := f.page(p)
-	from, err := jobsOf(queue)
-	if err != nil {
-		return nil, err
-	}
-	return all(ctx, db.r, scanJob, from+clauses, args...)
-}
-
-// Job returns a job whoever owns it.
-func (db *DB) Job(ctx context.Context, queue, id string) (Job, error) {
-	from, err := jobsOf(queue)
-	if err != nil {
-		return Job{}, err
-	}
-	return one(ctx, db.r, scanJob, from+" WHERE id = $1", id)
-}
-
-func jobsOf(queue string) (string, error) {
-	const columns = "type, status, attempts, error, next_attempt_at, created_at"
-	switch queue {
-	case QueuePushes:
-		return "SELECT id, owner_user_id, recipient_device_id, " + columns + " FROM push_notifications", nil
-	case QueueDeliveries:
-		return "SELECT id, user_id, webhook_id, " + columns + " FROM webhook_deliveries", nil
-	}
-	return "", fmt.Errorf("%w: no queue %q", ErrNotFound, queue)
-}
-
-func scanJob(r row) (j Job, err error) {
-	err = r.Scan(&j.ID, &j.OwnerUserID, &j.Target, &j.Type, &j.Status, &j.Attempts, &j.Error,
-		timeColumn{&j.NextAttemptAt}, timeColumn{&j.CreatedAt})
-	return j, err
 }
 
 // Totals counts what there is, for the administrator's first look.

@@ -33,21 +33,6 @@ func TestAdministratorsLists(t *testing.T) {
 		wantErr(t, err, nil)
 		want(t, "one user's devices", len(devices), 2)
 
-		push, err := db.QueuePush(ctx, store.Push{
-			OwnerUserID: w.user.ID, RecipientDeviceID: w.client.ID, Type: "motion", Payload: []byte(`{}`), CreatedAt: storetest.Now(),
-		}, "", w.by)
-		wantErr(t, err, nil)
-		for status, n := range map[store.WorkStatus]int{"": 1, store.WorkQueued: 1, store.WorkFailed: 0} {
-			jobs, err := db.AllJobs(ctx, store.QueuePushes, status, store.Page{})
-			wantErr(t, err, nil)
-			want(t, "jobs that are "+string(status), len(jobs), n)
-		}
-		job, err := db.Job(ctx, store.QueuePushes, push.ID)
-		wantErr(t, err, nil)
-		want(t, "owner of the job", job.OwnerUserID, w.user.ID)
-		wantErr(t, second(db.Job(ctx, store.QueueDeliveries, push.ID)), store.ErrNotFound)
-		wantErr(t, second(db.AllJobs(ctx, "no such queue", "", store.Page{})), store.ErrNotFound)
-
 		totals, err := db.Totals(ctx, storetest.Now().Add(-time.Hour))
 		wantErr(t, err, nil)
 		want(t, "totals", totals, store.Totals{Users: 2, Devices: 4, Online: 4})

@@ -56,18 +56,23 @@ func scanCommand(r row) (c Command, err error) {
 // ErrNotFound unless the two devices are the owner's and linked.
 func (db *DB) CreateCommand(ctx context.Context, c Command, by Actor) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
-		if err := lockCamera(ctx, tx, c.OwnerUserID, c.TargetDeviceID); err != nil {
-			return err
-		}
-		if _, err := activeLink(ctx, tx, c.TargetDeviceID, c.SourceDeviceID); err != nil {
-			return err
-		}
-		const pending = `SELECT COUNT(*) FROM device_commands WHERE target_device_id = $1 AND status IN ('queued', 'sent')`
-		if err := checkRoom(ctx, tx, db.limits.PendingCommands, pending, c.TargetDeviceID); err != nil {
+		if err := db.admitCommand(ctx, tx, c); err != nil {
 			return err
 		}
 		return insertCommand(ctx, tx, c, by)
 	})
+}
+
+// admitCommand locks a command's camera and says whether it may wait for it.
+func (db *DB) admitCommand(ctx context.Context, tx *sql.Tx, c Command) error {
+	if err := lockCamera(ctx, tx, c.OwnerUserID, c.TargetDeviceID); err != nil {
+		return err
+	}
+	if _, err := activeLink(ctx, tx, c.TargetDeviceID, c.SourceDeviceID); err != nil {
+		return err
+	}
+	const pending = `SELECT COUNT(*) FROM device_commands WHERE target_device_id = $1 AND status IN ('queued', 'sent')`
+	return checkRoom(ctx, tx, db.limits.PendingCommands, pending, c.TargetDeviceID)
 }
 
 func insertCommand(ctx context.Context, tx *sql.Tx, c Command, by Actor) error {

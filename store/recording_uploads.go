@@ -109,6 +109,31 @@ func (db *DB) GiveUpRecording(ctx context.Context, id, reason string, at time.Ti
 	})
 }
 
+// AwaitUpload has the user's recording, whose upload did not come, await it once
+// more. It returns ErrConflict for any other recording.
+func (db *DB) AwaitUpload(ctx context.Context, userID, id string, at time.Time, by Actor) (r Recording, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		const query = `UPDATE recordings SET status = 'awaiting_upload', error = '', updated_at = $3
+			WHERE id = $1 AND owner_user_id = $2 AND status = 'failed' AND ` + uploaded + ` RETURNING ` + recordingColumns
+		r, err = one(ctx, tx, scanRecording, query, id, userID, ms(at))
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1 AND owner_user_id = $2`, id, userID)
+		}
+		if err != nil {
+			return err
+		}
+		if err := claimObject(ctx, tx, r.ObjectKey); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "recording", "await_upload", id, nil)
+	})
+	return r, err
+}
+
+// uploaded is the condition for a recording that its camera makes: no process
+// of ours does.
+const uploaded = `node_id = ''`
+
 func notAwaiting(ctx context.Context, tx *sql.Tx, id string, err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1`, id)

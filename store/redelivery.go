@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 	"time"
 )
@@ -15,6 +16,10 @@ const (
 	errExpired     = "expired"      // too old, whether it was sent or not
 	errCancelled   = "cancelled"    // by whoever sent it
 )
+
+// deadCommand is the condition for a dead letter: a command that failed because
+// nobody answered it, and not because somebody wanted that.
+const deadCommand = `status = 'failed' AND error IN ('` + errUnanswered + `', '` + errExpired + `')`
 
 // CommandClaim says which commands ClaimCommands takes.
 type CommandClaim struct {
@@ -59,7 +64,7 @@ type CommandExpiry struct {
 	At            time.Time // now
 	SentBefore    time.Time // sent often enough, and not since
 	Retries       int       // what is often enough
-	CreatedBefore time.Time // too old
+	CreatedBefore time.Time // too old, or for too long since it was queued again
 	Limit         int       // how many at once
 }
 
@@ -67,9 +72,9 @@ type CommandExpiry struct {
 // first.
 func (db *DB) ExpireCommands(ctx context.Context, e CommandExpiry) (expired []Command, err error) {
 	const over = `status IN ('queued', 'sent')
-		AND (created_at <= $2 OR (status = 'sent' AND retry_count >= $3 AND sent_at <= $4))`
+		AND (COALESCE(queued_at, created_at) <= $2 OR (status = 'sent' AND retry_count >= $3 AND sent_at <= $4))`
 	const query = `UPDATE device_commands SET status = 'failed', updated_at = $1,
-			error = CASE WHEN created_at <= $2 THEN '` + errExpired + `' ELSE '` + errUnanswered + `' END
+			error = CASE WHEN COALESCE(queued_at, created_at) <= $2 THEN '` + errExpired + `' ELSE '` + errUnanswered + `' END
 		WHERE id IN (SELECT id FROM device_commands WHERE ` + over + ` ORDER BY created_at, id LIMIT $5)
 		AND ` + over + ` RETURNING ` + commandColumns
 	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
@@ -87,6 +92,64 @@ func (db *DB) ExpireCommands(ctx context.Context, e CommandExpiry) (expired []Co
 	})
 	sortCommands(expired)
 	return expired, err
+}
+
+// RetryCommand queues a command of the user that nobody answered once more, as
+// if it were new. It returns ErrConflict for one that has not failed so, or that
+// asked for a stream which has ended since, and ErrNotFound unless its devices
+// are linked still.
+func (db *DB) RetryCommand(ctx context.Context, userID, id string, at time.Time, by Actor) (c Command, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) error {
+		const mine = "SELECT " + commandColumns + " FROM device_commands WHERE id = $1 AND owner_user_id = $2"
+		dead, err := one(ctx, tx, scanCommand, mine, id, userID)
+		if err != nil {
+			return err
+		}
+		if err := db.admitCommand(ctx, tx, dead); err != nil {
+			return err
+		}
+		const query = `UPDATE device_commands SET status = 'queued', retry_count = 0, error = '', sent_at = NULL,
+				attempt = attempt + 1, queued_at = $2, updated_at = $2
+			WHERE id = $1 AND ` + deadCommand + ` AND NOT EXISTS (SELECT 1 FROM stream_sessions s
+				WHERE s.command_id = device_commands.id AND s.status <> 'requested') RETURNING ` + commandColumns
+		c, err = one(ctx, tx, scanCommand, query, id, ms(at))
+		if errors.Is(err, ErrNotFound) {
+			return ErrConflict
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "command", "retry", id, details{"error": dead.Error})
+	})
+	return c, err
+}
+
+// DeleteCommand deletes the user's command, which returns ErrConflict until it
+// has ended.
+func (db *DB) DeleteCommand(ctx context.Context, userID, id string, by Actor) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		const mine = "SELECT " + commandColumns + " FROM device_commands WHERE id = $1 AND owner_user_id = $2"
+		c, err := one(ctx, tx, scanCommand, mine, id, userID)
+		if err != nil {
+			return err
+		}
+		// Whoever ends the stream that it asked for does so under this lock.
+		if err := lockCamera(ctx, tx, userID, c.TargetDeviceID); err != nil {
+			return err
+		}
+		if _, err := change(ctx, tx, `UPDATE stream_sessions SET command_id = NULL WHERE command_id = $1`, id); err != nil {
+			return err
+		}
+		const query = `DELETE FROM device_commands WHERE id = $1 AND status NOT IN ('queued', 'sent')`
+		err = changeOne(ctx, tx, query, id)
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1`, id)
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "command", "delete", id, details{"commandType": c.CommandType, "status": c.Status})
+	})
 }
 
 // sortCommands brings what an update returned into order, oldest first.

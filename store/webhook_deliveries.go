@@ -171,6 +171,33 @@ func (db *DB) Deliveries(ctx context.Context, userID string, by DeliveryFilter, 
 	return all(ctx, db.r, scanDelivery, "SELECT "+deliveryColumns+" FROM webhook_deliveries"+clauses, args...)
 }
 
+// RetryDelivery queues a dead letter again, as RetryPush does.
+func (db *DB) RetryDelivery(ctx context.Context, userID, id string, at time.Time, by Actor) (d Delivery, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		const query = `UPDATE webhook_deliveries SET status = 'queued', attempts = 0, next_attempt_at = $3, updated_at = $3
+			WHERE id = $1 AND user_id = $2 AND status = 'failed' RETURNING ` + deliveryColumns
+		d, err = one(ctx, tx, scanDelivery, query, id, userID, ms(at))
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, `SELECT id FROM webhook_deliveries WHERE id = $1 AND user_id = $2`, id, userID)
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "webhook_delivery", "retry", id, details{"webhookId": d.WebhookID})
+	})
+	return d, err
+}
+
+// DeleteDelivery deletes the user's delivery, also one that waits.
+func (db *DB) DeleteDelivery(ctx context.Context, userID, id string, by Actor) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := changeOne(ctx, tx, `DELETE FROM webhook_deliveries WHERE id = $1 AND user_id = $2`, id, userID); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, userID, "webhook_delivery", "delete", id, nil)
+	})
+}
+
 // PruneDeliveries deletes at most limit deliveries that were sent, or failed,
 // before a time, and returns how many there were.
 func (db *DB) PruneDeliveries(ctx context.Context, before time.Time, limit int) (int64, error) {

@@ -270,7 +270,7 @@ func (a *app) openControl(
 	features = append(features, told.events, told.videos, told.push, told.webhooks)
 	parts := counted{
 		gateway: gate, commands: watched.commands, recorder: watched.recorded, streams: watched.streams, media: watched.media,
-		notify: told.notifier, identity: people,
+		notify: told.notifier, identity: people, recordings: watched.recordings,
 	}
 	features, err = a.openOps(ctx, c, s, p, accounts, &parts, features)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/securecam/securecam/control/metrics"
 	"github.com/securecam/securecam/control/objects"
 	"github.com/securecam/securecam/control/ops"
+	"github.com/securecam/securecam/control/recordings"
 	"github.com/securecam/securecam/control/revoke"
 	"github.com/securecam/securecam/control/streams"
 	"github.com/securecam/securecam/recorder"
@@ -27,13 +28,14 @@ import (
 // counted are the parts above the planes that keep numbers. openOps fills in
 // the second half.
 type counted struct {
-	gateway  *gateway.Gateway
-	commands *commands.Service
-	streams  *streams.Service
-	media    *media.Service
-	notify   notifier
-	identity identity
-	recorder *recorder.Totals
+	gateway    *gateway.Gateway
+	commands   *commands.Service
+	streams    *streams.Service
+	media      *media.Service
+	recordings *recordings.Service
+	notify     notifier
+	identity   identity
+	recorder   *recorder.Totals
 
 	revocations *revoke.Service
 	diagnosis   *diagnosis.Service
@@ -109,7 +111,8 @@ func openAdmin(c *Config, s state, parts *counted, accounts *auth.Service, log l
 	return admin.New(admin.Config{
 		Username: c.AdminUsername, Password: c.AdminPassword, Attempts: parts.identity.tries,
 		Store: s.db, Accounts: adminAccounts{accounts, s.db}, Streams: parts.streams, Pushes: parts.notify.push, Webhooks: parts.notify.webhooks,
-		Objects: adminObjects{s.objects}, Public: c.public(), Version: version(), OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: log,
+		Commands: parts.commands, Recordings: parts.recordings, Objects: adminObjects{s.objects},
+		Public: c.public(), Version: version(), OnlineStale: seconds(c.DeviceOnlineStaleSeconds), Logger: log, Now: s.db.Now,
 	})
 }
 

@@ -23,7 +23,7 @@ type Store interface {
 	Totals(ctx context.Context, since time.Time) (store.Totals, error)
 	AllUsers(ctx context.Context, text string, p store.Page) ([]store.UserSummary, error)
 	AllDevices(ctx context.Context, userID string, p store.Page) ([]store.Device, error)
-	AllJobs(ctx context.Context, queue string, status store.WorkStatus, p store.Page) ([]store.Job, error)
+	AllJobs(ctx context.Context, queue, status string, p store.Page) ([]store.Job, error)
 	Job(ctx context.Context, queue, id string) (store.Job, error)
 	AuditEntries(ctx context.Context, userID string, f store.AuditFilter, p store.Page) ([]store.AuditEntry, error)
 	OpenStreams(ctx context.Context) ([]store.Stream, error)
@@ -55,11 +55,29 @@ type Streams interface {
 // Pushes sends dead letters to devices again.
 type Pushes interface {
 	Retry(ctx context.Context, p auth.Principal, id string) (store.Push, error)
+	Delete(ctx context.Context, p auth.Principal, id string) error
 }
 
 // Webhooks sends messages of the log again.
 type Webhooks interface {
 	Replay(ctx context.Context, p auth.Principal, webhookID, id string) (store.Delivery, error)
+	DeleteDelivery(ctx context.Context, p auth.Principal, webhookID, id string) error
+}
+
+// Commands sends commands again that nobody answered.
+type Commands interface {
+	Retry(ctx context.Context, p auth.Principal, id string) (store.Command, error)
+	Delete(ctx context.Context, p auth.Principal, id string) error
+	// Due returns when a job goes out next, and when it fails; zero for never.
+	Due(j store.Job) (next, fails time.Time)
+}
+
+// Recordings awaits uploads again that did not come.
+type Recordings interface {
+	Await(ctx context.Context, p auth.Principal, id string) (store.Recording, error)
+	Delete(ctx context.Context, p auth.Principal, id string) error
+	// GivenUp returns when an upload fails that is awaited since then.
+	GivenUp(since time.Time) time.Time
 }
 
 // Objects is the object store. Its errors wrap fs.ErrNotExist and
@@ -91,15 +109,17 @@ type Config struct {
 	Username, Password string
 	Attempts           Attempts // that are wrong
 
-	Store    Store
-	Accounts Accounts
-	Streams  Streams
-	Pushes   Pushes
-	Webhooks Webhooks
-	Objects  Objects
-	Public   rest.Public // where links lead
-	Version  string
-	Logger   *slog.Logger
+	Store      Store
+	Accounts   Accounts
+	Streams    Streams
+	Pushes     Pushes
+	Webhooks   Webhooks
+	Commands   Commands
+	Recordings Recordings
+	Objects    Objects
+	Public     rest.Public // where links lead
+	Version    string
+	Logger     *slog.Logger
 
 	// OnlineStale is how long a device counts as online after it was last seen.
 	OnlineStale time.Duration
@@ -119,7 +139,6 @@ const reasonAdmin = "ended_by_admin"
 
 // The faults of this package.
 var (
-	errNoQueue    = fault.New(fault.NotFound, "not_found", "There is no such queue.")
 	errBadKey     = fault.New(fault.Invalid, "invalid_key", "That is no name of an object.")
 	errObjectGone = fault.New(fault.NotFound, "not_found", "There is no such object.")
 	errUnchanged  = fault.New(fault.Conflict, "unchanged", "The user is in that state already.")
@@ -144,23 +163,6 @@ func (s *Service) actor(ctx context.Context) store.Actor {
 // as is the administrator acting for a user, or for a device of one.
 func (s *Service) as(ctx context.Context, userID string) auth.Principal {
 	return auth.Principal{UserID: userID, Admin: s.cfg.Username, IP: rest.RequestOf(ctx).IP}
-}
-
-// retry queues a job again, whoever owns it.
-func (s *Service) retry(ctx context.Context, queue, id string) error {
-	job, err := s.cfg.Store.Job(ctx, queue, id)
-	if err != nil {
-		return err
-	}
-	switch queue {
-	case store.QueuePushes:
-		_, err = s.cfg.Pushes.Retry(ctx, s.as(ctx, job.OwnerUserID), id)
-	case store.QueueDeliveries:
-		_, err = s.cfg.Webhooks.Replay(ctx, s.as(ctx, job.OwnerUserID), job.Target, id)
-	default:
-		return errNoQueue
-	}
-	return err
 }
 
 // revokeDevice makes a device's tokens worthless.

@@ -16,11 +16,6 @@ type idInput struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
-type jobInput struct {
-	Queue string `path:"queue" enum:"pushes,webhook-deliveries"`
-	ID    string `path:"id" maxLength:"64"`
-}
-
 type usersInput struct {
 	rest.PageQuery
 	Text string `query:"text" maxLength:"254" doc:"Part of an address or a name"`
@@ -29,12 +24,6 @@ type usersInput struct {
 type devicesInput struct {
 	rest.PageQuery
 	UserID string `query:"userId" maxLength:"64"`
-}
-
-type jobsInput struct {
-	rest.PageQuery
-	Queue  string `path:"queue" enum:"pushes,webhook-deliveries"`
-	Status string `query:"status" enum:"queued,sent,failed" doc:"failed is a dead letter"`
 }
 
 type auditInput struct {
@@ -46,7 +35,6 @@ type (
 	overviewOutput struct{ Body Overview }
 	usersOutput    struct{ Body rest.List[User] }
 	devicesOutput  struct{ Body rest.List[Device] }
-	jobsOutput     struct{ Body rest.List[Job] }
 	auditOutput    struct{ Body rest.List[AuditEntry] }
 	liveOutput     struct{ Body Live }
 	linkOutput     struct{ Body Link }
@@ -58,9 +46,9 @@ func (s *Service) mountAPI(api huma.API) {
 	rest.Register(api, op(http.MethodGet, "/users", "List users, newest first"), s.users)
 	rest.Register(api, op(http.MethodGet, "/devices", "List devices, newest first"), s.devices)
 	rest.Register(api, op(http.MethodGet, "/live", "List open media sessions and streams"), s.live)
-	rest.Register(api, op(http.MethodGet, "/jobs/{queue}", "List queued work, newest first"), s.jobs)
 	rest.Register(api, op(http.MethodGet, "/audit", "List what was done to anybody's things, newest first"), s.audit)
 	s.mountAccounts(api)
+	s.mountJobs(api)
 	for _, o := range []struct {
 		method, path, summary string
 		do                    func(ctx context.Context, id string) error
@@ -85,11 +73,6 @@ func (s *Service) mountAPI(api huma.API) {
 		operation.DefaultStatus = http.StatusNoContent
 		rest.Register(api, operation, func(ctx context.Context, in *idInput) (*struct{}, error) { return nil, o.do(ctx, in.ID) })
 	}
-	retry := op(http.MethodPost, "/jobs/{queue}/{id}/retry", "Queue a dead letter again")
-	retry.DefaultStatus = http.StatusNoContent
-	rest.Register(api, retry, func(ctx context.Context, in *jobInput) (*struct{}, error) {
-		return nil, s.retry(ctx, in.Queue, in.ID)
-	})
 }
 
 func (s *Service) mountAccounts(api huma.API) {
@@ -145,20 +128,6 @@ func (s *Service) devices(ctx context.Context, in *devicesInput) (*devicesOutput
 	}
 	return &devicesOutput{Body: rest.ListOf(in.PageQuery, rows, s.toDevice, func(d store.Device) store.Cursor {
 		return store.Cursor{CreatedAt: d.CreatedAt, ID: d.ID}
-	})}, nil
-}
-
-func (s *Service) jobs(ctx context.Context, in *jobsInput) (*jobsOutput, error) {
-	page, err := in.Page()
-	if err != nil {
-		return nil, err
-	}
-	rows, err := s.cfg.Store.AllJobs(ctx, in.Queue, store.WorkStatus(in.Status), page)
-	if err != nil {
-		return nil, err
-	}
-	return &jobsOutput{Body: rest.ListOf(in.PageQuery, rows, toJob, func(j store.Job) store.Cursor {
-		return store.Cursor{CreatedAt: j.CreatedAt, ID: j.ID}
 	})}, nil
 }
 

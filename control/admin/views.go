@@ -64,26 +64,6 @@ func (s *Service) toDevice(d store.Device) Device {
 	}
 }
 
-// Job is queued work.
-type Job struct {
-	ID            string    `json:"id"`
-	UserID        string    `json:"userId"`
-	TargetID      string    `json:"targetId" doc:"The device or the webhook that it is for"`
-	Type          string    `json:"type"`
-	Status        string    `json:"status" enum:"queued,sent,failed"`
-	Attempts      int       `json:"attempts"`
-	Error         string    `json:"error,omitempty"`
-	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
-	CreatedAt     time.Time `json:"createdAt"`
-}
-
-func toJob(j store.Job) Job {
-	return Job{
-		ID: j.ID, UserID: j.OwnerUserID, TargetID: j.Target, Type: j.Type, Status: string(j.Status), Attempts: j.Attempts,
-		Error: j.Error, NextAttemptAt: j.NextAttemptAt, CreatedAt: j.CreatedAt,
-	}
-}
-
 // AuditEntry is an entry of anybody's audit log.
 type AuditEntry struct {
 	ID            string          `json:"id"`

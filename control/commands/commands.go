@@ -29,6 +29,8 @@ type Rows interface {
 	CancelCommand(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Command, error)
 	AckCommand(ctx context.Context, targetDeviceID, id string, to store.CommandStatus, result json.RawMessage,
 		errText string, at time.Time, by store.Actor) (store.Command, error)
+	RetryCommand(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Command, error)
+	DeleteCommand(ctx context.Context, userID, id string, by store.Actor) error
 }
 
 // Queue is the commands that are not answered.
@@ -127,6 +129,11 @@ var (
 	ErrBadJSON = fault.New(fault.Unprocessable, "invalid_payload", "A payload is a JSON object, a result any JSON; both have at most 8 KiB.")
 	// ErrBadAck reports an answer that is neither yes nor no, or too long.
 	ErrBadAck = fault.New(fault.Unprocessable, "invalid_ack", "A command is acknowledged or rejected, with an error of at most 1000 bytes.")
+	// ErrNotDead reports a wish to repeat what was not in vain.
+	ErrNotDead = fault.New(fault.Conflict, "command_not_failed",
+		"Only a command that nobody answered can be sent again, and only while the stream that it asked for is requested.")
+	// ErrPending reports a wish to delete what goes on.
+	ErrPending = fault.New(fault.Conflict, "command_pending", "This command has not ended. Cancel it first.")
 	// ErrEnded reports a second answer.
 	ErrEnded = fault.New(fault.Conflict, "command_ended", "That command has been answered, or has failed, already.")
 )
@@ -237,14 +244,10 @@ func (s *Service) Commands(
 // Cancel fails a command that is not answered, on behalf of its source or its
 // user, and tells both devices. The camera may have begun with it.
 func (s *Service) Cancel(ctx context.Context, p auth.Principal, id string) (store.Command, error) {
-	c, err := s.Command(ctx, p, id)
-	if err != nil {
+	if err := s.mine(ctx, p, id); err != nil { // its target rejects it
 		return store.Command{}, err
 	}
-	if p.DeviceID != "" && p.DeviceID != c.SourceDeviceID { // its target rejects it
-		return store.Command{}, auth.ErrForbidden
-	}
-	c, err = s.cfg.Store.CancelCommand(ctx, p.UserID, id, s.now(), p.Actor())
+	c, err := s.cfg.Store.CancelCommand(ctx, p.UserID, id, s.now(), p.Actor())
 	if errors.Is(err, store.ErrConflict) {
 		return store.Command{}, ErrEnded.With(err)
 	}
@@ -256,6 +259,47 @@ func (s *Service) Cancel(ctx context.Context, p auth.Principal, id string) (stor
 	}
 	s.tellSource(ctx, c)
 	return c, nil
+}
+
+// Retry sends a command once more that nobody answered, as if it were new, on
+// behalf of its source or its user.
+func (s *Service) Retry(ctx context.Context, p auth.Principal, id string) (store.Command, error) {
+	if err := s.mine(ctx, p, id); err != nil {
+		return store.Command{}, err
+	}
+	c, err := s.cfg.Store.RetryCommand(ctx, p.UserID, id, s.now(), p.Actor())
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return store.Command{}, ErrNotDead.With(err)
+	case errors.Is(err, store.ErrNotFound): // it is there, so it is the link that is not
+		return store.Command{}, ErrNotLinked.With(err)
+	case err != nil:
+		return store.Command{}, err
+	}
+	c = s.dispatch(ctx, c)
+	s.tellSource(ctx, c)
+	return c, nil
+}
+
+// Delete deletes a command that has ended, on behalf of its source or its user.
+func (s *Service) Delete(ctx context.Context, p auth.Principal, id string) error {
+	if err := s.mine(ctx, p, id); err != nil {
+		return err
+	}
+	err := s.cfg.Store.DeleteCommand(ctx, p.UserID, id, p.Actor())
+	if errors.Is(err, store.ErrConflict) {
+		return ErrPending.With(err)
+	}
+	return err
+}
+
+// mine allows p's user, and the device that sent the command.
+func (s *Service) mine(ctx context.Context, p auth.Principal, id string) error {
+	c, err := s.Command(ctx, p, id)
+	if err == nil && p.DeviceID != "" && p.DeviceID != c.SourceDeviceID {
+		err = auth.ErrForbidden
+	}
+	return err
 }
 
 // Answer is what a camera says to a command.

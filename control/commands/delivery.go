@@ -159,6 +159,25 @@ func (s *Service) round(ctx context.Context) error {
 	return failed
 }
 
+// Due returns when a command that is queued or sent goes out next, if its camera
+// is connected then, and when it fails for want of an answer. Of one that was
+// sent often enough the first is zero, of one that has ended both.
+func (s *Service) Due(j store.Job) (next, fails time.Time) {
+	pause := s.cfg.AckTimeout
+	switch store.CommandStatus(j.Status) {
+	case store.CommandQueued:
+	case store.CommandSent:
+		if again := j.Attempts - 1; again >= s.cfg.Retries {
+			return time.Time{}, j.UpdatedAt.Add(pause)
+		} else if again > 0 {
+			pause = s.cfg.Again
+		}
+	default:
+		return time.Time{}, time.Time{}
+	}
+	return j.UpdatedAt.Add(pause), j.QueuedAt.Add(s.cfg.Deadline)
+}
+
 // again is Again but for a fifth of the time between two looks: a command goes
 // out a moment after the look that found it, and would be a moment too young
 // for the look that is to find it next.

@@ -421,3 +421,44 @@ func TestRun(t *testing.T) {
 		}
 	})
 }
+
+// TestDue follows what Run does with a command that nobody answers.
+func TestDue(t *testing.T) {
+	t.Parallel()
+	s := newStation(t)
+	s.gate.connected[s.camera.ID] = true
+	c := s.create()
+	begun := s.at
+	due := func() (next, fails time.Duration) {
+		t.Helper()
+		job, err := s.db.Job(t.Context(), store.QueueCommands, c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, f := s.Due(job)
+		if !n.IsZero() {
+			next = n.Sub(begun)
+		}
+		if !f.IsZero() {
+			fails = f.Sub(begun)
+		}
+		return next, fails
+	}
+	for _, want := range [][2]time.Duration{
+		{10 * time.Second, 10 * time.Minute}, {15 * time.Second, 10 * time.Minute}, {20 * time.Second, 10 * time.Minute},
+		{0, 30 * time.Second}, {0, 0},
+	} {
+		if want[0] == 10*time.Second {
+			s.Dispatch(t.Context(), c)
+		}
+		if next, fails := due(); next != want[0] || fails != want[1] {
+			t.Errorf("after %v: next after %v, fails after %v, want %v", s.at.Sub(begun), next, fails, want)
+		}
+		pause := 5 * time.Second
+		if want[0] == 10*time.Second || want[0] == 0 {
+			pause = 10 * time.Second
+		}
+		s.after(pause)
+	}
+	s.want(c.ID, store.CommandFailed, 3, "unanswered")
+}

@@ -96,6 +96,11 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 		ErrBadAck, ErrBadJSON, ErrEnded)
 	rest.Register(api, op(http.MethodPost, "/commands/{id}/cancel", "Take a command back before it is answered", auth.Either),
 		s.handleCancel, ErrEnded, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodPost, "/commands/{id}/retry", "Send a command again that nobody answered", auth.Either),
+		s.handleRetry, ErrNotDead, ErrNotLinked, rest.ErrLimitReached, auth.ErrForbidden)
+	remove := op(http.MethodDelete, "/commands/{id}", "Delete a command that has ended", auth.Either)
+	remove.DefaultStatus = http.StatusNoContent
+	rest.Register(api, remove, s.handleDelete, ErrPending, auth.ErrForbidden)
 }
 
 func (s *Service) handleSend(ctx context.Context, in *sendInput) (*commandOutput, error) {
@@ -125,6 +130,14 @@ func (s *Service) handleGet(ctx context.Context, in *commandInput) (*commandOutp
 
 func (s *Service) handleCancel(ctx context.Context, in *commandInput) (*commandOutput, error) {
 	return answer(s.Cancel(ctx, auth.Caller(ctx), in.ID))
+}
+
+func (s *Service) handleRetry(ctx context.Context, in *commandInput) (*commandOutput, error) {
+	return answer(s.Retry(ctx, auth.Caller(ctx), in.ID))
+}
+
+func (s *Service) handleDelete(ctx context.Context, in *commandInput) (*struct{}, error) {
+	return nil, s.Delete(ctx, auth.Caller(ctx), in.ID)
 }
 
 func (s *Service) handleAck(ctx context.Context, in *ackInput) (*commandOutput, error) {

@@ -109,6 +109,8 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 		ErrNotAwaiting, ErrStorage, rest.ErrStorageLimit, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodPost, one+"/finalize", "Say that the file is uploaded", auth.Device), s.handleFinalize,
 		ErrNotAwaiting, ErrNoObject, ErrObjectKey, ErrStorage, rest.ErrStorageLimit, auth.ErrForbidden)
+	rest.Register(api, op(http.MethodPost, one+"/await-upload", "Await an upload once more that did not come", auth.Either),
+		s.handleAwait, ErrNotFailed, auth.ErrForbidden)
 	rest.Register(api, remove, s.handleDelete, ErrNotReady, ErrStorage, rest.ErrState)
 }
 
@@ -168,8 +170,14 @@ func (s *Service) handleFinalize(ctx context.Context, in *finalizeInput) (*recor
 	return &recordingOutput{Body: toRecording(r)}, nil
 }
 
+func (s *Service) handleAwait(ctx context.Context, in *recordingInput) (*recordingOutput, error) {
+	r, err := s.Await(ctx, auth.Caller(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingOutput{Body: toRecording(r)}, nil
+}
+
 func (s *Service) handleDelete(ctx context.Context, in *recordingInput) (*struct{}, error) {
 	return nil, s.Delete(ctx, auth.Caller(ctx), in.ID)
 }
-
-// principal returns who asks. Every operation here demands one.

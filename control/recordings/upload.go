@@ -19,6 +19,7 @@ type Uploads interface {
 	GiveUpRecording(ctx context.Context, id, reason string, at time.Time) error
 	StaleUploads(ctx context.Context, before time.Time, limit int) ([]store.Recording, error)
 	ReserveUpload(ctx context.Context, userID, id string, size int64) error
+	AwaitUpload(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Recording, error)
 }
 
 // Inbox is where cameras upload to.
@@ -48,6 +49,8 @@ type SignedPut struct {
 var (
 	// ErrNotAwaiting reports an upload for a recording that needs none.
 	ErrNotAwaiting = fault.New(fault.Conflict, "recording_not_awaiting_upload", "This recording awaits no upload.")
+	// ErrNotFailed reports a wish to await what came, or was never to come.
+	ErrNotFailed = fault.New(fault.Conflict, "recording_not_failed", "Only a recording whose upload did not come can await it again.")
 	// ErrNoObject reports an end of an upload that did not come.
 	ErrNoObject = fault.New(fault.Conflict, "upload_missing", "The file of this recording has not been uploaded yet.")
 	// ErrObjectKey reports a key that is not the recording's.
@@ -145,6 +148,24 @@ func (s *Service) Finalize(ctx context.Context, p auth.Principal, id, objectKey 
 	}
 	return r, err
 }
+
+// Await has a recording, whose upload did not come, await it once more, on
+// behalf of its user or of the camera that has it still.
+func (s *Service) Await(ctx context.Context, p auth.Principal, id string) (store.Recording, error) {
+	if p.DeviceID != "" {
+		if _, err := s.own(ctx, p, id); err != nil {
+			return store.Recording{}, err
+		}
+	}
+	r, err := s.Store.AwaitUpload(ctx, p.UserID, id, now(), p.Actor())
+	if errors.Is(err, store.ErrConflict) {
+		return store.Recording{}, ErrNotFailed.With(err)
+	}
+	return r, err
+}
+
+// GivenUp returns when an upload that is awaited since then is given up.
+func (s *Service) GivenUp(since time.Time) time.Time { return since.Add(s.UploadStale) }
 
 // emptyWebM is a WebM file with nothing in it: a head that says so (RFC 8794,
 // section 11.2.1), and a segment of no bytes.

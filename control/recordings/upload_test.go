@@ -135,3 +135,29 @@ func TestUploadStale(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAwaitAgain has a camera come with an upload that was given up.
+func TestAwaitAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordOff, nil)
+	r := w.awaiting("recordings/c/1.webm")
+	if _, err := w.Await(t.Context(), w.user, r.ID); !errors.Is(err, ErrNotFailed) {
+		t.Errorf("awaits it already: %v", err)
+	}
+	if err := w.db.GiveUpRecording(t.Context(), r.ID, reasonNotUploaded, storetest.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.UploadURL(t.Context(), w.camera, r.ID, "video/webm", 1000); !errors.Is(err, ErrNotAwaiting) {
+		t.Errorf("given up: %v", err)
+	}
+	if _, err := w.Await(t.Context(), w.client, r.ID); !errors.Is(err, auth.ErrForbidden) {
+		t.Errorf("a client: %v", err)
+	}
+	got, err := w.Await(t.Context(), w.camera, r.ID)
+	if err != nil || got.Status != store.RecordingAwaitingUpload || got.Error != "" {
+		t.Errorf("recording %+v, %v", got, err)
+	}
+	if _, err := w.UploadURL(t.Context(), w.camera, r.ID, "video/webm", 1000); err != nil {
+		t.Error(err)
+	}
+}

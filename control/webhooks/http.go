@@ -140,6 +140,8 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 	rest.Register(api, op(http.MethodGet, entry, "Get a delivery", auth.Session), s.handleDelivery)
 	rest.Register(api, with(http.StatusAccepted, op(http.MethodPost, entry+"/replay", "Send a message again", auth.Session)),
 		s.handleReplay, ErrQueued)
+	rest.Register(api, with(http.StatusNoContent, op(http.MethodDelete, entry, "Delete a delivery from the log", auth.Session)),
+		s.handleDeleteDelivery)
 }
 
 func (s *Service) handleCreate(ctx context.Context, in *createInput) (*webhookOutput, error) {
@@ -213,6 +215,10 @@ func (s *Service) handleDelivery(ctx context.Context, in *deliveryInput) (*deliv
 
 func (s *Service) handleReplay(ctx context.Context, in *deliveryInput) (*deliveryOutput, error) {
 	return deliveryAnswer(s.Replay(ctx, auth.Caller(ctx), in.ID, in.DeliveryID))
+}
+
+func (s *Service) handleDeleteDelivery(ctx context.Context, in *deliveryInput) (*struct{}, error) {
+	return nil, s.DeleteDelivery(ctx, auth.Caller(ctx), in.ID, in.DeliveryID)
 }
 
 func answer(w store.Webhook, err error) (*webhookOutput, error) {

@@ -113,6 +113,7 @@ func TestHTTP(t *testing.T) {
 		{"GET", one + "/deliveries"},
 		{"GET", delivery},
 		{"POST", delivery + "/replay"},
+		{"DELETE", delivery},
 	} {
 		want("stranger", r[0], r[1], `{}`, 404, "not_found")
 	}
@@ -121,6 +122,8 @@ func TestHTTP(t *testing.T) {
 	want("user", "GET", one+"/deliveries?status=queued", "", 200, `"ping"`)
 	want("user", "GET", delivery, "", 200, `"attempts":0`)
 	want("user", "POST", delivery+"/replay", "", 409, "delivery_queued")
+	want("user", "DELETE", delivery, "", 204, "")
+	want("user", "GET", delivery, "", 404, "not_found")
 	want("user", "GET", one+"/deliveries/unknown", "", 404, "not_found")
 	want("user", "PATCH", one, `{"url":"https://[::1]/"}`, 422, "invalid_url")
 	want("user", "PATCH", one, `{"enabled":false,"eventTypes":[],"name":"other"}`, 200, `"eventTypes":[]`)

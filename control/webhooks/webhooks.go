@@ -42,6 +42,8 @@ type Log interface {
 	QueueDelivery(ctx context.Context, d store.Delivery, by store.Actor) error
 	Delivery(ctx context.Context, userID, id string) (store.Delivery, error)
 	Deliveries(ctx context.Context, userID string, by store.DeliveryFilter, p store.Page) ([]store.Delivery, error)
+	RetryDelivery(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Delivery, error)
+	DeleteDelivery(ctx context.Context, userID, id string, by store.Actor) error
 }
 
 // Queue is the log as workers see it.
@@ -220,15 +222,19 @@ func (s *Service) Ping(ctx context.Context, p auth.Principal, id string) (store.
 	return s.queue(ctx, p, store.Delivery{WebhookID: id, MessageID: store.NewID(), Type: typePing, Payload: json.RawMessage("{}")})
 }
 
-// Replay sends a message of the log once more, as a delivery of its own with
-// the same message id.
+// Replay sends a message of the log once more, with the same message id. One
+// that was sent becomes a delivery of its own; a dead letter is queued again
+// itself, and is none any more.
 func (s *Service) Replay(ctx context.Context, p auth.Principal, webhookID, id string) (store.Delivery, error) {
 	d, err := s.Delivery(ctx, p, webhookID, id)
 	if err != nil {
 		return store.Delivery{}, err
 	}
-	if d.Status == store.WorkQueued {
+	switch d.Status {
+	case store.WorkQueued:
 		return store.Delivery{}, ErrQueued
+	case store.WorkFailed:
+		return s.retry(ctx, p, id)
 	}
 	return s.queue(ctx, p, store.Delivery{WebhookID: d.WebhookID, MessageID: d.MessageID, Type: d.Type, Payload: d.Payload})
 }
@@ -241,6 +247,27 @@ func (s *Service) queue(ctx context.Context, p auth.Principal, d store.Delivery)
 	}
 	s.Notify(ctx)
 	return d, nil
+}
+
+// retry queues a dead letter again.
+func (s *Service) retry(ctx context.Context, p auth.Principal, id string) (store.Delivery, error) {
+	d, err := s.cfg.Store.RetryDelivery(ctx, p.UserID, id, s.now(), p.Actor())
+	if errors.Is(err, store.ErrConflict) { // somebody was faster
+		return store.Delivery{}, ErrQueued.With(err)
+	}
+	if err != nil {
+		return store.Delivery{}, err
+	}
+	s.Notify(ctx)
+	return d, nil
+}
+
+// DeleteDelivery deletes a message from the log; one that waits is not sent.
+func (s *Service) DeleteDelivery(ctx context.Context, p auth.Principal, webhookID, id string) error {
+	if _, err := s.Delivery(ctx, p, webhookID, id); err != nil {
+		return err
+	}
+	return s.cfg.Store.DeleteDelivery(ctx, p.UserID, id, p.Actor())
 }
 
 // Delivery returns a delivery of a webhook of p's user.

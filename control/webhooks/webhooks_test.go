@@ -247,21 +247,34 @@ func TestRetryDeadReplay(t *testing.T) {
 		t.Errorf("delivery %+v", d)
 	}
 	again, err := w.Replay(t.Context(), w.user, hook.ID, d.ID)
+	if err != nil || again.ID != d.ID || again.Status != store.WorkQueued || again.Attempts != 0 {
+		t.Fatalf("a dead letter is tried again as %+v, %v", again, err)
+	}
+	if again = w.await(hook, again.ID); again.Status != store.WorkSent || again.Error != "" {
+		t.Errorf("replay %+v", again)
+	}
+	again, err = w.Replay(t.Context(), w.user, hook.ID, d.ID)
 	if err != nil || again.ID == d.ID || again.MessageID != d.MessageID {
-		t.Fatalf("replay %+v, %v", again, err)
+		t.Fatalf("what was sent is sent again as %+v, %v", again, err)
 	}
 	if again = w.await(hook, again.ID); again.Status != store.WorkSent {
 		t.Errorf("replay %+v", again)
+	}
+	if err := w.DeleteDelivery(t.Context(), w.user, "another hook", again.ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("deleted from another webhook's log: %v", err)
+	}
+	if err := w.DeleteDelivery(t.Context(), w.user, hook.ID, again.ID); err != nil {
+		t.Error(err)
 	}
 	ids := map[string]int{}
 	for _, r := range w.to.requests() {
 		ids[r.header.Get("webhook-id")]++
 	}
-	if len(ids) != 2 || ids[d.MessageID] != 4 {
+	if len(ids) != 2 || ids[d.MessageID] != 5 {
 		t.Errorf("message ids %v", ids)
 	}
 	stats, err := w.Stats(t.Context())
-	if err != nil || stats.TotalDead != 1 || stats.TotalSent != 2 || stats.TotalRetried != 4 || stats.Dead != 1 {
+	if err != nil || stats.TotalDead != 1 || stats.TotalSent != 3 || stats.TotalRetried != 4 || stats.Dead != 0 || stats.Sent != 2 {
 		t.Errorf("stats %+v, %v", stats, err)
 	}
 }

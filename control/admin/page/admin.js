@@ -113,6 +113,40 @@ async function ready() {
   return (await response.json()).checks ?? [];
 }
 
+const words = (value) => value.replaceAll('_', ' ');
+const KINDS = { failed: 'bad', sent: '', acknowledged: 'good', rejected: '', ready: 'good' };
+
+/** What is worked through: its states, and what can be done about what failed. */
+const QUEUES = {
+  pushes: {
+    title: 'Pushes', target: 'Device', again: 'Retry', remove: 'This message is forgotten. Its device never gets it.',
+    states: { failed: 'Dead letters', queued: 'Queued', sent: 'Sent' },
+    nothing: { failed: 'No push has failed.', queued: 'No push is waiting.' },
+  },
+  'webhook-deliveries': {
+    title: 'Webhook deliveries', target: 'Webhook', again: 'Retry', remove: 'This message is forgotten, also in the log of its webhook.',
+    states: { failed: 'Dead letters', queued: 'Queued', sent: 'Sent' },
+    nothing: { failed: 'No delivery has failed.', queued: 'No delivery is waiting.' },
+  },
+  commands: {
+    title: 'Commands', target: 'Camera', again: 'Retry', remove: 'This command is forgotten.',
+    states: { failed: 'Failed', queued: 'Queued', sent: 'Sent, not answered', acknowledged: 'Acknowledged', rejected: 'Rejected' },
+    nothing: { failed: 'No command has failed.', queued: 'No command is waiting.', sent: 'No command is without an answer.' },
+  },
+  uploads: {
+    title: 'Awaited uploads', target: 'Camera', again: 'Await again', remove: 'This recording is forgotten. Nothing of it was uploaded.',
+    states: { awaiting_upload: 'Awaited', failed: 'Did not come', ready: 'Uploaded' },
+    nothing: { failed: 'Every upload came.', awaiting_upload: 'No upload is awaited.' },
+  },
+};
+
+/** When a job goes on by itself. */
+function nextAttempt(queue, job) {
+  const fails = job.failsAt ? el('small', {}, `given up ${when(job.failsAt)}`) : null;
+  if (job.awaitsDevice) return el('td', {}, queue === 'uploads' ? 'when the camera uploads' : 'when the camera connects', fails);
+  return el('td', {}, when(job.nextAttemptAt), fails);
+}
+
 const sections = {
   overview: ['Overview', async () => {
     const [o, checks] = await Promise.all([call('GET', 'overview'), ready()]);
@@ -178,18 +212,21 @@ const sections = {
   }],
 
   jobs: ['Jobs', async (query) => {
-    const queue = query.queue ?? 'pushes';
-    const status = query.status ?? 'failed';
+    const queue = QUEUES[query.queue] ? query.queue : 'pushes';
+    const { states } = QUEUES[queue];
+    const status = states[query.status] ? query.status : 'failed';
     const choice = (name, values, now) => el('select', { ariaLabel: name, onchange: (e) => go('jobs', { queue, status, [name]: e.target.value }) },
       Object.entries(values).map(([value, text]) => el('option', { value, selected: value === now }, text)));
+    const names = Object.fromEntries(Object.entries(QUEUES).map(([name, { title }]) => [name, title]));
     return [
-      el('div', { className: 'bar' }, el('h2', {}, 'Jobs'),
-        choice('queue', { pushes: 'Pushes', 'webhook-deliveries': 'Webhook deliveries' }, queue),
-        choice('status', { failed: 'Dead letters', queued: 'Queued', sent: 'Sent' }, status)),
-      await list(`jobs/${queue}`, { status }, ['Job', 'State', 'Attempts', 'For', 'Queued', 'Next attempt', ''], (j) => row(
-        el('td', {}, j.type, j.error ? el('small', {}, j.error) : null), tag(j.status, { failed: 'bad', sent: 'good' }[j.status] ?? 'warn'),
-        num(String(j.attempts)), el('td', {}, short(j.targetId), id(j.targetId)), when(j.createdAt), j.status === 'queued' ? when(j.nextAttemptAt) : '–',
-        actions(j.status === 'failed' ? deed('Retry', '', 'POST', `jobs/${queue}/${j.id}/retry`, {}, '') : '')), 'Nothing here.'),
+      el('div', { className: 'bar' }, el('h2', {}, 'Jobs'), choice('queue', names, queue), choice('status', states, status), button('Refresh', () => show())),
+      await list(`jobs/${queue}`, { status }, ['Job', 'State', 'Attempts', QUEUES[queue].target, 'Queued', 'Next attempt', ''], (j) => row(
+        el('td', {}, j.type, j.error ? el('small', {}, j.error) : null), tag(words(j.status), KINDS[j.status] ?? 'warn'),
+        num(queue === 'uploads' ? '–' : String(j.attempts)), el('td', {}, short(j.targetId), id(j.targetId)), when(j.createdAt), nextAttempt(queue, j),
+        actions(
+          j.dead ? deed(QUEUES[queue].again, '', 'POST', `jobs/${queue}/${j.id}/retry`, {}, '') : null,
+          j.status === 'failed' ? deed('Delete', QUEUES[queue].remove, 'DELETE', `jobs/${queue}/${j.id}`) : null,
+        )), QUEUES[queue].nothing[status] ?? 'Nothing here.'),
     ];
   }],
 

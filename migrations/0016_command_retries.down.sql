@@ -1,0 +1,1 @@
+ALTER TABLE device_commands DROP COLUMN queued_at;

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Job is a piece of durable work, whichever queue it is in, as the
+// administrator sees it. It changes through the methods of its own kind.
+type Job struct {
+	ID          string
+	OwnerUserID string
+	Target      string // the device or the webhook that it is for; of an upload the camera it is from
+	Type        string
+	Status      string // in the words of its kind
+	Attempts    int
+	Error       string
+	// Dead says that it failed because nobody took it: it can be tried again.
+	Dead bool
+	// Absent says that it waits for a device that is not connected, or for an
+	// upload: when that comes is not for us to say.
+	Absent        bool
+	NextAttemptAt time.Time // of pushes and deliveries
+	CreatedAt     time.Time
+	QueuedAt      time.Time // for the last time
+	UpdatedAt     time.Time
+}
+
+// The queues of jobs.
+const (
+	QueuePushes     = "pushes"
+	QueueDeliveries = "webhook-deliveries"
+	QueueCommands   = "commands"
+	QueueUploads    = "uploads"
+)
+
+// AllJobs lists the jobs of a queue, those of one status unless that is empty.
+func (db *DB) AllJobs(ctx context.Context, queue, status string, p Page) ([]Job, error) {
+	from, which, err := jobsOf(queue)
+	if err != nil {
+		return nil, err
+	}
+	var f filter
+	f.and(which)
+	if status != "" {
+		f.and("status = ?", status)
+	}
+	clauses, args := f.page(p)
+	return all(ctx, db.r, scanJob, from+clauses, args...)
+}
+
+// Job returns a job whoever owns it.
+func (db *DB) Job(ctx context.Context, queue, id string) (Job, error) {
+	from, which, err := jobsOf(queue)
+	if err != nil {
+		return Job{}, err
+	}
+	return one(ctx, db.r, scanJob, from+" WHERE id = $1 AND "+which, id)
+}
+
+// jobsOf returns the query of a queue's jobs and the condition for what of the
+// table is one.
+func jobsOf(queue string) (from, which string, err error) {
+	const (
+		everything = "1 = 1"
+		mail       = "type, status, attempts, error, status = 'failed', FALSE, next_attempt_at, created_at, created_at, updated_at"
+		away       = "NOT EXISTS (SELECT 1 FROM devices d WHERE d.id = target_device_id AND d.status = 'online')"
+	)
+	switch queue {
+	case QueuePushes:
+		return "SELECT id, owner_user_id, recipient_device_id, " + mail + " FROM push_notifications", everything, nil
+	case QueueDeliveries:
+		return "SELECT id, user_id, webhook_id, " + mail + " FROM webhook_deliveries", everything, nil
+	case QueueCommands:
+		return `SELECT id, owner_user_id, target_device_id, command_type, status,
+			retry_count + CASE WHEN sent_at IS NULL THEN 0 ELSE 1 END, error, ` + deadCommand + `,
+			status IN ('queued', 'sent') AND ` + away + `, NULL, created_at, COALESCE(queued_at, created_at), updated_at
+			FROM device_commands`, everything, nil
+	case QueueUploads:
+		return `SELECT id, owner_user_id, camera_device_id, content_type, status, 0, error, status = 'failed',
+			status = 'awaiting_upload', NULL, created_at, created_at, updated_at FROM recordings`, uploaded, nil
+	}
+	return "", "", fmt.Errorf("%w: no queue %q", ErrNotFound, queue)
+}
+
+func scanJob(r row) (j Job, err error) {
+	err = r.Scan(&j.ID, &j.OwnerUserID, &j.Target, &j.Type, &j.Status, &j.Attempts, &j.Error, &j.Dead, &j.Absent,
+		timeColumn{&j.NextAttemptAt}, timeColumn{&j.CreatedAt}, timeColumn{&j.QueuedAt}, timeColumn{&j.UpdatedAt})
+	return j, err
+}
