@@ -37,6 +37,7 @@ func administer(t *testing.T, base, method, path string, want int, into any) {
 	if err != nil || res.StatusCode != want {
 		t.Fatalf("%s %s: %s %s %v, want %d", method, path, res.Status, body, err, want)
 	}
+	checkContract(t, base, res, body)
 	if into != nil {
 		if err := json.Unmarshal(body, into); err != nil {
 			t.Fatalf("%s: %v", body, err)

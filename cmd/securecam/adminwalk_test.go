@@ -153,5 +153,6 @@ func visitAdmin(t *testing.T, base string, v adminVisit, method, target string) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkContract(t, base, response, body)
 	return response.StatusCode, string(body), response.Header
 }

@@ -135,16 +135,16 @@ func (c *apiClient) raw(method, path string, in any) (int, []byte) {
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	c.checkContract(res, got)
+	checkContract(c.t, c.base, res, got)
 	return res.StatusCode, got
 }
 
 // checkContract holds an answer, wherever it came from in the end, against the
-// server's description of itself.
-func (c *apiClient) checkContract(res *http.Response, body []byte) {
-	c.t.Helper()
-	if promised := contractOf(c); promised != nil && strings.HasPrefix(res.Request.URL.String(), c.base) {
-		promised.check(c.t, res.Request.Method, res.Request.URL.EscapedPath(), res.StatusCode, res.Header.Get("Content-Type"), body)
+// description that the server at base gives of itself.
+func checkContract(t *testing.T, base string, res *http.Response, body []byte) {
+	t.Helper()
+	if promised := contractOf(t, base); promised != nil && strings.HasPrefix(res.Request.URL.String(), base) {
+		promised.check(t, res.Request.Method, res.Request.URL.EscapedPath(), res.StatusCode, res.Header.Get("Content-Type"), body)
 	}
 }
 
@@ -167,7 +167,7 @@ func (c *apiClient) send(method, path, contentType, body string) (int, []byte) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	got := readAll(c.t, res.Body)
-	c.checkContract(res, got)
+	checkContract(c.t, c.base, res, got)
 	return res.StatusCode, got
 }
 

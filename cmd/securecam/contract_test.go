@@ -9,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// contract is what /openapi.json promises. Every answer that an apiClient gets
-// is held against it: its status must be one that the operation names, an
+// contract is what /openapi.json promises. Every answer that an apiClient or the
+// administrator gets is held against it: its status must be one that the
+// operation names, an
 // error's code as well, and its body must be as the schema says.
 type contract struct {
 	doc      openAPI
@@ -28,26 +30,28 @@ const contractURL = "http://contract.test/openapi.json"
 // contracts are those of the servers of this process, by address.
 var contracts sync.Map
 
-func contractOf(c *apiClient) *contract {
-	c.t.Helper()
-	if known, ok := contracts.Load(c.base); ok {
+func contractOf(t *testing.T, base string) *contract {
+	t.Helper()
+	if known, ok := contracts.Load(base); ok {
 		return known.(*contract)
 	}
-	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.base+"/openapi.json", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/openapi.json", nil)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	response, err := c.http.Do(request)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport, Timeout: 30 * time.Second}).Do(request)
 	if err != nil {
 		return nil // the server is on its way out, which this test may be about
 	}
-	raw := readAll(c.t, response.Body)
+	raw := readAll(t, response.Body)
 	_ = response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		return nil
 	}
-	made := newContract(c.t, raw)
-	contracts.Store(c.base, made)
+	made := newContract(t, raw)
+	contracts.Store(base, made)
 	return made
 }
 

@@ -8,6 +8,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -141,6 +142,8 @@ const reasonAdmin = "ended_by_admin"
 var (
 	errBadKey     = fault.New(fault.Invalid, "invalid_key", "That is no name of an object.")
 	errObjectGone = fault.New(fault.NotFound, "not_found", "There is no such object.")
+	errStreamOver = fault.New(fault.Conflict, "stream_ended", "The stream has already ended.")
+	errMediaOver  = fault.New(fault.Conflict, "media_session_ended", "The media session has already ended.")
 	errUnchanged  = fault.New(fault.Conflict, "unchanged", "The user is in that state already.")
 )
 
@@ -191,8 +194,17 @@ func (s *Service) endStream(ctx context.Context, id string) error {
 	for _, st := range open {
 		if st.ID == id {
 			_, err := s.cfg.Streams.End(ctx, s.as(ctx, st.OwnerUserID), id, reasonAdmin)
-			return err
+			return over(err, errStreamOver)
 		}
 	}
 	return store.ErrNotFound
+}
+
+// over turns the fault of having come too late into one of this package.
+func over(err error, tooLate *fault.Error) error {
+	var refused *fault.Error
+	if errors.As(err, &refused) && refused.Kind == fault.Conflict {
+		return tooLate.With(err)
+	}
+	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
 )
@@ -47,49 +48,53 @@ func (s *Service) mountAPI(api huma.API) {
 	rest.Register(api, op(http.MethodGet, "/devices", "List devices, newest first"), s.devices)
 	rest.Register(api, op(http.MethodGet, "/live", "List open media sessions and streams"), s.live)
 	rest.Register(api, op(http.MethodGet, "/audit", "List what was done to anybody's things, newest first"), s.audit)
-	s.mountAccounts(api)
+	rest.Register(api, op(http.MethodPost, "/users/{id}/reset-link", "Make a link to choose a new password"), s.resetLink)
 	s.mountJobs(api)
-	for _, o := range []struct {
-		method, path, summary string
-		do                    func(ctx context.Context, id string) error
-	}{
-		{http.MethodPost, "/users/{id}/disable", "Shut a user out", func(ctx context.Context, id string) error {
-			return s.setDisabled(ctx, id, true)
-		}},
-		{http.MethodPost, "/users/{id}/enable", "Let a user in again", func(ctx context.Context, id string) error {
-			return s.setDisabled(ctx, id, false)
-		}},
+	s.mountDeeds(api)
+}
+
+// deed is an operation that does something to the thing with an id.
+type deed struct {
+	method, path, summary string
+	do                    func(ctx context.Context, id string) error
+	refusals              []*fault.Error
+}
+
+func (s *Service) mountDeeds(api huma.API) {
+	unchanged := []*fault.Error{errUnchanged}
+	for _, d := range []deed{
+		{http.MethodPost, "/users/{id}/disable", "Shut a user out", s.setDisabled(true), unchanged},
+		{http.MethodPost, "/users/{id}/enable", "Let a user in again", s.setDisabled(false), unchanged},
 		{http.MethodPost, "/users/{id}/sign-out", "Sign a user and all the user's devices out", func(ctx context.Context, id string) error {
 			return s.cfg.Store.RevokeUser(ctx, id, s.actor(ctx))
-		}},
-		{http.MethodPost, "/devices/{id}/revoke", "Make a device's tokens worthless", s.revokeDevice},
-		{http.MethodDelete, "/devices/{id}", "Delete a device", s.deleteDevice},
-		{http.MethodPost, "/streams/{id}/end", "End a stream", s.endStream},
+		}, nil},
+		{http.MethodDelete, "/users/{id}", "Delete a user and all that is the user's", func(ctx context.Context, id string) error {
+			return s.cfg.Accounts.DeleteUser(ctx, id, s.actor(ctx))
+		}, nil},
+		{http.MethodPost, "/devices/{id}/revoke", "Make a device's tokens worthless", s.revokeDevice, nil},
+		{http.MethodDelete, "/devices/{id}", "Delete a device", s.deleteDevice, nil},
+		{http.MethodPost, "/streams/{id}/end", "End a stream", s.endStream, []*fault.Error{errStreamOver}},
 		{http.MethodPost, "/media-sessions/{id}/end", "End a media session and its streams", func(ctx context.Context, id string) error {
-			return s.cfg.Streams.EndMediaSession(ctx, id, reasonAdmin, s.actor(ctx))
-		}},
+			return over(s.cfg.Streams.EndMediaSession(ctx, id, reasonAdmin, s.actor(ctx)), errMediaOver)
+		}, []*fault.Error{errMediaOver}},
 	} {
-		operation := op(o.method, o.path, o.summary)
+		operation := s.operation(d.method, d.path, d.summary)
 		operation.DefaultStatus = http.StatusNoContent
-		rest.Register(api, operation, func(ctx context.Context, in *idInput) (*struct{}, error) { return nil, o.do(ctx, in.ID) })
+		rest.Register(api, operation, func(ctx context.Context, in *idInput) (*struct{}, error) {
+			return nil, d.do(ctx, in.ID)
+		}, d.refusals...)
 	}
 }
 
-func (s *Service) mountAccounts(api huma.API) {
-	rest.Register(api, s.operation(http.MethodPost, "/users/{id}/reset-link", "Make a link to choose a new password"), s.resetLink)
-	remove := s.operation(http.MethodDelete, "/users/{id}", "Delete a user and all that is the user's")
-	remove.DefaultStatus = http.StatusNoContent
-	rest.Register(api, remove, func(ctx context.Context, in *idInput) (*struct{}, error) {
-		return nil, s.cfg.Accounts.DeleteUser(ctx, in.ID, s.actor(ctx))
-	})
-}
-
-func (s *Service) setDisabled(ctx context.Context, id string, disabled bool) error {
-	err := s.cfg.Store.SetUserDisabled(ctx, id, disabled, s.actor(ctx))
-	if errors.Is(err, store.ErrConflict) {
-		return errUnchanged.With(err)
+// setDisabled returns what shuts a user out, or lets one in.
+func (s *Service) setDisabled(disabled bool) func(ctx context.Context, id string) error {
+	return func(ctx context.Context, id string) error {
+		err := s.cfg.Store.SetUserDisabled(ctx, id, disabled, s.actor(ctx))
+		if errors.Is(err, store.ErrConflict) {
+			return errUnchanged.With(err)
+		}
+		return err
 	}
-	return err
 }
 
 func (s *Service) overview(ctx context.Context, _ *struct{}) (*overviewOutput, error) {

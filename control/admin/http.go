@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"embed"
+	"maps"
 	"mime"
 	"net/http"
 	"net/http/pprof"
@@ -15,6 +16,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/fault"
 	"github.com/securecam/securecam/control/rest"
 	"github.com/securecam/securecam/store"
 )
@@ -36,8 +38,9 @@ func (s *Service) Mount(app fiber.Router, api huma.API) {
 	s.mountAPI(api)
 	s.mountObjects(app, api)
 	app.Get("/admin/pprof/*", s.guarded(profile))
-	document(api, http.MethodGet, "/admin/pprof/{profile}", "Profiles of the Go runtime",
-		"heap, goroutine, allocs, block, mutex, threadcreate; profile and trace take seconds=N; / lists them", "application/octet-stream")
+	document(api, "/admin/pprof/{profile}", "Profiles of the Go runtime",
+		"heap, goroutine, allocs, block, mutex, threadcreate; profile and trace take seconds=N, and debug=1 asks for text",
+		[]string{"application/octet-stream", "text/plain"}, rest.ErrNotFound)
 }
 
 // operation makes one of the API's operations.
@@ -100,13 +103,17 @@ func profile(c *fiber.Ctx) error {
 	return adaptor.HTTPHandler(h)(c)
 }
 
-// document adds a route that huma does not serve to the OpenAPI document.
-func document(api huma.API, method, path, summary, description, contentType string) {
+// document adds a file that huma does not serve to the OpenAPI document.
+func document(api huma.API, path, summary, description string, contentTypes []string, refusals ...*fault.Error) {
+	content := map[string]*huma.MediaType{}
+	for _, contentType := range contentTypes {
+		maps.Copy(content, rest.Content(contentType))
+	}
 	rest.Describe(api, &huma.Operation{
-		Method: method, Path: path, Summary: summary, Description: description, Tags: []string{"admin"},
+		Method: http.MethodGet, Path: path, Summary: summary, Description: description, Tags: []string{"admin"},
 		Security:  []map[string][]string{{auth.AdminScheme: {}}},
-		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: rest.Content(contentType)}},
-	})
+		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: content}},
+	}, refusals...)
 }
 
 //go:embed page
@@ -176,7 +183,8 @@ func (s *Service) mountObjects(app fiber.Router, api huma.API) {
 		return nil, s.deleteObject(ctx, in.Key)
 	}, errBadKey, errObjectGone, errStorage)
 	app.Get("/admin/objects/*", s.guarded(s.download))
-	document(api, http.MethodGet, "/admin/objects/{key}", "Download an object", "The key may hold slashes.", "application/octet-stream")
+	document(api, "/admin/objects/{key}", "Download an object", "The key may hold slashes.",
+		[]string{"application/octet-stream"}, errBadKey, errObjectGone, errStorage)
 }
 
 // download streams an object as a file to keep: what cameras upload is no page

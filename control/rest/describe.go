@@ -4,12 +4,15 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/securecam/securecam/control/fault"
 )
 
 // Describe adds an operation that a plain handler answers to the API's
 // description. It completes what such an operation leaves out: its errors, and
-// the parameters of its path.
-func Describe(api huma.API, op *huma.Operation) {
+// the parameters of its path. With refusals, it names them and those that come
+// with the operation's shape by status and code, as Register does.
+func Describe(api huma.API, op *huma.Operation, refusals ...*fault.Error) {
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}
@@ -35,6 +38,9 @@ func Describe(api huma.API, op *huma.Operation) {
 		op.OperationID = strings.ToLower(op.Method) + strings.Join(words, "-")
 	}
 	api.OpenAPI().AddOperation(op)
+	if len(refusals) > 0 {
+		describeRefusals(api, op, refusals)
+	}
 }
 
 // Content is a body of one media type that is not JSON's.
