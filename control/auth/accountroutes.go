@@ -25,8 +25,10 @@ func (s *Service) mountAccount(r routes) {
 		s.changePassword, errInvalidPassword, ErrPasswordTooShort, ErrPasswordTooLong, errBusy)
 	rest.Register(r.api, r.op("deleteUser", http.MethodPost, "/delete-user", "Delete one's account and all it owns", Session),
 		s.deleteUser, errInvalidPassword, errSessionExpired, errInvalidCallback, errBusy)
-	rest.Register(r.api, r.op("deleteUserCallback", http.MethodGet, "/delete-user/callback",
-		"Where the letter's link leads: the account is deleted", Session), s.openDeletion, errNoDeletion, errInvalidCallback)
+	deletion := r.op("deleteUserCallback", http.MethodGet, "/delete-user/callback",
+		"Where the letter's link leads: the account is deleted", Session)
+	rest.Register(r.api, deletion, s.openDeletion, errNoDeletion, errInvalidCallback)
+	rest.OrRedirect(r.api, deletion)
 	rest.Register(r.api, r.op("listAccounts", http.MethodGet, "/list-accounts", "List one's ways to sign in but passkeys", Session),
 		s.listAccounts)
 }

@@ -28,15 +28,17 @@ func (s *Service) mountLetters(r routes) {
 	// The name that Better Auth had for it before version 1.4.
 	rest.Register(r.api, r.op("forgetPassword", http.MethodPost, "/forget-password", "The same as request-password-reset", nil),
 		s.requestReset, ErrInvalidEmail, errInvalidRedirect, errInvalidOrigin)
-	rest.Register(r.api, r.op("resetPasswordCallback", http.MethodGet, "/reset-password/{token}", "Where the letter's link leads: to the page",
-		nil), s.openResetLink, errInvalidCallback)
+	link := r.op("resetPasswordCallback", http.MethodGet, "/reset-password/{token}", "Where the letter's link leads: to the page", nil)
+	rest.Register(r.api, link, s.openResetLink, errInvalidCallback)
+	rest.OrRedirect(r.api, link)
 	rest.Register(r.api, r.op("resetPassword", http.MethodPost, "/reset-password", "Choose a new password with the letter's token", nil),
 		s.reset, errInvalidToken, ErrPasswordTooShort, ErrPasswordTooLong, errBusy, errInvalidOrigin)
 	rest.Register(r.api, r.op("sendVerificationEmail", http.MethodPost, "/send-verification-email",
 		"Ask for a letter to verify one's address", nil), s.requestVerification,
 		ErrInvalidEmail, errInvalidCallback, errEmailMismatch, errAlreadyVerified, errInvalidOrigin)
-	rest.Register(r.api, r.op("verifyEmail", http.MethodGet, "/verify-email", "Where the letter's link leads: the address is verified", nil),
-		s.openVerifyLink, errInvalidToken, errTokenExpired, errUserNotFound, errInvalidCallback)
+	verify := r.op("verifyEmail", http.MethodGet, "/verify-email", "Where the letter's link leads: the address is verified", nil)
+	rest.Register(r.api, verify, s.openVerifyLink, errInvalidToken, errTokenExpired, errUserNotFound, errInvalidCallback)
+	rest.OrRedirect(r.api, verify)
 	rest.Register(r.api, r.op("changeEmail", http.MethodPost, "/change-email", "Ask for letters to change one's address", Session),
 		s.changeEmail, ErrInvalidEmail, errSameEmail, errInvalidCallback)
 }

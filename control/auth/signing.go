@@ -18,7 +18,9 @@ func (s *Service) mountSigning(r routes) {
 	rest.Register(r.api, rest.Shown(signIn, exampleSignIn, ""), s.signIn,
 		ErrInvalidEmail, ErrWrongPassword, ErrNotVerified, ErrDisabled, errInvalidCallback, errBusy, errInvalidOrigin)
 	rest.Register(r.api, r.op("signOut", http.MethodPost, "/sign-out", "Sign out", nil), s.signOut, errInvalidOrigin)
-	rest.Register(r.api, r.op("getSession", http.MethodGet, "/get-session", "The current session, or null", nil), s.getSession)
+	current := r.op("getSession", http.MethodGet, "/get-session", "The current session, or null", nil)
+	rest.Register(r.api, current, s.getSession)
+	rest.OrNull(r.api, current)
 }
 
 type signUpInput struct {

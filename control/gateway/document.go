@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -12,6 +13,11 @@ import (
 // document adds the WebSockets to the OpenAPI document, which knows only how
 // they begin.
 func document(api huma.API) {
+	refused := rest.ProblemContent()
+	refused["application/json"] = &huma.MediaType{
+		Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[engineFault](), true, ""),
+	}
+	unknown := &huma.Response{Description: "In Engine.IO's words: the transport or its version is unknown", Content: refused}
 	upgraded := map[string]*huma.Response{
 		"101": {Description: "The connection is a WebSocket now"},
 		"426": {Description: "The request does not ask for a WebSocket"},
@@ -33,11 +39,11 @@ func document(api huma.API) {
 			{Name: "EIO", In: "query", Required: true, Description: "4", Schema: text},
 			{Name: "transport", In: "query", Required: true, Description: "websocket", Schema: text},
 		},
-		Responses: upgraded,
+		Responses: map[string]*huma.Response{"101": upgraded["101"], "400": unknown, "426": upgraded["426"], "503": upgraded["503"]},
 	})
 	rest.Describe(api, &huma.Operation{
 		OperationID: "socketIOPolling", Method: http.MethodPost, Path: "/socket.io/", Tags: []string{"realtime"},
 		Summary:   "Answers that polling is not spoken here",
-		Responses: map[string]*huma.Response{"400": {Description: "What Engine.IO's clients understand: the transport is unknown"}},
+		Responses: map[string]*huma.Response{"400": unknown},
 	})
 }

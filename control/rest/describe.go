@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -46,4 +48,22 @@ func Describe(api huma.API, op *huma.Operation, refusals ...*fault.Error) {
 // Content is a body of one media type that is not JSON's.
 func Content(mediaType string) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{mediaType: {Schema: &huma.Schema{Type: huma.TypeString}}}
+}
+
+// OrNull has the description of a registered operation say that what it answers
+// may be null, which the operation's type cannot say.
+func OrNull(api huma.API, op huma.Operation) {
+	for _, body := range registered(api, op.Method, op.Path).Responses[strconv.Itoa(http.StatusOK)].Content {
+		body.Schema = &huma.Schema{OneOf: []*huma.Schema{body.Schema, {Type: "null"}}}
+	}
+}
+
+// OrRedirect has the description of a registered operation say that it may send
+// a browser on to a page, with the same body.
+func OrRedirect(api huma.API, op huma.Operation) {
+	responses := registered(api, op.Method, op.Path).Responses
+	location := map[string]*huma.Param{"Location": {Schema: &huma.Schema{Type: huma.TypeString}}}
+	responses[strconv.Itoa(http.StatusFound)] = &huma.Response{
+		Description: "The page to go on with", Headers: location, Content: responses[strconv.Itoa(http.StatusOK)].Content,
+	}
 }

@@ -4,13 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"unicode/utf8"
 )
 
-var errNUL = errors.New("strings must not contain U+0000")
+var (
+	errNUL  = errors.New("strings must not contain U+0000")
+	errUTF8 = errors.New("JSON is UTF-8")
+)
 
-// unmarshal is json.Unmarshal for what clients send. PostgreSQL cannot store
-// U+0000, so no string of a body may have it.
+// unmarshal is json.Unmarshal for what clients send. PostgreSQL can store
+// neither U+0000 nor what is no UTF-8, so no string of a body may have them.
 func unmarshal(data []byte, v any) error {
+	if !utf8.Valid(data) { // RFC 8259, section 8.1
+		return errUTF8
+	}
 	if HasNUL(data) {
 		return errNUL
 	}

@@ -64,8 +64,10 @@ func Register[I, O any](
 }
 
 func problemResponse(description string) *huma.Response {
-	return &huma.Response{
-		Description: description,
-		Content:     map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: problemSchema}}},
-	}
+	return &huma.Response{Description: description, Content: ProblemContent()}
+}
+
+// ProblemContent is the body of an error.
+func ProblemContent() map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: problemSchema}}}
 }

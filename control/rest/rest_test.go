@@ -134,6 +134,7 @@ func TestEveryErrorIsAProblemDocument(t *testing.T) {
 	}{
 		{"ok", put("/books/1", js, `{"title":"a"}`), 200, ""},
 		{"charset", put("/books/1", js+"; charset=utf-8", `{"title":"a"}`), 200, ""},
+		{"no UTF-8", put("/books/1", js, "{\"title\":\"\xff\"}"), 400, "malformed_body"},
 		{"escaped backslash before u0000", put("/books/1", js, `{"title":"\\u0000"}`), 200, ""},
 		{"fault", put("/books/1", js, `{"title":"fault"}`), 409, "shelf_full"},
 		{"wrapped fault", put("/books/1", js, `{"title":"wrapped"}`), 409, "shelf_full"},
