@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,60 +26,87 @@ type adminVisit struct {
 // are nobody's or none.
 func TestAdminRoutes(t *testing.T) {
 	t.Parallel()
-	app := startApp(t, adminSettings("--rate-limits=off", "--trusted-proxies=127.0.0.0/8")...)
-	user := signUp(t, app.url, "user@example.org")
-	camera, _ := user.register("camera")
-	doc, _ := readOpenAPI(t, app.url)
-	routes := []string{"GET /admin", "GET /admin/page/admin.js", "GET /admin/page/admin.css", "GET /admin/pprof/"}
-	for path, operations := range doc.Paths {
-		for method := range operations {
-			if strings.HasPrefix(path, "/admin/") {
-				routes = append(routes, strings.ToUpper(method)+" "+path)
-			}
-		}
-	}
-	if len(routes) < 20 {
-		t.Fatalf("only %d routes", len(routes))
-	}
-	own := adminVisit{username: "root", password: adminPassword, origin: app.url, marked: true}
-	for _, route := range routes {
-		method, path, _ := strings.Cut(route, " ")
-		send := func(v adminVisit, target string) (int, string, http.Header) {
-			return visitAdmin(t, app.url, v, method, target)
-		}
-		target := pathParameter.ReplaceAllString(strings.Replace(path, "{queue}", "pushes", 1), uuid.NewString()) + adminQueries[route]
-		for what, v := range map[string]adminVisit{
-			"no password": {origin: app.url, marked: true}, "a wrong password": {"root", "correct horse", app.url, true},
-			"a wrong name": {"admin", adminPassword, app.url, true}, "a user's": {"user@example.org", "correct horse battery", app.url, true},
-		} {
-			status, body, header := send(v, target)
-			if status != http.StatusUnauthorized || codeOf([]byte(body)) != "unauthenticated" ||
-				!strings.HasPrefix(header.Get("WWW-Authenticate"), "Basic") {
-				t.Errorf("%s with %s: %d %s", route, what, status, body)
-			}
-		}
-		for _, c := range []*apiClient{user, camera} {
-			// From one address: a device's token is a wrong password, of which there are too many soon.
-			if status, body := c.raw(method, target, nil); status != http.StatusUnauthorized && status != http.StatusTooManyRequests {
-				t.Errorf("%s of a user: %d %s", route, status, body)
-			}
-		}
-		if method != http.MethodGet {
-			for what, v := range map[string]adminVisit{
-				"another origin":         {"root", adminPassword, "https://evil.example", true},
-				"no origin that is told": {"root", adminPassword, "null", true},
-				"a form":                 {"root", adminPassword, app.url, false},
-				"a foreign form":         {"root", adminPassword, "https://evil.example", false},
-			} {
-				if status, body, _ := send(v, target); status != http.StatusForbidden || codeOf([]byte(body)) != "invalid_origin" {
-					t.Errorf("%s from %s: %d %s", route, what, status, body)
+	eachDatabase(t, func(t *testing.T, w walk) {
+		user := signUp(t, w.app.url, "user@example.org")
+		camera, _ := user.register("camera")
+		routes := w.adminRoutes(t)
+		for _, route := range routes {
+			method, path, _ := strings.Cut(route, " ")
+			target := pathParameter.ReplaceAllString(strings.Replace(path, "{queue}", "pushes", 1), uuid.NewString()) + adminQueries[route]
+			trespass(t, w.app.url, route, target)
+			for _, c := range []*apiClient{user, camera} {
+				// From one address: a device's token is a wrong password, of which there are too many soon.
+				if status, body := c.raw(method, target, nil); status != http.StatusUnauthorized && status != http.StatusTooManyRequests {
+					t.Errorf("%s of a user: %d %s", route, status, body)
 				}
 			}
+			own := adminVisit{username: "root", password: adminPassword, origin: w.app.url, marked: true}
+			knock(t, route, path, target, own, func(v adminVisit, target string) (int, string, http.Header) {
+				return visitAdmin(t, w.app.url, v, method, target)
+			})
 		}
-		knock(t, route, path, target, own, send)
+		// Nothing happened to the user in all that.
+		user.must(http.StatusOK, "GET", "/devices", nil, nil)
+	})
+}
+
+// adminRoutes are those of the description and of the page. There must be no
+// others, and only they may take the administrator's password.
+func (w walk) adminRoutes(t *testing.T) []string {
+	t.Helper()
+	routes := []string{"GET /admin", "GET /admin/page/admin.js", "GET /admin/page/admin.css", "GET /admin/pprof/"}
+	w.operations(func(route, _, path string, op operationJSON) {
+		if strings.HasPrefix(path, "/admin/") != takes(op, "admin") || takes(op, "admin") && !takesOnly(op, "admin") {
+			t.Errorf("%s takes %v", route, op.Security)
+		}
+		if strings.HasPrefix(path, "/admin/") {
+			routes = append(routes, route)
+		}
+	})
+	for _, r := range w.app.routes {
+		if r.Method == http.MethodHead || !strings.HasPrefix(r.Path, "/admin") {
+			continue
+		}
+		walked := slices.ContainsFunc(routes, func(route string) bool {
+			method, path, _ := strings.Cut(route, " ")
+			one := parametersOf(strings.Split(r.Path, "/"), strings.Split(path, "/")) >= 0
+			return method == r.Method && (one || shape(path) == shape(r.Path))
+		})
+		if !walked {
+			t.Errorf("%s %s is not walked", r.Method, r.Path)
+		}
 	}
-	// Nothing happened to the user in all that.
-	user.must(http.StatusOK, "GET", "/devices", nil, nil)
+	return routes
+}
+
+// trespass tries a route with passwords that are not the administrator's, and
+// with the administrator's from pages that are not.
+func trespass(t *testing.T, base, route, target string) {
+	t.Helper()
+	method, _, _ := strings.Cut(route, " ")
+	for what, v := range map[string]adminVisit{
+		"no password": {origin: base, marked: true}, "a wrong password": {"root", "correct horse", base, true},
+		"a wrong name": {"admin", adminPassword, base, true}, "a user's": {"user@example.org", "correct horse battery", base, true},
+	} {
+		status, body, header := visitAdmin(t, base, v, method, target)
+		if status != http.StatusUnauthorized || codeOf([]byte(body)) != "unauthenticated" ||
+			!strings.HasPrefix(header.Get("WWW-Authenticate"), "Basic") {
+			t.Errorf("%s with %s: %d %s", route, what, status, body)
+		}
+	}
+	if method == http.MethodGet {
+		return
+	}
+	for what, v := range map[string]adminVisit{
+		"another origin":         {"root", adminPassword, "https://evil.example", true},
+		"no origin that is told": {"root", adminPassword, "null", true},
+		"a form":                 {"root", adminPassword, base, false},
+		"a foreign form":         {"root", adminPassword, "https://evil.example", false},
+	} {
+		if status, body, _ := visitAdmin(t, base, v, method, target); status != http.StatusForbidden || codeOf([]byte(body)) != "invalid_origin" {
+			t.Errorf("%s from %s: %d %s", route, what, status, body)
+		}
+	}
 }
 
 // knock goes in as the administrator, with ids that are nobody's, and then with
