@@ -19,11 +19,11 @@ var (
 		"POST /commands/{}/ack",
 		"POST /events/motion/end", "POST /events/motion/start", "POST /events/{}/end", "PUT /events/{}/thumbnail",
 		"POST /media-sessions", "DELETE /media-sessions/{}",
-		"POST /recordings/{}/finalize", "POST /recordings/{}/upload-url",
+		"POST /recordings/{}/await-upload", "POST /recordings/{}/finalize", "POST /recordings/{}/upload-url",
 		"POST /streams/{}/accept", "GET /streams/{}/publish-credentials",
 	}
 	clientsOnly = []string{
-		"POST /commands", "POST /commands/{}/cancel",
+		"POST /commands", "POST /commands/{}/cancel", "POST /commands/{}/retry", "DELETE /commands/{}",
 		"POST /streams/request", "POST /streams/{}/statistics",
 	}
 	bothRoles = []string{
