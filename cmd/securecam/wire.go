@@ -254,7 +254,7 @@ func (a *app) openControl(
 	accounts := people.accounts
 	gate := gateway.New(gateway.Config{
 		Auth: accounts, Presence: s.db, Events: s.db, Bus: s.bus, Logger: a.log, Now: s.db.Now,
-		MaxConns: c.GatewayConnections, MessagesPerSecond: c.messagesPerSecond(),
+		MaxConns: c.GatewayConnections, MessagesPerSecond: orAny(c.GatewayMessagesPerSecond),
 	})
 	told, err := a.openAlerts(c, keys, s, gate)
 	if err != nil {

@@ -59,6 +59,7 @@ func (a *app) openCameras(
 		AcceptTimeout:    seconds(c.StreamRequestTimeoutSeconds),
 		PublisherTimeout: seconds(c.PublisherTimeoutSeconds),
 		ViewerTimeout:    seconds(c.ViewerTimeoutSeconds),
+		SignalsPerSecond: orAny(c.GatewaySignalsPerSecond),
 	})
 	w.media = media.New(media.Config{
 		Store: s.db, SFU: whipSFU{p.sfu}, Signer: mediaTokens, Sessions: w.streams, ICE: c.iceServers(keys, p.turn, s.db.Now),

@@ -43,6 +43,7 @@ type IdentitySettings struct {
 
 	GatewayConnections       int `group:"Auth" env:"GATEWAY_CONNECTIONS" default:"10000"`
 	GatewayMessagesPerSecond int `group:"Auth" env:"GATEWAY_MESSAGES_PER_SECOND" default:"50"`
+	GatewaySignalsPerSecond  int `group:"Auth" env:"GATEWAY_SIGNALS_PER_SECOND" default:"20"`
 }
 
 // identityHelp says what those settings mean.
@@ -64,6 +65,7 @@ func identityHelp() map[string]string {
 
 		"GATEWAY_CONNECTIONS":         "Connections to /realtime and /socket.io/ at a time, of this process.",
 		"GATEWAY_MESSAGES_PER_SECOND": "Messages of one such connection, four times as many at once; 0 is any number.",
+		"GATEWAY_SIGNALS_PER_SECOND":  "Of those, webrtc:signal messages, five times as many at once; 0 is any number.",
 	}
 }
 
@@ -83,6 +85,7 @@ func (s *IdentitySettings) validateIdentity(baseURL string) error {
 		{"MAX_PENDING_COMMANDS", 0, 1000000, s.MaxPendingCommands},
 		{"GATEWAY_CONNECTIONS", 1, 1000000, s.GatewayConnections},
 		{"GATEWAY_MESSAGES_PER_SECOND", 0, 1000000, s.GatewayMessagesPerSecond},
+		{"GATEWAY_SIGNALS_PER_SECOND", 0, 1000000, s.GatewaySignalsPerSecond},
 	} {
 		if n.got < n.min || n.got > n.max {
 			return fmt.Errorf("%s is %d: use %d to %d", n.name, n.got, n.min, n.max)
@@ -94,12 +97,12 @@ func (s *IdentitySettings) validateIdentity(baseURL string) error {
 	return s.validateMail(baseURL)
 }
 
-// messagesPerSecond is the setting as the gateway takes it.
-func (s *IdentitySettings) messagesPerSecond() int {
-	if s.GatewayMessagesPerSecond == 0 {
+// orAny is a setting of which 0 is any number, as the gateway takes it.
+func orAny(n int) int {
+	if n == 0 {
 		return gateway.AnyNumber
 	}
-	return s.GatewayMessagesPerSecond
+	return n
 }
 
 // rates returns the limits of requests by group; none when they are off.

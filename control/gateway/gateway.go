@@ -66,7 +66,7 @@ type Config struct {
 	MessageBurst       int // of one connection, at once; 200, or four times MessagesPerSecond
 }
 
-// AnyNumber is a MessagesPerSecond that limits nothing.
+// AnyNumber is a MessagesPerSecond, and a Limit.PerSecond, that limits nothing.
 const AnyNumber = -1
 
 // Handler answers one client event. What it returns becomes the reply's data;

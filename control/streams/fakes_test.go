@@ -41,7 +41,8 @@ type fakeGateway struct {
 	sent []hearing
 	away map[string]bool
 
-	signal gateway.Handler
+	signal      gateway.Handler
+	signalLimit gateway.Limit
 }
 
 func (g *fakeGateway) Send(ctx context.Context, device, event string, data any) (bool, error) {
@@ -70,7 +71,9 @@ func (g *fakeGateway) Relay(_ context.Context, device, event string, data any) (
 	return !g.away[device], nil
 }
 
-func (g *fakeGateway) HandleWithin(_ string, _ gateway.Limit, h gateway.Handler) { g.signal = h }
+func (g *fakeGateway) HandleWithin(_ string, l gateway.Limit, h gateway.Handler) {
+	g.signal, g.signalLimit = h, l
+}
 
 func (g *fakeGateway) Connected(_ context.Context, device string) (bool, error) {
 	g.mu.Lock()

@@ -17,11 +17,9 @@ const eventSignal = "webrtc:signal"
 
 const maxSignal = 32 << 10 // bytes; the largest session descriptions have about 20,000
 
-// signalLimit bounds what one connection may send: a session needs some dozens
-// of candidates at once, and little afterwards.
-func signalLimit() gateway.Limit {
-	return gateway.Limit{Bytes: maxSignal, PerSecond: 20, Burst: 100}
-}
+// signalBurst is how many seconds' worth of signals one connection may send at
+// once: a session needs some dozens of candidates then, and little afterwards.
+const signalBurst = 5
 
 // maxRelayed bounds a signal as it goes on, which is longer when it has to be
 // escaped.
@@ -33,7 +31,10 @@ var errBadSignal = fault.New(fault.Unprocessable, "invalid_signal",
 	`A signal is an object with "streamSessionId", a text, and whatever else the other device understands.`)
 
 // signals registers the relay of signals on the gateway.
-func (s *Service) signals(g Gateway) { g.HandleWithin(eventSignal, signalLimit(), s.handleSignal) }
+func (s *Service) signals(g Gateway) {
+	rate := s.cfg.SignalsPerSecond
+	g.HandleWithin(eventSignal, gateway.Limit{Bytes: maxSignal, PerSecond: float64(rate), Burst: signalBurst * rate}, s.handleSignal)
+}
 
 // handleSignal passes a signal on to the other device of its stream, with
 // fromDeviceId set, and tells whether it was there.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/securecam/securecam/control/auth"
+	"github.com/securecam/securecam/control/gateway"
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
 )
@@ -116,4 +117,20 @@ func TestPeerToPeer(t *testing.T) {
 	w.clock.advance(w.cfg.PublisherTimeout)
 	round()
 	w.wantStatus(t, second.ID, store.StreamFailed, store.ReasonCameraLost)
+}
+
+// TestSignalLimit holds that the operator says how many signals there may be.
+func TestSignalLimit(t *testing.T) {
+	t.Parallel()
+	for chosen, want := range map[int]gateway.Limit{
+		0:                 {Bytes: maxSignal, PerSecond: 20, Burst: 100},
+		7:                 {Bytes: maxSignal, PerSecond: 7, Burst: 35},
+		gateway.AnyNumber: {Bytes: maxSignal, PerSecond: -1, Burst: -5}, // which the gateway takes for none
+	} {
+		g := &fakeGateway{t: t}
+		New(Config{Gateway: g, SignalsPerSecond: chosen})
+		if g.signalLimit != want {
+			t.Errorf("%d a second: %+v, want %+v", chosen, g.signalLimit, want)
+		}
+	}
 }

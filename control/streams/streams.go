@@ -7,6 +7,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -123,6 +124,9 @@ type Config struct {
 	// LeaseTimeout ends the media sessions of another node that has not said so
 	// for that long; several times RenewInterval. Default 1 min.
 	LeaseTimeout time.Duration
+	// SignalsPerSecond bounds what one connection may signal on average, five
+	// times as much at once. Default 20; gateway.AnyNumber bounds nothing.
+	SignalsPerSecond int
 	// EndingsPerTick bounds how many rows one comparison may end. Default 256.
 	EndingsPerTick int
 }
@@ -152,6 +156,7 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	c.SignalsPerSecond = cmp.Or(c.SignalsPerSecond, 20)
 	orDefault(&c.AcceptTimeout, time.Minute)
 	orDefault(&c.PublisherTimeout, 30*time.Second)
 	orDefault(&c.ViewerTimeout, time.Minute)
