@@ -9,6 +9,95 @@ import (
 // in. Ours is for reaching our own media port and nothing else, so the policy
 // is a list of what is allowed: everything that is not on it is denied,
 // whether private, loopback, link-local, multicast or public.
+//
+// Where devices send media to each other, the peers are wherever those are.
+// What is public may be relayed to then, as by any TURN server on the Internet,
+// and what the operator names; never anything else that only this machine
+// reaches, nor this machine itself.
+
+// bounds are where relays may send to and hear from, besides each other.
+type bounds struct {
+	media    peerSet
+	public   bool                    // any public address
+	networks []netip.Prefix          // any address in these
+	own      map[netip.Addr]struct{} // this machine's addresses, which are neither
+}
+
+// lowestPort is the first that is nobody's by convention: no browser sends from
+// one below, and what listens there does not expect media.
+const lowestPort = 1024
+
+// allows reports whether a packet may go to or come from exactly this address
+// and port.
+func (b *bounds) allows(peer netip.AddrPort) bool {
+	peer = canonical(peer)
+	return b.media.allows(peer) || peer.Port() >= lowestPort && b.beyond(peer.Addr())
+}
+
+// allowsHost reports whether a permission, which names no port (RFC 8656,
+// section 9), may be given: whether some port of the host is allowed.
+func (b *bounds) allowsHost(host netip.Addr) bool {
+	host = host.Unmap()
+	return b.media.allowsHost(host) || b.beyond(host)
+}
+
+// beyond reports whether a host is one that other people's devices may have.
+func (b *bounds) beyond(host netip.Addr) bool {
+	if _, own := b.own[host]; own || !singleHost(host) {
+		return false
+	}
+	for _, p := range b.networks {
+		if p.Contains(host.WithZone("")) {
+			return true
+		}
+	}
+	return b.public && isPublic(host)
+}
+
+// ownAddresses returns the addresses of this machine's interfaces, but for
+// loopback, together with others.
+func ownAddresses(others []netip.Addr) (map[netip.Addr]struct{}, error) {
+	own := map[netip.Addr]struct{}{}
+	for _, ip := range others {
+		own[ip.Unmap()] = struct{}{}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() {
+			own[addrOf(n.IP)] = struct{}{}
+		}
+	}
+	return own, nil
+}
+
+// isPublic reports whether an address is one of the public Internet.
+func isPublic(ip netip.Addr) bool {
+	return ip.IsGlobalUnicast() && !ip.IsPrivate() && ip.Zone() == "" && !isReserved(ip)
+}
+
+// isReserved covers what IANA keeps from the public Internet, beyond what
+// net/netip knows, and the IPv6 addresses that stand for IPv4 ones.
+func isReserved(ip netip.Addr) bool {
+	for _, p := range reservedPrefixes {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+var reservedPrefixes = [...]netip.Prefix{ //nolint:gochecknoglobals // a table, which each packet is held against
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"),
+	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("3fff::/20"), netip.MustParsePrefix("5f00::/16"),
+	netip.MustParsePrefix("fec0::/10"),
+}
 
 // peerSet is the transport addresses that relays may talk to.
 type peerSet map[netip.AddrPort]struct{}

@@ -8,11 +8,11 @@ import (
 
 func TestPolicy(t *testing.T) {
 	t.Parallel()
-	media := newPeerSet([]netip.AddrPort{
+	media := bounds{media: newPeerSet([]netip.AddrPort{
 		netip.MustParseAddrPort("192.168.1.5:8090"),
 		netip.MustParseAddrPort("[::ffff:198.51.100.7]:8090"),
 		netip.MustParseAddrPort("[2001:db8::5]:8090"),
-	})
+	})}
 	tests := []struct {
 		name, peer        string
 		host, hostAndPort bool
@@ -61,6 +61,55 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("the port is allowed: %v, want %v", got, tt.hostAndPort)
 			}
 		})
+	}
+}
+
+// TestPolicyBetweenDevices holds what may be relayed to where devices send media
+// to each other.
+func TestPolicyBetweenDevices(t *testing.T) {
+	t.Parallel()
+	r := bounds{
+		media: newPeerSet([]netip.AddrPort{netip.MustParseAddrPort("9.9.9.9:8090")}), public: true,
+		networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd12::/32")},
+		own: map[netip.Addr]struct{}{
+			netip.MustParseAddr("9.9.9.9"): {}, netip.MustParseAddr("10.1.0.1"): {}, netip.MustParseAddr("2620:fe::fe"): {},
+		},
+	}
+	for peer, want := range map[string]bool{
+		"8.8.8.8:50000": true, "[::ffff:8.8.8.8]:50000": true, "[2a00:1450::1]:50000": true, "8.8.8.8:1024": true,
+		"8.8.8.8:1023": false, "8.8.8.8:53": false, "8.8.8.8:0": false,
+		"9.9.9.9:8090": true, "9.9.9.9:5432": false, "[2620:fe::fe]:50000": false, // this machine
+		"10.1.2.3:50000": true, "10.1.0.1:50000": false, "10.2.0.1:50000": false, "[fd12::5]:50000": true, "[fd13::5]:50000": false,
+		"127.0.0.1:50000": false, "[::1]:50000": false, "[::ffff:127.0.0.1]:50000": false, "0.0.0.0:50000": false, "[::]:50000": false,
+		"192.168.1.1:50000": false, "172.16.0.1:50000": false, "100.64.0.1:50000": false, "198.18.0.1:50000": false,
+		"169.254.169.254:50000": false, "[fe80::1%eth0]:50000": false, "[fe80::1]:50000": false, "[fd00:ec2::254]:50000": false,
+		"[64:ff9b::7f00:1]:50000": false, "[64:ff9b:1::a00:1]:50000": false, "[2002:7f00:1::]:50000": false, "[::10.0.0.1]:50000": false,
+		"224.0.0.1:50000": false, "[ff0e::1]:50000": false, "255.255.255.255:50000": false, "240.0.0.1:50000": false,
+		"192.0.2.1:50000": false, "203.0.113.9:50000": false, "[2001:db8::1]:50000": false, "[2001::1]:50000": false,
+	} {
+		if got := r.allows(netip.MustParseAddrPort(peer)); got != want {
+			t.Errorf("%s is allowed: %v, want %v", peer, got, want)
+		}
+	}
+	if r.allowsHost(netip.Addr{}) || r.allowsHost(netip.MustParseAddr("127.0.0.1")) || !r.allowsHost(netip.MustParseAddr("8.8.8.8")) {
+		t.Error("hosts are not judged like their ports")
+	}
+}
+
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	told := netip.MustParseAddr("::ffff:198.51.100.7")
+	own, err := ownAddresses([]netip.Addr{told})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := own[told.Unmap()]; !ok {
+		t.Errorf("%v lacks the address that clients are told", own)
+	}
+	for ip := range own {
+		if ip.IsLoopback() || ip.Is4In6() {
+			t.Errorf("%v is among this machine's own", ip)
+		}
 	}
 }
 

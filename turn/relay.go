@@ -28,12 +28,14 @@ type relays struct {
 	portMin, portMax uint16
 	max, maxPerUser  int
 	media            func() []netip.AddrPort
+	anywhere         bool           // also to public addresses
+	networks         []netip.Prefix // also to these
 	stats            *counters
 	revoked          *revocations
 
-	// peers is the media addresses as last asked for. Each permission asks
-	// anew, so that packets need not.
-	peers atomic.Pointer[peerSet]
+	// bounds are where relays may send to, as last found out. Each permission does
+	// so anew, so that packets need not.
+	bounds atomic.Pointer[bounds]
 
 	mu     sync.RWMutex // guards what follows; nothing is called under it
 	closed bool
@@ -219,14 +221,28 @@ func interfaceAddr(network string) netip.Addr {
 
 // permit is the library's PermissionHandler.
 func (r *relays) permit(_ net.Addr, peer net.IP) bool {
-	peers := newPeerSet(r.media())
-	r.peers.Store(&peers)
+	allowed := r.look()
+	r.bounds.Store(allowed)
 	host := addrOf(peer)
-	if peers.allowsHost(host) || r.isRelayHost(host) {
+	if allowed.allowsHost(host) || r.isRelayHost(host) {
 		return true
 	}
 	r.stats.denied.Add(1)
 	return false
+}
+
+// look finds out where relays may send to now.
+func (r *relays) look() *bounds {
+	found := &bounds{media: newPeerSet(r.media())}
+	if !r.anywhere && len(r.networks) == 0 {
+		return found
+	}
+	own, err := ownAddresses(r.public)
+	if err != nil { // lest it is this machine
+		return found
+	}
+	found.own, found.public, found.networks = own, r.anywhere, r.networks
+	return found
 }
 
 func (r *relays) isRelayHost(host netip.Addr) bool {
@@ -248,7 +264,7 @@ func (r *relays) destination(peer netip.AddrPort) (to netip.AddrPort, ok bool) {
 	if relay != nil {
 		return relay.local, true
 	}
-	return peer, r.peers.Load().allows(peer)
+	return peer, r.bounds.Load().allows(peer)
 }
 
 // origin returns which peer a packet came from.
@@ -262,7 +278,7 @@ func (r *relays) origin(from netip.AddrPort) (peer netip.AddrPort, ok bool) {
 	if relay != nil {
 		return relay.known, true
 	}
-	return from, r.peers.Load().allows(from)
+	return from, r.bounds.Load().allows(from)
 }
 
 // count returns how many relays are open.

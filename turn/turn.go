@@ -1,7 +1,8 @@
 // Package turn runs the TURN server and issues the credentials it accepts.
 //
 // It relays between clients and our own media port, and between two of its
-// own clients; to no other address in the world.
+// own clients; to no other address in the world, unless it is told that devices
+// send media to each other: then also to public addresses, where those may be.
 package turn
 
 import (
@@ -36,6 +37,11 @@ type Config struct {
 	// AllowPeers returns the transport addresses, besides other relays, that
 	// relays may talk to. It is called for every permission.
 	AllowPeers func() []netip.AddrPort
+	// AllowPublic lets relays talk to every public address but this machine's,
+	// from port 1024 up.
+	AllowPublic bool
+	// AllowNetworks lets relays talk to other addresses in the same way.
+	AllowNetworks []netip.Prefix
 	// Logger may be nil.
 	Logger *slog.Logger
 
@@ -112,10 +118,11 @@ func New(c Config) (*Server, error) {
 	s.addr, _ = udp.LocalAddr().(*net.UDPAddr)
 	s.relays = &relays{
 		bind: addrOf(s.addr.IP), public: c.PublicIPs, portMin: c.RelayPortMin, portMax: c.RelayPortMax,
-		max: c.MaxAllocations, maxPerUser: c.MaxUserAllocations, media: c.AllowPeers, stats: s.stats, revoked: s.revoked,
+		max: c.MaxAllocations, maxPerUser: c.MaxUserAllocations, media: c.AllowPeers,
+		anywhere: c.AllowPublic, networks: c.AllowNetworks, stats: s.stats, revoked: s.revoked,
 		known: map[netip.AddrPort]*relayConn{}, local: map[netip.AddrPort]*relayConn{}, users: map[string]int{},
 	}
-	s.relays.peers.Store(&peerSet{})
+	s.relays.bounds.Store(&bounds{})
 	s.tcp = newLimitedListener(tcp, c, s.stats)
 	s.server, err = turn.NewServer(turn.ServerConfig{
 		Realm:         c.Realm,

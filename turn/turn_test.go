@@ -89,6 +89,36 @@ func TestOnlyTheMediaPortIsReached(t *testing.T) {
 	exchange(t, relay, media, relay, media)
 }
 
+// TestRelaysBetweenDevices has relays that may reach the public, and one network
+// of the operator's.
+func TestRelaysBetweenDevices(t *testing.T) {
+	t.Parallel()
+	other := peer(t)
+	config := Config{
+		Addr: "0.0.0.0:0", PublicIPs: []netip.Addr{netip.MustParseAddr("9.9.9.9")}, AllowPublic: true,
+		AllowNetworks: []netip.Prefix{netip.PrefixFrom(other.Addr(), 32)},
+	}
+	s := start(t, config)
+	client, relay := allocate(t, s, "udp", "ada")
+	for host, allowed := range map[string]bool{
+		"8.8.8.8": true, "127.0.0.1": true, "9.9.9.9": true, // a relay is there
+		"127.0.0.2": false, "10.0.0.1": false, "192.168.1.1": false, "169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false,
+	} {
+		err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(host), Port: int(other.Port())})
+		if (err == nil) != allowed {
+			t.Errorf("%s: got %v, is allowed: %v", host, err, allowed)
+		}
+	}
+	exchange(t, relay, other, relay, other)
+	for _, service := range []string{"9.9.9.9:5432", "8.8.8.8:53"} {
+		dropped := s.Stats().DroppedPackets
+		if _, err := relay.WriteTo([]byte("out"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(service))); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a packet to "+service+" is dropped", func() bool { return s.Stats().DroppedPackets > dropped })
+	}
+}
+
 func TestRelaysReachEachOther(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -114,6 +114,7 @@ type Config struct {
 	TURNPort         int      `group:"TURN" env:"TURN_PORT" name:"turn-port" default:"3478"`
 	TURNRelayPortMin uint16   `group:"TURN" env:"TURN_RELAY_PORT_MIN" name:"turn-relay-port-min" default:"49160"`
 	TURNRelayPortMax uint16   `group:"TURN" env:"TURN_RELAY_PORT_MAX" name:"turn-relay-port-max" default:"49359"`
+	TURNPeerNetworks []string `group:"TURN" env:"TURN_PEER_NETWORKS" name:"turn-peer-networks"`
 	TURNURLs         []string `group:"TURN" env:"TURN_URLS" name:"turn-urls"`
 	TURNUsername     string   `group:"TURN" env:"TURN_USERNAME" name:"turn-username"`
 	TURNCredential   string   `group:"TURN" env:"TURN_CREDENTIAL" name:"turn-credential"`
@@ -307,7 +308,11 @@ func (c *Config) validateMedia() error {
 	if c.MediaProvider == streams.ProviderSFU && c.MediaMode == modeP2P {
 		return fmt.Errorf("MEDIA_PROVIDER is %s and MEDIA_MODE %s: set one of them", c.MediaProvider, c.MediaMode)
 	}
-	return nil
+	if len(c.TURNPeerNetworks) > 0 && c.mediaProvider() != streams.ProviderP2P {
+		return errors.New("TURN_PEER_NETWORKS is for MEDIA_MODE=p2p: otherwise relays lead to this server's media port alone")
+	}
+	_, err := networks("TURN_PEER_NETWORKS", c.TURNPeerNetworks)
+	return err
 }
 
 // mediaProvider returns who carries media: p2p if either setting says so, since

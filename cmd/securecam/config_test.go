@@ -186,6 +186,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		"AUTO_MIGRATE=maybe":                        "true",
 		"TURN_RELAY_PORT_MIN=99999":                 "16 bit",
 		"TURN_URLS=http://x":                        "turn:",
+		"TURN_PEER_NETWORKS=10.0.0.0/8":             "MEDIA_MODE=p2p",
 		"BETTER_AUTH_BASE_URL=cam":                  "http(s)://host[:port]",
 		"BETTER_AUTH_TRUSTED_ORIGINS=https://a,b":   "http(s)://host[:port]",
 		"BETTER_AUTH_SECRET=short":                  "32 characters",

@@ -77,6 +77,7 @@ func settings() map[string]string {
 		"TURN_PORT":                      "UDP and TCP port of the TURN server; -1 switches it off.",
 		"TURN_RELAY_PORT_MIN":            "First UDP port for relays.",
 		"TURN_RELAY_PORT_MAX":            "Last UDP port for relays.",
+		"TURN_PEER_NETWORKS":             "Networks that relays may reach although they are not public, with MEDIA_MODE=p2p.",
 		"TURN_URLS":                      "Other ICE servers to hand out too.",
 		"TURN_USERNAME":                  "Their user name.",
 		"TURN_CREDENTIAL":                "Their password.",

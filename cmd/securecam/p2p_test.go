@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pion/turn/v5"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/securecam/securecam/bench/api"
@@ -19,46 +22,74 @@ type description struct {
 	Signal          webrtc.SessionDescription `json:"signal"`
 }
 
-// TestPeerToPeer has a camera and a client connect to each other, by signals
-// over the gateway alone.
-func TestPeerToPeer(t *testing.T) {
-	t.Parallel()
-	app := startApp(t, "--media-mode=p2p")
-	user := signUp(t, app.url, uuid.NewString()+"@example.org")
-	camera, cameraInfo := user.register("camera")
-	client, clientInfo := user.register("client")
-	cameraSocket, clientSocket := camera.connect(), client.connect()
-	stream := startStream(t, camera, cameraSocket, client, cameraInfo.Device.ID)
-	for path, caller := range map[string]*apiClient{"publish": camera, "subscribe": client} {
-		var c struct {
-			Protocol     string
-			URL          string
-			ICEServers   []webrtc.ICEServer
-			Participants struct{ CameraDeviceID, RequesterDeviceID string }
-		}
-		caller.must(http.StatusOK, "GET", "/streams/"+stream+"/"+path+"-credentials", nil, &c)
-		if c.Protocol != "p2p" || c.URL != "" || len(c.ICEServers) == 0 ||
-			c.Participants.CameraDeviceID != cameraInfo.Device.ID || c.Participants.RequesterDeviceID != clientInfo.Device.ID {
-			t.Fatalf("%s credentials %+v", path, c)
-		}
-	}
-	camera.must(http.StatusConflict, "POST", "/media-sessions", nil, nil)
+// p2pStream is a stream from peer to peer that has been accepted.
+type p2pStream struct {
+	id                           string
+	camera, client               *apiClient
+	cameraInfo, clientInfo       registered
+	cameraSocket, clientSocket   *socket
+	cameraServers, clientServers []webrtc.ICEServer // what the two were told
+}
 
-	viewer, source := newPeer(t), newPeer(t)
+func startPeerToPeer(t *testing.T, app *app) *p2pStream {
+	t.Helper()
+	user := signUp(t, app.url, uuid.NewString()+"@example.org")
+	s := &p2pStream{}
+	s.camera, s.cameraInfo = user.register("camera")
+	s.client, s.clientInfo = user.register("client")
+	s.cameraSocket, s.clientSocket = s.camera.connect(), s.client.connect()
+	s.id = startStream(t, s.camera, s.cameraSocket, s.client, s.cameraInfo.Device.ID)
+	s.cameraServers, s.clientServers = s.credentials(t, s.camera, "publish"), s.credentials(t, s.client, "subscribe")
+	return s
+}
+
+// credentials returns what a device is told of ICE servers.
+func (s *p2pStream) credentials(t *testing.T, caller *apiClient, which string) []webrtc.ICEServer {
+	t.Helper()
+	var c struct {
+		Protocol     string
+		URL          string
+		ICEServers   []webrtc.ICEServer
+		Participants struct{ CameraDeviceID, RequesterDeviceID string }
+	}
+	caller.must(http.StatusOK, "GET", "/streams/"+s.id+"/"+which+"-credentials", nil, &c)
+	if c.Protocol != "p2p" || c.URL != "" || len(c.ICEServers) == 0 ||
+		c.Participants.CameraDeviceID != s.cameraInfo.Device.ID || c.Participants.RequesterDeviceID != s.clientInfo.Device.ID {
+		t.Fatalf("%s credentials %+v", which, c)
+	}
+	return c.ICEServers
+}
+
+// meet has the two connect by signals over the gateway alone, and a text go
+// from the viewer to the camera and back.
+func (s *p2pStream) meet(t *testing.T, viewer, source *webrtc.PeerConnection) {
+	t.Helper()
+	source.OnDataChannel(func(d *webrtc.DataChannel) {
+		d.OnMessage(func(m webrtc.DataChannelMessage) {
+			if err := d.SendText(string(m.Data) + ", too"); err != nil {
+				t.Error(err)
+			}
+		})
+	})
 	channel, err := viewer.CreateDataChannel("test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened := make(chan struct{})
-	channel.OnOpen(func() { close(opened) })
+	answered := make(chan string, 1)
+	channel.OnOpen(func() {
+		if err := channel.SendText("me"); err != nil {
+			t.Error(err)
+		}
+	})
+	channel.OnMessage(func(m webrtc.DataChannelMessage) { answered <- string(m.Data) })
 	offer, err := viewer.CreateOffer(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clientSocket.send("webrtc:signal", "o", description{StreamSessionID: stream, Signal: complete(t, viewer, offer)})
-	var asked description
-	decode(t, cameraSocket.await("webrtc:signal"), &asked)
-	if asked.FromDeviceID != clientInfo.Device.ID || asked.StreamSessionID != stream {
+	s.clientSocket.send("webrtc:signal", "o", description{StreamSessionID: s.id, Signal: complete(t, viewer, offer)})
+	var asked, told description
+	decode(t, s.cameraSocket.await("webrtc:signal"), &asked)
+	if asked.FromDeviceID != s.clientInfo.Device.ID || asked.StreamSessionID != s.id {
 		t.Errorf("the camera heard from %s in %s", asked.FromDeviceID, asked.StreamSessionID)
 	}
 	if err := source.SetRemoteDescription(asked.Signal); err != nil {
@@ -68,33 +99,108 @@ func TestPeerToPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cameraSocket.send("webrtc:signal", "a", description{StreamSessionID: stream, Signal: complete(t, source, answer)})
-	var answered description
-	decode(t, clientSocket.await("webrtc:signal"), &answered)
-	if err := viewer.SetRemoteDescription(answered.Signal); err != nil {
+	s.cameraSocket.send("webrtc:signal", "a", description{StreamSessionID: s.id, Signal: complete(t, source, answer)})
+	decode(t, s.clientSocket.await("webrtc:signal"), &told)
+	if err := viewer.SetRemoteDescription(told.Signal); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-opened:
+	case got := <-answered:
+		if got != "me, too" {
+			t.Errorf("heard %q", got)
+		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the peers do not reach each other")
 	}
+}
+
+// TestPeerToPeer has a camera and a client connect to each other.
+func TestPeerToPeer(t *testing.T) {
+	t.Parallel()
+	s := startPeerToPeer(t, startApp(t, "--media-mode=p2p"))
+	s.camera.must(http.StatusConflict, "POST", "/media-sessions", nil, nil)
+	s.meet(t, newPeer(t, webrtc.Configuration{}), newPeer(t, webrtc.Configuration{}))
 
 	// The end is heard by both, and signals end with it.
-	client.must(http.StatusOK, "POST", "/streams/"+stream+"/end", map[string]string{}, nil)
-	cameraSocket.await("stream:ended")
-	cameraSocket.send("webrtc:signal", "late", description{StreamSessionID: stream})
+	s.client.must(http.StatusOK, "POST", "/streams/"+s.id+"/end", map[string]string{}, nil)
+	s.cameraSocket.await("stream:ended")
+	s.cameraSocket.send("webrtc:signal", "late", description{StreamSessionID: s.id})
 	var p struct{ Code string }
-	if err := json.Unmarshal(cameraSocket.await("error"), &p); err != nil || p.Code != "stream_ended" {
+	if err := json.Unmarshal(s.cameraSocket.await("error"), &p); err != nil || p.Code != "stream_ended" {
 		t.Errorf("a signal after the end: %+v, %v", p, err)
 	}
 }
 
-func newPeer(t *testing.T) *webrtc.PeerConnection {
+// TestPeerToPeerRelayed has the two reach each other by relays of ours alone,
+// and tries what else those lead to: nothing of this machine or its network.
+func TestPeerToPeerRelayed(t *testing.T) {
+	t.Parallel()
+	app := startApp(t, "--media-mode=p2p", "--public-ips=198.51.100.7")
+	s := startPeerToPeer(t, app)
+	relayed := func(servers []webrtc.ICEServer) *webrtc.PeerConnection {
+		return newPeer(t, webrtc.Configuration{ICEServers: servers, ICETransportPolicy: webrtc.ICETransportPolicyRelay})
+	}
+	viewer := relayed(s.clientServers)
+	s.meet(t, viewer, relayed(s.cameraServers))
+	pair, err := viewer.SCTP().Transport().ICETransport().GetSelectedCandidatePair()
+	if err != nil || pair.Local.Typ != webrtc.ICECandidateTypeRelay || pair.Remote.Typ != webrtc.ICECandidateTypeRelay ||
+		pair.Remote.Address != "198.51.100.7" {
+		t.Errorf("they are connected by %v, %v", pair, err)
+	}
+
+	client := relayClient(t, s.clientServers)
+	for host, allowed := range map[string]bool{
+		"198.51.100.7": true, "8.8.8.8": true, // relays, and where other people's devices may be
+		"127.0.0.1": false, "10.0.0.1": false, "192.168.0.1": false, "169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false,
+	} {
+		if err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(host), Port: 50000}); (err == nil) != allowed {
+			t.Errorf("a permission for %s: %v, is allowed: %v", host, err, allowed)
+		}
+	}
+}
+
+// relayClient allocates a relay with what a device was told.
+func relayClient(t *testing.T, servers []webrtc.ICEServer) *turn.Client {
+	t.Helper()
+	for _, server := range servers {
+		address, over, _ := strings.Cut(strings.TrimPrefix(server.URLs[0], "turn:"), "?")
+		if over != "transport=udp" {
+			continue
+		}
+		conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		password, _ := server.Credential.(string)
+		client, err := turn.NewClient(&turn.ClientConfig{
+			TURNServerAddr: address, Conn: conn, Username: server.Username, Password: password,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			client.Close()
+			_ = conn.Close()
+		})
+		if err := client.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		relay, err := client.Allocate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = relay.Close() })
+		return client
+	}
+	t.Fatalf("no TURN server among %+v", servers)
+	return nil
+}
+
+func newPeer(t *testing.T, c webrtc.Configuration) *webrtc.PeerConnection {
 	t.Helper()
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -222,20 +222,34 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents, now func()
 	if c.TURNPort < 0 {
 		return p, nil
 	}
-	p.turn, err = turn.New(turn.Config{
+	p.turn, err = a.openTURN(c, keys, p.sfu, ips, now)
+	if err != nil {
+		return plane{}, fmt.Errorf("open the TURN port: %w", err)
+	}
+	return p, nil
+}
+
+// openTURN starts the TURN server. Where devices send media to each other, its
+// relays lead to wherever those are, and not to the SFU, which has none of it.
+func (a *app) openTURN(c *Config, keys secrets, media *sfu.SFU, ips []netip.Addr, now func() time.Time) (*turn.Server, error) {
+	config := turn.Config{
 		Addr:         net.JoinHostPort(c.ListenHost, strconv.Itoa(c.TURNPort)),
 		PublicIPs:    ips,
 		Secret:       keys.derive("TURN credentials"),
 		RelayPortMin: c.TURNRelayPortMin,
 		RelayPortMax: c.TURNRelayPortMax,
-		AllowPeers:   func() []netip.AddrPort { return p.sfu.Addrs() },
+		AllowPeers:   media.Addrs,
 		Now:          now,
 		Logger:       a.log,
-	})
-	if err != nil {
-		return plane{}, fmt.Errorf("open the TURN port: %w", err)
 	}
-	return p, nil
+	if c.mediaProvider() == streams.ProviderP2P {
+		reachable, err := networks("TURN_PEER_NETWORKS", c.TURNPeerNetworks)
+		if err != nil {
+			return nil, err
+		}
+		config.AllowPeers, config.AllowPublic, config.AllowNetworks = nil, true, reachable
+	}
+	return turn.New(config)
 }
 
 // openControl makes the features and joins them; it is the table of contents
