@@ -29,6 +29,7 @@ type run struct {
 // safe for concurrent use.
 type Mapper struct {
 	last     Packet // newest outgoing values
+	pictured uint16 // outgoing number of the newest packet of a picture, which last has its ids of
 	floorOut uint16 // oldest outgoing number of this source that can be mapped back
 
 	runs   [maxRuns]run // oldest first
@@ -60,7 +61,7 @@ func (m *Mapper) Switch(first Packet, elapsed uint32) {
 	case elapsed == 0 || elapsed >= 1<<31: // time never goes backwards
 		elapsed = 1
 	}
-	m.floorOut = m.last.Seq + 1
+	m.floorOut, m.pictured = m.last.Seq+1, m.last.Seq
 	m.runs[0] = run{start: first.Seq, delta: first.Seq - m.floorOut, picture: m.last.PictureID + 1 - first.PictureID}
 	m.n = 1
 	m.floor, m.newest = first.Seq, first.Seq-1
@@ -75,6 +76,16 @@ func (m *Mapper) Newer(seq uint16) bool { return int16(seq-m.newest) > 0 }
 // Map returns the outgoing numbers of a source packet. It reports false for what came before the source began, was
 // left out, or is too old.
 func (m *Mapper) Map(p Packet) (Packet, bool) {
+	out, ok := m.Fill(p)
+	if ok && int16(out.Seq-m.pictured) > 0 {
+		m.pictured, m.last.PictureID, m.last.TL0 = out.Seq, out.PictureID, out.TL0
+	}
+	return out, ok
+}
+
+// Fill is Map for an empty packet that stands in for one which should have been left out, but whose number was passed
+// over: it belongs to no picture.
+func (m *Mapper) Fill(p Packet) (Packet, bool) {
 	if !m.switched {
 		return Packet{}, false
 	}
@@ -109,23 +120,17 @@ func (m *Mapper) Map(p Packet) (Packet, bool) {
 	return Packet{}, false
 }
 
-// Fill is Map for an empty packet that stands in for one which should have been left out, but whose number was passed
-// over: it belongs to no picture.
-func (m *Mapper) Fill(p Packet) (Packet, bool) {
-	picture, tl0 := m.last.PictureID, m.last.TL0
-	out, ok := m.Map(p)
-	m.last.PictureID, m.last.TL0 = picture, tl0
-	return out, ok
-}
-
-// keep remembers the newest outgoing packet.
+// keep remembers the newest outgoing number and time.
 func (m *Mapper) keep(out Packet) {
-	if m.mapped && int32(out.Timestamp-m.last.Timestamp) < 0 { // frames may be sent in another order than shown
-		out.Timestamp = m.last.Timestamp
+	if !m.mapped || int32(out.Timestamp-m.last.Timestamp) > 0 { // frames may be sent in another order than shown
+		m.last.Timestamp = out.Timestamp
 	}
-	m.last, m.mapped = out, true
+	m.last.Seq, m.mapped = out.Seq, true
 	if out.Seq-m.floorOut > window {
 		m.floorOut = out.Seq - window
+	}
+	if out.Seq-m.pictured > window { // keep it comparable
+		m.pictured = out.Seq - window
 	}
 }
 

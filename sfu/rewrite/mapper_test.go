@@ -112,6 +112,20 @@ func TestMapperSwitch(t *testing.T) {
 	}
 }
 
+// TestMapperFilledBeforePicture goes over to another source when a number was filled before the picture in front of it came.
+func TestMapperFilledBeforePicture(t *testing.T) {
+	t.Parallel()
+	m := New(100, 0)
+	m.Switch(Packet{Seq: 10, PictureID: 5, TL0: 1}, 0)
+	m.Map(Packet{Seq: 10, PictureID: 5, TL0: 1})
+	m.Fill(Packet{Seq: 12, Timestamp: 20, PictureID: 7, TL0: 2})
+	m.Map(Packet{Seq: 11, Timestamp: 10, PictureID: 6, TL0: 2})
+	m.Switch(Packet{Seq: 50, PictureID: 9, TL0: 9}, 1)
+	if got, _ := m.Map(Packet{Seq: 50, PictureID: 9, TL0: 9}); got != (Packet{103, 21, 7, 3}) {
+		t.Errorf("%+v, want the picture after 6, and number and time after what was filled", got)
+	}
+}
+
 // TestMapperContinuous holds for any sources, any packets left out: what goes out in order counts up by one, time
 // rises, and every number maps back to where it came from.
 func TestMapperContinuous(t *testing.T) {
