@@ -132,6 +132,9 @@ func (d *downTrack) emit(p *ring.Packet, info codec.Info, padding uint8) outcome
 // write anew is changed in it.
 func (d *downTrack) place(p *ring.Packet, info *codec.Info) (payload []byte, ok bool) {
 	at := d.at(p, info)
+	if info.Unsure && at != (sublayers{everything, everything}) && len(p.Payload) > 0 {
+		return nil, false // it may be what the viewer is not to have; if it is, it will ask for it
+	}
 	if len(p.Payload) == 0 || !at.have(info) { // padding that only probed the camera's uplink, or what is not wanted
 		whole := len(p.Payload) > 0 && d.track.codec == codec.VP8
 		if d.mapper.Drop(source(p, *info), whole) {

@@ -41,7 +41,7 @@ type layer struct {
 	clock     *ntpClock                    // of the camera; owned as what is below
 
 	descriptorAt uint8 // header extension with the dependency descriptor, 0 if the camera sends none
-	structure    atomic.Pointer[codec.Structure]
+	structures   atomic.Pointer[structures]
 
 	silent atomic.Bool // nothing comes of it while other layers go on
 	facts  atomic.Pointer[facts]
@@ -57,8 +57,13 @@ type layer struct {
 	keyframe     bool
 	slices       int    // packets that are still looked at for B slices
 	backward     bool   // one was found since the last keyframe
-	described    []byte // the dependency descriptor that structure was read from, without its head
+	described    []byte // the dependency descriptor that a structure was read from last, without its head
+	describedBy  uint16 // sequence number of the newest packet that brought one
 }
+
+// structures are what dependency descriptors refer to: that of the last keyframe, and that of the one before for what
+// comes late; nil if there is none. They are replaced, never changed.
+type structures struct{ current, before *codec.Structure }
 
 func newLayer(t *upTrack, number uint64, ringSize int) *layer {
 	size := ring.Size{Packets: ringSize, Bytes: maxHistory, Keep: history}
@@ -138,7 +143,25 @@ func (l *layer) noteStructure() {
 		return
 	}
 	l.described = append(l.described[:0], l.packet.Extension[codec.DescriptorHead:]...)
-	l.structure.Store(d.Structure)
+	known := l.structures.Load()
+	switch seq := l.packet.Seq; {
+	case known == nil:
+		l.structures.Store(&structures{current: d.Structure})
+		l.describedBy = seq
+	case int16(seq-l.describedBy) > 0:
+		l.structures.Store(&structures{d.Structure, known.current})
+		l.describedBy = seq
+	default: // it was lost, and comes after the next one
+		l.structures.Store(&structures{known.current, d.Structure})
+	}
+}
+
+// structure returns that of the last keyframe, nil if none came.
+func (l *layer) structure() *codec.Structure {
+	if s := l.structures.Load(); s != nil {
+		return s.current
+	}
+	return nil
 }
 
 // inspect reads what a packet of the layer is. It may be called from any goroutine.
@@ -147,11 +170,19 @@ func (l *layer) inspect(p *ring.Packet) codec.Info {
 	if len(p.Extension) == 0 {
 		return info
 	}
-	if d, ok := codec.ReadDescriptor(p.Extension, l.structure.Load()); ok {
-		info.Spatial, info.Temporal, info.Sync, info.Up = d.Spatial, d.Temporal, d.Sync, d.Up
+	known := l.structures.Load()
+	if known == nil { // nothing tells the layers
+		return info
+	}
+	d, ok := codec.ReadDescriptor(p.Extension, known.current)
+	if !ok && known.before != nil {
+		d, ok = codec.ReadDescriptor(p.Extension, known.before)
+	}
+	info.Picture.ID, info.Unsure = d.Number, !ok
+	if ok {
+		info.Spatial, info.Temporal, info.Up = d.Spatial, d.Temporal, d.Up
 		info.Start, info.End = d.Start && d.Spatial == 0, d.End
 		info.Keyframe = info.Keyframe && info.Start
-		info.Picture.ID = d.Number
 	}
 	return info
 }
@@ -190,7 +221,7 @@ func (l *layer) noteCost(octets int) {
 func (l *layer) noteSize() {
 	var sizes [maxSpatial]codec.Size
 	known := codec.Sizes(l.track.codec, l.packet.Payload, sizes[:])
-	if s := l.structure.Load(); s != nil && s.Size(0).Width > 0 {
+	if s := l.structure(); s != nil && s.Size(0).Width > 0 {
 		for known = 0; known < min(s.Spatial(), maxSpatial); known++ {
 			sizes[known] = s.Size(known)
 		}

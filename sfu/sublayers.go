@@ -15,12 +15,22 @@ func (s sublayers) have(info *codec.Info) bool {
 	return info.Spatial <= s.spatial && info.Temporal <= s.temporal
 }
 
+// maxCuts bounds how many changes of a cut are remembered, for what comes late and what is sent again.
+const maxCuts = 8
+
 // cut is what of a followed stream goes out. It changes between pictures, and upwards only where what is added can be
 // decoded without what was left out.
 type cut struct {
-	goal        sublayers // wanted
-	now, before sublayers // going out since a sequence number, and before that
-	since       uint16
+	goal  sublayers // wanted
+	now   sublayers // going out since a sequence number
+	since uint16
+	past  [maxCuts]pastCut // what was before that, the newest first
+	n     int              // of those, how many there are
+}
+
+type pastCut struct {
+	sublayers
+	since uint16
 }
 
 // aim sets the goal. It reports whether that takes a keyframe.
@@ -37,7 +47,7 @@ func (c *cut) begin(seq uint16, wanted bool) {
 	if !wanted {
 		c.now = sublayers{everything, everything}
 	}
-	c.before, c.since = c.now, seq
+	c.since, c.n = seq, 0
 }
 
 // step takes the first packet of a picture into account, which is the newest of all packets.
@@ -45,31 +55,45 @@ func (c *cut) step(seq uint16, info *codec.Info) {
 	const far = 1 << 13
 	next := sublayers{min(c.now.spatial, c.goal.spatial), min(c.now.temporal, c.goal.temporal)}
 	switch {
-	case info.Keyframe, info.Up && info.Temporal <= next.temporal && next.spatial == c.goal.spatial:
-		next = sublayers{max(next.spatial, c.goal.spatial), c.goal.temporal}
+	case info.Keyframe:
+		next = c.goal
+	case info.Up > info.Temporal && info.Temporal <= next.temporal && next.spatial == c.goal.spatial:
+		next.temporal = min(max(next.temporal, info.Up), c.goal.temporal)
 	case info.Sync && info.Temporal == next.temporal+1 && info.Temporal <= c.goal.temporal:
 		next.temporal++
 	}
 	if next != c.now {
-		c.before, c.now, c.since = c.now, next, seq
+		c.n = min(c.n+1, maxCuts)
+		copy(c.past[1:c.n], c.past[:])
+		c.past[0] = pastCut{c.now, c.since}
+		c.now, c.since = next, seq
 	} else if seq-c.since > 2*far { // keep it comparable
-		c.before, c.since = c.now, seq-far
+		c.since, c.n = seq-far, 0
 	}
+}
+
+// of returns what goes out of the picture that a packet belongs to.
+func (c *cut) of(seq uint16) sublayers {
+	if c.n == 0 || int16(seq-c.since) >= 0 {
+		return c.now
+	}
+	i := 0
+	for i < c.n-1 && int16(seq-c.past[i].since) < 0 {
+		i++
+	}
+	return c.past[i].sublayers
 }
 
 // at returns what goes out of the packet's picture.
 func (d *downTrack) at(p *ring.Packet, info *codec.Info) sublayers {
 	c := &d.cut
-	switch newer := d.mapper.Newer(p.Seq); {
-	case newer && info.Start:
+	if info.Start && d.mapper.Newer(p.Seq) {
 		c.step(p.Seq, info)
 		if c.goal.spatial > c.now.spatial {
 			d.pass(d.layer)
 		}
-	case !newer && int16(p.Seq-c.since) < 0:
-		return c.before
 	}
-	return c.now
+	return c.of(p.Seq)
 }
 
 // ends reports whether no packet of the picture goes out after this one.

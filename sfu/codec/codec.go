@@ -45,10 +45,14 @@ type Info struct {
 	Spatial, Temporal uint8
 	// End says that the packet is the last one of its spatial layer's frame. VP8 and H.264 have only the marker for it.
 	End bool
-	// Sync says that from this frame on its temporal layer can be decoded by whoever had those below it; Up says so of
-	// all layers above it.
-	Sync, Up bool
-	Picture  Picture
+	// Sync says that from this frame on its temporal layer can be decoded by whoever had those below it.
+	Sync bool
+	// Up is the highest temporal layer that can be decoded from this frame on, with those between, by whoever had the
+	// frame's own: none if it is not above that. Of several spatial layers the lowest speaks for all.
+	Up uint8
+	// Unsure says that the layers and what depends on them are not known: what tells them did not come yet.
+	Unsure  bool
+	Picture Picture
 }
 
 // Picture is the part of a payload descriptor that must be rewritten when packets of two sources become one stream. An

@@ -45,13 +45,14 @@ type Descriptor struct {
 	Start, End        bool // first and last packet of a frame
 	Number            uint16
 	Spatial, Temporal uint8
-	Sync, Up          bool // as in Info
+	Up                uint8 // as in Info
 	// Structure is what the descriptor brought, nil for most.
 	Structure *Structure
 }
 
 // ReadDescriptor reads a descriptor. current is the structure of the last keyframe, nil if none came. It reports false
-// for one that cannot be read, or refers to what is not there.
+// for one that cannot be read, or refers to what is not there. Start, End and Number hold even then, if it is not cut
+// short: they need no structure.
 func ReadDescriptor(b []byte, current *Structure) (Descriptor, bool) {
 	if len(b) < DescriptorHead {
 		return Descriptor{}, false
@@ -66,17 +67,17 @@ func ReadDescriptor(b []byte, current *Structure) (Descriptor, bool) {
 		r.u(2) // custom frame differences and chains, which come after what is read here
 		if hasStructure {
 			if d.Structure = readStructure(r); d.Structure == nil {
-				return Descriptor{}, false
+				return d, false
 			}
 			current = d.Structure
 		}
 	}
 	if current == nil {
-		return Descriptor{}, false
+		return d, false
 	}
 	index := int(id-current.offset) & (maxTemplates - 1)
 	if index >= current.n {
-		return Descriptor{}, false
+		return d, false
 	}
 	frame := &current.frames[index]
 	d.Spatial, d.Temporal = frame.spatial, frame.temporal
@@ -87,7 +88,8 @@ func ReadDescriptor(b []byte, current *Structure) (Descriptor, bool) {
 	return d, !r.short
 }
 
-// readIndications finds out whether the frame is a switch indication: to its own layer, or to those above.
+// readIndications finds out what the frame is a switch indication for: appendix A.4. One for the frame's own layer does
+// not help: it holds if the frame itself can be decoded, which it does not say.
 func (d *Descriptor) readIndications(r *bits, s *Structure, frame *template, custom bool) {
 	for i := range s.targets {
 		kind := frame.indications[i]
@@ -95,8 +97,7 @@ func (d *Descriptor) readIndications(r *bits, s *Structure, frame *template, cus
 			kind = indication(r.u(2))
 		}
 		if kind == switching {
-			d.Sync = true
-			d.Up = d.Up || s.temporal[i] > d.Temporal
+			d.Up = max(d.Up, s.temporal[i])
 		}
 	}
 }

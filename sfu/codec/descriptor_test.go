@@ -73,7 +73,7 @@ func TestReadDescriptor(t *testing.T) {
 			t.Fatalf("structure not read: %+v", d)
 		}
 		s := d.Structure
-		if !d.Start || d.End || d.Number != 0x1234 || d.Spatial != 0 || d.Temporal != 0 || !d.Sync || !d.Up {
+		if !d.Start || d.End || d.Number != 0x1234 || d.Spatial != 0 || d.Temporal != 0 || d.Up != 1 {
 			t.Errorf("keyframe %+v", d)
 		}
 		if s.Spatial() != 2 || s.Size(0) != (Size{640, 360}) || s.Size(1) != (Size{1280, 720}) ||
@@ -87,10 +87,10 @@ func TestReadDescriptor(t *testing.T) {
 			ok   bool
 		}{
 			{"first temporal layer above", []byte{0x80 | 61, 0, 7}, Descriptor{Start: true, Number: 7, Temporal: 1}, true},
-			{"upper spatial layer", []byte{0x40 | 62, 0, 8}, Descriptor{End: true, Number: 8, Spatial: 1, Sync: true, Up: true}, true},
+			{"upper spatial layer", []byte{0x40 | 62, 0, 8}, Descriptor{End: true, Number: 8, Spatial: 1, Up: 1}, true},
 			{"top, over the end of numbers", []byte{63, 0, 9}, Descriptor{Number: 9, Spatial: 1, Temporal: 1}, true},
 			{"own indications", []byte{61, 0, 9, 0b00100_010, 0b10101_000}, Descriptor{Number: 9, Temporal: 1}, true},
-			{"own indications, a switch", []byte{61, 0, 9, 0b00100_010, 0b10110_000}, Descriptor{Number: 9, Temporal: 1, Sync: true}, true},
+			{"own indications, a switch", []byte{61, 0, 9, 0b00100_010, 0b10110_000}, Descriptor{Number: 9, Temporal: 1, Up: 1}, true},
 			{"active targets first", []byte{61, 0, 9, 0b01000_111, 0b1_0000000}, Descriptor{Number: 9, Temporal: 1}, true},
 			{"no such template", []byte{3, 0, 9}, Descriptor{}, false},
 			{"cut", []byte{61, 0}, Descriptor{}, false},

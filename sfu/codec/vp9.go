@@ -11,6 +11,7 @@ type vp9 struct {
 const (
 	vp9ID, vp9Predicted, vp9Layers, vp9Flexible = 0x80, 0x40, 0x20, 0x10
 	vp9Begin, vp9End, vp9Structure              = 0x08, 0x04, 0x02
+	highestTemporal                             = 7
 )
 
 // inspectVP9 reads the payload descriptor. Decoding can begin with the first packet of the lowest spatial layer of a
@@ -66,9 +67,10 @@ func (d *vp9) readLayers(b []byte, at int) int {
 	if at >= len(b) {
 		return 0
 	}
-	// The bit says that layers above can be joined; encoders also set it where its own can.
-	up := b[at]&0x10 != 0
-	d.info.Temporal, d.info.Sync, d.info.Up, d.info.Spatial = b[at]>>5, up, up, b[at]>>1&0x07
+	d.info.Temporal, d.info.Spatial = b[at]>>5, b[at]>>1&0x07
+	if b[at]&0x10 != 0 { // layers above can be joined; encoders also say so where its own can
+		d.info.Sync, d.info.Up = true, highestTemporal
+	}
 	at++
 	if b[0]&vp9Flexible != 0 {
 		return at
