@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,7 +16,7 @@ const auditColumns = "id, owner_user_id, actor_user_id, actor_device_id, action,
 type details map[string]any
 
 // audit adds an entry, in the transaction that makes the change.
-func audit(ctx context.Context, tx *sql.Tx, by Actor, ownerUserID, targetType, verb, targetID string, d details) error {
+func audit(ctx context.Context, tx *txn, by Actor, ownerUserID, targetType, verb, targetID string, d details) error {
 	var metadata []byte
 	if by.Admin != "" {
 		d = maps.Clone(d)
@@ -33,7 +32,7 @@ func audit(ctx context.Context, tx *sql.Tx, by Actor, ownerUserID, targetType, v
 		}
 	}
 	err := insert(ctx, tx, "audit_logs", auditColumns, NewID(), ownerUserID, text(by.UserID), text(by.DeviceID),
-		targetType+"."+verb, targetType, targetID, text(metadata), by.IP, ms(now()))
+		targetType+"."+verb, targetType, targetID, text(metadata), by.IP, ms(tx.now()))
 	if err != nil {
 		return fmt.Errorf("store: audit: %w", err)
 	}
@@ -114,5 +113,5 @@ const (
 // NoteAccess writes that somebody got to see a thing of a user: target is its
 // type, such as "recording", and details says more.
 func (db *DB) NoteAccess(ctx context.Context, by Actor, ownerUserID, target, verb, id string, d map[string]any) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error { return audit(ctx, tx, by, ownerUserID, target, verb, id, d) })
+	return db.inTx(ctx, func(tx *txn) error { return audit(ctx, tx, by, ownerUserID, target, verb, id, d) })
 }

@@ -8,18 +8,26 @@ import (
 )
 
 // Processes on one database must agree on the time: a lease that one of them
-// has taken would have ended already for another whose clock is ahead. So they
-// all go by the database's, as far as their own is wrong.
+// has taken would have ended already for another whose clock is ahead, what one
+// signs would not hold yet for another, and what they both did would be told in
+// the wrong order. So they all go by the database's, as far as their own is
+// wrong.
+//
+// Ids hold a time of this machine's own: they put into order only what has the
+// same time otherwise. How long something takes is measured by this machine.
 const (
-	// clockTolerance is what does not matter, and what the way to the database
-	// may make of a good clock.
-	clockTolerance = 500 * time.Millisecond
+	// clockTolerance is what does not matter: the clocks of two processes differ
+	// by twice as much at most, and by what the way to the database took.
+	clockTolerance = 50 * time.Millisecond
+	// clockComplaint is what an operator should do something about.
+	clockComplaint = 500 * time.Millisecond
 	clockInterval  = 30 * time.Second
 	clockTimeout   = 5 * time.Second
 )
 
 // Now is the time by the database's clock, as far as SetClock or RunClock have
-// learnt it: this machine's, unless that is wrong by half a second or more.
+// learnt it: this machine's, unless that is wrong by more than a twentieth of a
+// second.
 func (db *DB) Now() time.Time { return db.clock().Add(time.Duration(db.skew.Load())) }
 
 // SetClock compares this machine's clock with the database's. One that is
@@ -37,17 +45,20 @@ func (db *DB) SetClock(ctx context.Context) error {
 		return fmt.Errorf("store: compare clocks: %w", db.sentinel(ctx, err))
 	}
 	took := db.clock().Sub(before)
-	skew := time.UnixMilli(there).Sub(before.Add(took / 2))
-	if took/2+clockTolerance >= (skew - time.Duration(db.skew.Load())).Abs() {
+	skew, known := time.UnixMilli(there).Sub(before.Add(took/2)), time.Duration(db.skew.Load())
+	if took/2+clockTolerance >= (skew - known).Abs() {
 		return nil // as before
 	}
 	if skew.Abs() < clockTolerance {
 		skew = 0
-		db.log.InfoContext(ctx, "clock agrees with the database's again")
-	} else {
-		db.log.WarnContext(ctx, "clock of this machine or of the database is wrong: the database's is used", slog.Duration("off", -skew))
 	}
 	db.skew.Store(int64(skew))
+	switch {
+	case skew.Abs() >= clockComplaint:
+		db.log.WarnContext(ctx, "clock of this machine or of the database is wrong: the database's is used", slog.Duration("off", -skew))
+	case known.Abs() >= clockComplaint:
+		db.log.InfoContext(ctx, "clock agrees with the database's again", slog.Duration("off", -skew))
+	}
 	return nil
 }
 

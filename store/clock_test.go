@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -36,14 +37,44 @@ func TestClocksOfTwoProcesses(t *testing.T) {
 	if d := wrong.Now().Sub(right.Now()).Abs(); d > time.Minute {
 		t.Errorf("the clocks are %v apart", d)
 	}
-	newWorld(t, right).push(t)
+	w := newWorld(t, right)
+	w.auditedBy(t, []*store.DB{wrong, right, wrong})
+	w.push(t)
 	want(t, "claimed", len(claimPushes(t, right, right.Now(), 5*time.Minute)), 1)
 	want(t, "claimed by the one that is ahead", len(claimPushes(t, wrong, wrong.Now(), 5*time.Minute)), 0)
 
+	// What is much less than a complaint is still put right.
+	ahead = 200 * time.Millisecond
+	wantErr(t, wrong.SetClock(t.Context()), nil)
+	if d := wrong.Now().Sub(right.Now()).Abs(); d > 150*time.Millisecond {
+		t.Errorf("the clocks are %v apart", d)
+	}
 	ahead = 0
 	wantErr(t, wrong.SetClock(t.Context()), nil)
 	if d := time.Until(wrong.Now()).Abs(); d > time.Minute {
 		t.Errorf("put right, the clock is off by %v", d)
+	}
+}
+
+// auditedBy has processes change the same thing in turn, and holds that the
+// audit log tells it in that order.
+func (w world) auditedBy(t *testing.T, processes []*store.DB) {
+	t.Helper()
+	names := []string{}
+	for i, db := range processes {
+		name := string(rune('a' + i))
+		names = append([]string{name}, names...) // newest first
+		_, err := db.UpdateDevice(t.Context(), w.user.ID, w.camera.ID, store.DeviceChange{Name: &name}, w.by)
+		wantErr(t, err, nil)
+		<-time.After(200 * time.Millisecond) // what is closer may be told in any order
+	}
+	entries, err := w.db.AuditEntries(t.Context(), w.user.ID, store.AuditFilter{Action: "device.update"}, store.Page{})
+	wantErr(t, err, nil)
+	want(t, "entries", len(entries), len(names))
+	for i, e := range entries {
+		if !strings.Contains(string(e.Metadata), `"`+names[i]+`"`) || time.Since(e.CreatedAt).Abs() > time.Minute {
+			t.Errorf("entry %d of %v is %s at %v", i, names, e.Metadata, e.CreatedAt)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"time"
@@ -55,7 +54,7 @@ func scanCommand(r row) (c Command, err error) {
 // CreateCommand adds a command from a client to a camera. It returns
 // ErrNotFound unless the two devices are the owner's and linked.
 func (db *DB) CreateCommand(ctx context.Context, c Command, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := db.admitCommand(ctx, tx, c); err != nil {
 			return err
 		}
@@ -64,7 +63,7 @@ func (db *DB) CreateCommand(ctx context.Context, c Command, by Actor) error {
 }
 
 // admitCommand locks a command's camera and says whether it may wait for it.
-func (db *DB) admitCommand(ctx context.Context, tx *sql.Tx, c Command) error {
+func (db *DB) admitCommand(ctx context.Context, tx *txn, c Command) error {
 	if err := lockCamera(ctx, tx, c.OwnerUserID, c.TargetDeviceID); err != nil {
 		return err
 	}
@@ -75,7 +74,7 @@ func (db *DB) admitCommand(ctx context.Context, tx *sql.Tx, c Command) error {
 	return checkRoom(ctx, tx, db.limits.PendingCommands, pending, c.TargetDeviceID)
 }
 
-func insertCommand(ctx context.Context, tx *sql.Tx, c Command, by Actor) error {
+func insertCommand(ctx context.Context, tx *txn, c Command, by Actor) error {
 	err := insert(ctx, tx, "device_commands", commandColumns, c.ID, c.OwnerUserID, c.SourceDeviceID, c.TargetDeviceID,
 		c.CommandType, text(c.Payload), c.Status, c.RetryCount, text(c.Result), c.Error, ms(c.SentAt), ms(c.AckAt),
 		ms(c.CreatedAt), ms(orElse(c.UpdatedAt, c.CreatedAt)), 0)
@@ -125,7 +124,7 @@ func (db *DB) ClaimPendingCommands(ctx context.Context, targetDeviceID string, l
 			SELECT id FROM device_commands WHERE target_device_id = $1 AND status IN ('queued', 'sent')
 			ORDER BY COALESCE(sent_at, 0), created_at, id LIMIT $2)
 		AND status IN ('queued', 'sent') RETURNING ` + commandColumns
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		claimed, err = all(ctx, tx, scanCommand, query, targetDeviceID, limit, ms(at))
 		return err
 	})
@@ -137,7 +136,7 @@ func (db *DB) ClaimPendingCommands(ctx context.Context, targetDeviceID string, l
 // that this was a retry. It returns ErrConflict when the command has ended, or
 // is another attempt's by now.
 func (db *DB) MarkCommandSent(ctx context.Context, id string, attempt int64, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE device_commands SET retry_count = retry_count + CASE WHEN status = 'sent' THEN 1 ELSE 0 END,
 			status = 'sent', sent_at = $2, updated_at = $2 WHERE id = $1 AND attempt = $3 AND status IN ('queued', 'sent')`
 		n, err := change(ctx, tx, query, id, ms(at), attempt)
@@ -151,7 +150,7 @@ func (db *DB) MarkCommandSent(ctx context.Context, id string, attempt int64, at 
 // CancelCommand fails the user's command before its answer. It returns
 // ErrConflict when the command has ended before.
 func (db *DB) CancelCommand(ctx context.Context, userID, id string, at time.Time, by Actor) (c Command, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE device_commands SET status = 'failed', error = '` + errCancelled + `', updated_at = $3
 			WHERE id = $1 AND owner_user_id = $2 AND status IN ('queued', 'sent') RETURNING ` + commandColumns
 		c, err = one(ctx, tx, scanCommand, query, id, userID, ms(at))
@@ -174,7 +173,7 @@ func (db *DB) AckCommand(ctx context.Context, targetDeviceID, id string, to Comm
 	if to != CommandAcknowledged && to != CommandRejected {
 		return Command{}, ErrConflict
 	}
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE device_commands SET status = $3, result = $4, error = $5, ack_at = $6, updated_at = $6
 			WHERE id = $1 AND target_device_id = $2 AND status IN ('queued', 'sent') RETURNING ` + commandColumns
 		c, err = one(ctx, tx, scanCommand, query, id, targetDeviceID, to, text(result), errText, ms(at))

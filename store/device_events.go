@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"time"
@@ -20,7 +19,7 @@ type DeviceEvent struct {
 // AppendDeviceEvent numbers and keeps an event, and forgets all of the device's
 // but the last keep. It returns ErrNotFound when there is no such device.
 func (db *DB) AppendDeviceEvent(ctx context.Context, deviceID string, e DeviceEvent, keep int) (seq int64, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		// The head's row is locked until the commit, so that nobody sees a
 		// number before all below it.
 		const next = `INSERT INTO device_event_heads (device_id, seq)
@@ -62,7 +61,7 @@ func (db *DB) DeviceEventRange(ctx context.Context, deviceID string) (oldest, ne
 }
 
 // forgetDeviceEvents is part of a device's deletion.
-func forgetDeviceEvents(ctx context.Context, tx *sql.Tx, deviceID string) error {
+func forgetDeviceEvents(ctx context.Context, tx *txn, deviceID string) error {
 	if _, err := change(ctx, tx, `DELETE FROM device_events WHERE device_id = $1`, deviceID); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -66,7 +65,7 @@ func (db *DB) Link(ctx context.Context, userID, id string) (Link, error) {
 // active or a device has the wrong role, and ErrNotFound when a device is not
 // the owner's.
 func (db *DB) CreateLink(ctx context.Context, l Link, by Actor) (made Link, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, l.OwnerUserID); err != nil {
 			return err
 		}
@@ -89,13 +88,13 @@ func (db *DB) CreateLink(ctx context.Context, l Link, by Actor) (made Link, err 
 	return made, err
 }
 
-func auditLink(ctx context.Context, tx *sql.Tx, by Actor, l Link, verb string) error {
+func auditLink(ctx context.Context, tx *txn, by Actor, l Link, verb string) error {
 	return audit(ctx, tx, by, l.OwnerUserID, "device_link", verb, l.ID,
 		details{"cameraDeviceId": l.CameraDeviceID, "clientDeviceId": l.ClientDeviceID})
 }
 
 // activateLink makes the link of a pair active: ErrConflict if it is already.
-func activateLink(ctx context.Context, tx *sql.Tx, l Link) (Link, error) {
+func activateLink(ctx context.Context, tx *txn, l Link) (Link, error) {
 	const upsert = `INSERT INTO device_links (` + linkColumns + `) VALUES ($1, $2, $3, $4, 'active', $5, $5)
 		ON CONFLICT (camera_device_id, client_device_id)
 			DO UPDATE SET status = 'active', updated_at = excluded.updated_at
@@ -111,7 +110,7 @@ func activateLink(ctx context.Context, tx *sql.Tx, l Link) (Link, error) {
 // linkOpposites links d with every device of its user that has the opposite
 // role, but for those that it has a link with which the user revoked. The
 // caller holds the user's lock.
-func linkOpposites(ctx context.Context, tx *sql.Tx, d Device, at time.Time) ([]Link, error) {
+func linkOpposites(ctx context.Context, tx *txn, d Device, at time.Time) ([]Link, error) {
 	const query = `SELECT id FROM devices WHERE user_id = $1 AND role = $2 AND id <> $3 AND deleted_at IS NULL
 		ORDER BY created_at, id`
 	opposite := RoleCamera
@@ -147,7 +146,7 @@ func linkOpposites(ctx context.Context, tx *sql.Tx, d Device, at time.Time) ([]L
 // registered in its new role. A link that the user revoked stays, and so the
 // pair stays apart however often roles change. The caller holds the lock on
 // the user's devices.
-func relink(ctx context.Context, tx *sql.Tx, d Device) error {
+func relink(ctx context.Context, tx *txn, d Device) error {
 	const busy = `SELECT EXISTS (SELECT 1 FROM stream_sessions
 			WHERE (camera_device_id = $1 OR requester_device_id = $1) AND status IN ('requested', 'streaming'))
 		OR EXISTS (SELECT 1 FROM media_sessions WHERE camera_device_id = $1 AND ended_at IS NULL)`
@@ -172,7 +171,7 @@ func relink(ctx context.Context, tx *sql.Tx, d Device) error {
 // RevokeLink revokes the user's link, ends the open streams over it and fails
 // its pending commands. It returns ErrConflict when the link is revoked already.
 func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		const query = "SELECT " + linkColumns + " FROM device_links WHERE id = $1 AND owner_user_id = $2"
 		l, err := one(ctx, tx, scanLink, query, id, userID)
 		if err != nil {
@@ -181,7 +180,7 @@ func (db *DB) RevokeLink(ctx context.Context, userID, id string, by Actor) error
 		if err := lockCamera(ctx, tx, userID, l.CameraDeviceID); err != nil {
 			return err
 		}
-		at := now()
+		at := tx.now()
 		const deactivate = `UPDATE device_links SET status = 'revoked', updated_at = $2 WHERE id = $1 AND status = 'active'`
 		switch n, err := change(ctx, tx, deactivate, id, ms(at)); {
 		case err != nil:

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -74,7 +73,7 @@ func scanDevice(r row) (d Device, err error) {
 // has the opposite role, and returns those links. It returns ErrFull when the
 // user has as many devices as one may have.
 func (db *DB) RegisterDevice(ctx context.Context, d Device, by Actor) (links []Link, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, d.UserID); err != nil {
 			return err
 		}
@@ -152,7 +151,7 @@ func (db *DB) Devices(ctx context.Context, userID string, by DeviceFilter, p Pag
 // replaces its links, as relink says; it is ErrConflict while the device
 // streams or publishes.
 func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChange, by Actor) (d Device, err error) {
-	err = db.inRevokingTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inRevokingTx(ctx, func(tx *txn) (err error) {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -161,7 +160,7 @@ func (db *DB) UpdateDevice(ctx context.Context, userID, id string, c DeviceChang
 			return err
 		}
 		d = c.apply(before)
-		d.UpdatedAt = now()
+		d.UpdatedAt = tx.now()
 		if d.Role != before.Role {
 			d.TokenKeyID = NewID()
 			if err := relink(ctx, tx, d); err != nil {
@@ -214,7 +213,7 @@ func (c DeviceChange) details() details {
 	return d
 }
 
-func (db *DB) revokeDevice(ctx context.Context, tx *sql.Tx, userID, id string) error {
+func (db *DB) revokeDevice(ctx context.Context, tx *txn, userID, id string) error {
 	return db.revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedDevice, TargetID: id})
 }
 
@@ -222,11 +221,11 @@ func (db *DB) revokeDevice(ctx context.Context, tx *sql.Tx, userID, id string) e
 // with the old one are revoked, and ends what they opened: its streams and its
 // media session.
 func (db *DB) SetDeviceKey(ctx context.Context, userID, id, keyID string, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
-		at := now()
+		at := tx.now()
 		const query = `UPDATE devices SET token_key_id = $3, updated_at = $4
 			WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL`
 		if err := changeOne(ctx, tx, query, id, userID, keyID, ms(at)); err != nil {
@@ -246,19 +245,19 @@ func (db *DB) SetDeviceKey(ctx context.Context, userID, id, keyID string, by Act
 // its open streams and its media session, and fails the pending commands from
 // it and to it. Its history stays.
 func (db *DB) DeleteDevice(ctx context.Context, userID, id string, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
 		if _, err := userDevice(ctx, tx, userID, id); err != nil {
 			return err
 		}
-		return db.deleteDevice(ctx, tx, userID, id, now(), by)
+		return db.deleteDevice(ctx, tx, userID, id, tx.now(), by)
 	})
 }
 
 // deleteDevice is DeleteDevice in a transaction that holds lockDevices.
-func (db *DB) deleteDevice(ctx context.Context, tx *sql.Tx, userID, id string, at time.Time, by Actor) error {
+func (db *DB) deleteDevice(ctx context.Context, tx *txn, userID, id string, at time.Time, by Actor) error {
 	if err := endDevice(ctx, tx, id, ReasonDeviceDeleted, at, by); err != nil {
 		return err
 	}
@@ -288,7 +287,7 @@ func (db *DB) deleteDevice(ctx context.Context, tx *sql.Tx, userID, id string, a
 
 // SetPresence notes that a device came or went, or still is there.
 func (db *DB) SetPresence(ctx context.Context, deviceID string, status DeviceStatus, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE devices SET status = $2, last_seen_at = $3 WHERE id = $1 AND deleted_at IS NULL`
 		return changeOne(ctx, tx, query, deviceID, status, ms(at))
 	})
@@ -297,7 +296,7 @@ func (db *DB) SetPresence(ctx context.Context, deviceID string, status DeviceSta
 // lockDevices makes the transaction the only one that changes the user's
 // devices, their links, streams and media sessions. Everything else locks one
 // camera, so that no two transactions wait for each other.
-func lockDevices(ctx context.Context, tx *sql.Tx, userID string) error {
+func lockDevices(ctx context.Context, tx *txn, userID string) error {
 	if err := lockUser(ctx, tx, userID); err != nil {
 		return err
 	}
@@ -307,7 +306,7 @@ func lockDevices(ctx context.Context, tx *sql.Tx, userID string) error {
 
 // lockCamera makes the transaction the only one that changes the streams and
 // the media session of the user's camera.
-func lockCamera(ctx context.Context, tx *sql.Tx, userID, id string) error {
+func lockCamera(ctx context.Context, tx *txn, userID, id string) error {
 	const query = `UPDATE devices SET updated_at = updated_at WHERE id = $1 AND user_id = $2`
 	return changeOne(ctx, tx, query, id, userID)
 }

@@ -2,13 +2,12 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
 // doom has the object of a row that is being deleted deleted once more, when no
 // URL to upload it works any longer.
-func (db *DB) doom(ctx context.Context, tx *sql.Tx, key string) error {
+func (db *DB) doom(ctx context.Context, tx *txn, key string) error {
 	if db.limits.UploadLife <= 0 || key == "" {
 		return nil
 	}
@@ -17,7 +16,7 @@ func (db *DB) doom(ctx context.Context, tx *sql.Tx, key string) error {
 
 // abandon has an object that no row names any more deleted, when no URL to
 // upload it works any longer.
-func (db *DB) abandon(ctx context.Context, tx *sql.Tx, key string) error {
+func (db *DB) abandon(ctx context.Context, tx *txn, key string) error {
 	return doomAt(ctx, tx, key, db.Now().Add(db.limits.UploadLife))
 }
 
@@ -27,11 +26,11 @@ func (db *DB) abandon(ctx context.Context, tx *sql.Tx, key string) error {
 // not know whether it did, since the connection broke during the commit, has
 // nothing to decide.
 func (db *DB) ExpectObject(ctx context.Context, key string, until time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error { return doomAt(ctx, tx, key, until) })
+	return db.inTx(ctx, func(tx *txn) error { return doomAt(ctx, tx, key, until) })
 }
 
 // claimObject says that a row names the object now.
-func claimObject(ctx context.Context, tx *sql.Tx, key string) error {
+func claimObject(ctx context.Context, tx *txn, key string) error {
 	if key == "" {
 		return nil
 	}
@@ -39,7 +38,7 @@ func claimObject(ctx context.Context, tx *sql.Tx, key string) error {
 	return err
 }
 
-func doomAt(ctx context.Context, tx *sql.Tx, key string, at time.Time) error {
+func doomAt(ctx context.Context, tx *txn, key string, at time.Time) error {
 	const query = `INSERT INTO doomed_objects (object_key, due_at) VALUES ($1, $2)
 		ON CONFLICT (object_key) DO UPDATE SET due_at = excluded.due_at`
 	_, err := change(ctx, tx, query, key, ms(at))

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 )
 
 // Erasure is an object of a user who was deleted, with the row that names it.
@@ -40,7 +39,7 @@ func (db *DB) Erase(ctx context.Context, e Erasure) error {
 	case "events":
 		query = `UPDATE events SET thumbnail_key = '' WHERE id = $1`
 	}
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := changeOne(ctx, tx, query, e.ID); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"time"
@@ -77,7 +76,7 @@ type StartedEvent struct {
 // returned with ErrConflict.
 func (db *DB) StartEvent(ctx context.Context, e Event, m Message, grace time.Time, by Actor) (made StartedEvent, err error) {
 	var running bool
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		made, running = StartedEvent{}, false
 		if err := lockCamera(ctx, tx, e.UserID, e.DeviceID); err != nil {
 			return err
@@ -114,7 +113,7 @@ func (db *DB) StartEvent(ctx context.Context, e Event, m Message, grace time.Tim
 	return made, err
 }
 
-func insertEvent(ctx context.Context, tx *sql.Tx, e Event) error {
+func insertEvent(ctx context.Context, tx *txn, e Event) error {
 	return insert(ctx, tx, "events", eventColumns, e.ID, e.UserID, e.DeviceID, e.Status, e.TriggeredBy, e.VideoURL,
 		e.ThumbnailKey, ms(e.StartedAt), ms(e.EndedAt), ms(e.CreatedAt), ms(e.UpdatedAt))
 }
@@ -131,7 +130,7 @@ func scanAudience(r row) (a audience, err error) {
 }
 
 // notifyClients adds the notifications and pushes of a new event.
-func notifyClients(ctx context.Context, tx *sql.Tx, made *StartedEvent, m Message, grace time.Time) error {
+func notifyClients(ctx context.Context, tx *txn, made *StartedEvent, m Message, grace time.Time) error {
 	e := made.Event
 	const linked = `SELECT client_device_id,
 			EXISTS (SELECT 1 FROM push_subscriptions s WHERE s.device_id = client_device_id AND s.user_id = owner_user_id)
@@ -167,7 +166,7 @@ func notifyClients(ctx context.Context, tx *sql.Tx, made *StartedEvent, m Messag
 // DeliverEvent settles the pushes of a new event: those of devices that got it
 // by the gateway are taken back, the others are due at once.
 func (db *DB) DeliverEvent(ctx context.Context, eventID string, delivered []string, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		for _, device := range delivered {
 			const unneeded = `DELETE FROM push_notifications WHERE event_id = $1 AND recipient_device_id = $2
 				AND status = 'queued' AND attempts = 0`
@@ -191,7 +190,7 @@ func (db *DB) DeliverEvent(ctx context.Context, eventID string, delivered []stri
 func (db *DB) EndEvent(
 	ctx context.Context, cameraID, id string, at time.Time, message func(Event) (Message, error), by Actor,
 ) (e Event, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE events SET status = 'ended', ended_at = CASE WHEN started_at > $3 THEN started_at ELSE $3 END,
 			updated_at = $3 WHERE device_id = $1 AND ($2 = '' OR id = $2) AND status = 'active' RETURNING ` + eventColumns
 		e, err = one(ctx, tx, scanEvent, query, cameraID, id, ms(at))
@@ -211,7 +210,7 @@ func (db *DB) EndEvent(
 func (db *DB) EndStaleEvents(
 	ctx context.Context, before, at time.Time, limit int, message func(Event) (Message, error),
 ) (ended []Event, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE events SET status = 'ended', updated_at = $2,
 				ended_at = CASE WHEN started_at > updated_at THEN started_at ELSE updated_at END
 			WHERE id IN (SELECT id FROM events WHERE status = 'active' AND updated_at < $1 ORDER BY updated_at, id LIMIT $3)
@@ -231,7 +230,7 @@ func (db *DB) EndStaleEvents(
 }
 
 func eventEnded(
-	ctx context.Context, tx *sql.Tx, e Event, at time.Time, message func(Event) (Message, error), reason string, by Actor,
+	ctx context.Context, tx *txn, e Event, at time.Time, message func(Event) (Message, error), reason string, by Actor,
 ) error {
 	m, err := message(e)
 	if err != nil {
@@ -279,7 +278,7 @@ func (db *DB) Events(ctx context.Context, userID string, by EventFilter, p Page)
 // the one that it had before, empty for none: that one is deleted in the end
 // even if the caller does not.
 func (db *DB) SetEventThumbnail(ctx context.Context, cameraID, id, key string, by Actor) (before string, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		e, err := one(ctx, tx, scanEvent, "SELECT "+eventColumns+" FROM events WHERE id = $1 AND device_id = $2", id, cameraID)
 		if err != nil {
 			return err
@@ -292,7 +291,7 @@ func (db *DB) SetEventThumbnail(ctx context.Context, cameraID, id, key string, b
 			return err
 		}
 		if before != "" && before != key {
-			if err := doomAt(ctx, tx, before, now()); err != nil {
+			if err := doomAt(ctx, tx, before, tx.now()); err != nil {
 				return err
 			}
 		}
@@ -305,7 +304,7 @@ func (db *DB) SetEventThumbnail(ctx context.Context, cameraID, id, key string, b
 // so that the caller deletes its thumbnail. Its video stays. It returns
 // ErrConflict while the event is active.
 func (db *DB) DeleteEvent(ctx context.Context, userID, id string, by Actor) (e Event, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		e, err = userEvent(ctx, tx, userID, id)
 		if err != nil {
 			return err

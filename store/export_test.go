@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"io/fs"
 
@@ -32,7 +31,7 @@ func (db *DB) Exec(ctx context.Context, statement string) error {
 
 // InTx runs the statements in one transaction, with between called in between.
 func (db *DB) InTx(ctx context.Context, first, last string, between func()) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if _, err := tx.ExecContext(ctx, first); err != nil {
 			return err
 		}

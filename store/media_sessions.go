@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -98,7 +97,7 @@ func (db *DB) OpenMediaSessions(ctx context.Context) ([]MediaSession, error) {
 // media session of its SFU. Their cameras are online: one that only speaks
 // WHIP has no other way to say so.
 func (db *DB) RenewMediaSessions(ctx context.Context, nodeID string, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE media_sessions SET renewed_at = $2 WHERE node_id = $1 AND ended_at IS NULL`
 		if _, err := change(ctx, tx, query, nodeID, ms(at)); err != nil {
 			return err
@@ -117,7 +116,7 @@ const setOnline = `UPDATE devices SET status = 'online', last_seen_at = $1 WHERE
 // continuous if m is. It returns ErrNotFound when the device is not the owner's
 // camera.
 func (db *DB) OpenMediaSession(ctx context.Context, m MediaSession, by Actor) (open MediaSession, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		if err := lockCamera(ctx, tx, m.OwnerUserID, m.CameraDeviceID); err != nil {
 			return err
 		}
@@ -135,7 +134,7 @@ func (db *DB) OpenMediaSession(ctx context.Context, m MediaSession, by Actor) (o
 }
 
 // openMedia does OpenMediaSession. The caller holds the camera's lock.
-func openMedia(ctx context.Context, tx *sql.Tx, m MediaSession, by Actor) (MediaSession, error) {
+func openMedia(ctx context.Context, tx *txn, m MediaSession, by Actor) (MediaSession, error) {
 	open, err := runningMedia(ctx, tx, m.CameraDeviceID)
 	switch {
 	case err == nil && (open.Continuous || !m.Continuous):
@@ -163,7 +162,7 @@ func openMedia(ctx context.Context, tx *sql.Tx, m MediaSession, by Actor) (Media
 }
 
 // runningMedia returns the camera's open media session, or ErrNotFound.
-func runningMedia(ctx context.Context, tx *sql.Tx, cameraID string) (MediaSession, error) {
+func runningMedia(ctx context.Context, tx *txn, cameraID string) (MediaSession, error) {
 	const query = "SELECT " + mediaColumns + " FROM media_sessions WHERE camera_device_id = $1 AND ended_at IS NULL"
 	return one(ctx, tx, scanMediaSession, query, cameraID)
 }
@@ -172,7 +171,7 @@ func runningMedia(ctx context.Context, tx *sql.Tx, cameraID string) (MediaSessio
 // returns: failed for ReasonCameraLost and ReasonCameraUnavailable, otherwise
 // completed. It returns ErrConflict when the media session has ended before.
 func (db *DB) EndMediaSession(ctx context.Context, id, reason string, at time.Time, by Actor) (ended []Stream, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		m, err := mediaSession(ctx, tx, id)
 		if err != nil {
 			return err
@@ -190,7 +189,7 @@ func (db *DB) EndMediaSession(ctx context.Context, id, reason string, at time.Ti
 }
 
 // endMedia does EndMediaSession. The caller holds the camera's lock.
-func endMedia(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time, by Actor) ([]Stream, error) {
+func endMedia(ctx context.Context, tx *txn, id, reason string, at time.Time, by Actor) ([]Stream, error) {
 	const end = `UPDATE media_sessions SET end_reason = $2, ended_at = $3 WHERE id = $1 AND ended_at IS NULL
 		RETURNING ` + mediaColumns
 	m, err := one(ctx, tx, scanMediaSession, end, id, reason, ms(at))
@@ -219,7 +218,7 @@ func endMedia(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time, 
 
 // endUnwatchedMedia ends a media session that nobody watches any more, unless
 // it is continuous. It returns the zero MediaSession when it goes on.
-func endUnwatchedMedia(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time, by Actor) (MediaSession, error) {
+func endUnwatchedMedia(ctx context.Context, tx *txn, id, reason string, at time.Time, by Actor) (MediaSession, error) {
 	const end = `UPDATE media_sessions SET end_reason = $2, ended_at = $3
 		WHERE id = $1 AND ended_at IS NULL AND NOT continuous AND NOT EXISTS (
 			SELECT 1 FROM stream_sessions WHERE media_session_id = $1 AND status = 'streaming')
@@ -234,6 +233,6 @@ func endUnwatchedMedia(ctx context.Context, tx *sql.Tx, id, reason string, at ti
 	return m, auditMediaEnd(ctx, tx, by, m)
 }
 
-func auditMediaEnd(ctx context.Context, tx *sql.Tx, by Actor, m MediaSession) error {
+func auditMediaEnd(ctx context.Context, tx *txn, by Actor, m MediaSession) error {
 	return audit(ctx, tx, by, m.OwnerUserID, "media_session", "end", m.ID, details{"reason": m.EndReason})
 }

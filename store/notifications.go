@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -43,7 +42,7 @@ func scanNotification(r row) (n Notification, err error) {
 	return n, err
 }
 
-func insertNotification(ctx context.Context, tx *sql.Tx, n Notification) error {
+func insertNotification(ctx context.Context, tx *txn, n Notification) error {
 	return insert(ctx, tx, "notifications", notificationColumns, n.ID, n.UserID, n.EventID, n.RecipientDeviceID, n.Status,
 		ms(n.CreatedAt), ms(n.UpdatedAt))
 }
@@ -84,7 +83,7 @@ func (db *DB) Notifications(ctx context.Context, userID string, by NotificationF
 func (db *DB) AdvanceNotification(
 	ctx context.Context, userID, deviceID, id string, to NotificationStatus, at time.Time, by Actor,
 ) (n Notification, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE notifications SET status = $4, updated_at = $5
 			WHERE id = $1 AND user_id = $3 AND ` + ofRecipient + `
 			AND (status = 'sent' OR (status = 'delivered' AND $4 = 'read')) AND status <> $4 RETURNING ` + notificationColumns
@@ -106,7 +105,7 @@ func (db *DB) AdvanceNotification(
 // ReadNotifications marks every unread notification of the user, or of one
 // device, as read and returns how many there were.
 func (db *DB) ReadNotifications(ctx context.Context, userID, deviceID string, at time.Time, by Actor) (n int64, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE notifications SET status = 'read', updated_at = $3
 			WHERE user_id = $1 AND ` + ofRecipient + ` AND status <> 'read'`
 		n, err = change(ctx, tx, query, userID, deviceID, ms(at))
@@ -120,7 +119,7 @@ func (db *DB) ReadNotifications(ctx context.Context, userID, deviceID string, at
 
 // DeleteNotification deletes the user's notification.
 func (db *DB) DeleteNotification(ctx context.Context, userID, deviceID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `DELETE FROM notifications WHERE id = $1 AND user_id = $3 AND ` + ofRecipient
 		if err := changeOne(ctx, tx, query, id, deviceID, userID); err != nil {
 			return err
@@ -129,7 +128,7 @@ func (db *DB) DeleteNotification(ctx context.Context, userID, deviceID, id strin
 	})
 }
 
-func markDelivered(ctx context.Context, tx *sql.Tx, eventID, deviceID string, at time.Time) error {
+func markDelivered(ctx context.Context, tx *txn, eventID, deviceID string, at time.Time) error {
 	const query = `UPDATE notifications SET status = 'delivered', updated_at = $3
 		WHERE event_id = $1 AND recipient_device_id = $2 AND status = 'sent'`
 	_, err := change(ctx, tx, query, eventID, deviceID, ms(at))

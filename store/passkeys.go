@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 )
@@ -30,7 +29,7 @@ func scanPasskey(r row) (k Passkey, err error) {
 // CreatePasskey adds a passkey. It returns ErrConflict when the credential is
 // known and ErrFull when the user has as many passkeys as limit.
 func (db *DB) CreatePasskey(ctx context.Context, k Passkey, limit int, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, k.UserID); err != nil {
 			return err
 		}
@@ -64,7 +63,7 @@ func (db *DB) PasskeyByCredential(ctx context.Context, credentialID string) (Pas
 // before, which means that there are two of it; authenticators without a
 // counter always say zero.
 func (db *DB) UsePasskey(ctx context.Context, id string, credential json.RawMessage, signCount int64, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE passkeys SET credential = $2, sign_count = $3, last_used_at = $4
 			WHERE id = $1 AND (sign_count < $3 OR (sign_count = 0 AND $3 = 0))`
 		n, err := change(ctx, tx, query, id, string(credential), signCount, ms(at))
@@ -77,7 +76,7 @@ func (db *DB) UsePasskey(ctx context.Context, id string, credential json.RawMess
 
 // RenamePasskey names the user's passkey.
 func (db *DB) RenamePasskey(ctx context.Context, userID, id, name string, by Actor) (k Passkey, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE passkeys SET name = $3 WHERE id = $1 AND user_id = $2 RETURNING ` + passkeyColumns
 		if k, err = one(ctx, tx, scanPasskey, query, id, userID, name); err != nil {
 			return err
@@ -89,7 +88,7 @@ func (db *DB) RenamePasskey(ctx context.Context, userID, id, name string, by Act
 
 // DeletePasskey deletes the user's passkey.
 func (db *DB) DeletePasskey(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := changeOne(ctx, tx, `DELETE FROM passkeys WHERE id = $1 AND user_id = $2`, id, userID); err != nil {
 			return err
 		}

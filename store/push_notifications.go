@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"time"
@@ -47,7 +46,7 @@ func scanPush(r row) (p Push, err error) {
 	return p, err
 }
 
-func insertPush(ctx context.Context, tx *sql.Tx, p Push) error {
+func insertPush(ctx context.Context, tx *txn, p Push) error {
 	return insert(ctx, tx, "push_notifications", pushColumns, p.ID, p.OwnerUserID, p.RecipientDeviceID, text(p.EventID),
 		p.Type, string(p.Payload), p.Status, p.Attempts, p.Error, ms(p.NextAttemptAt), ms(p.SentAt), ms(p.CreatedAt),
 		ms(p.UpdatedAt))
@@ -59,7 +58,7 @@ func insertPush(ctx context.Context, tx *sql.Tx, p Push) error {
 func (db *DB) QueuePush(ctx context.Context, p Push, key string, by Actor) (Push, error) {
 	p.ID = keyedID(key, p.RecipientDeviceID)
 	p.Status, p.Attempts, p.NextAttemptAt, p.UpdatedAt = WorkQueued, 0, p.CreatedAt, p.CreatedAt
-	err := db.inTx(ctx, func(tx *sql.Tx) error {
+	err := db.inTx(ctx, func(tx *txn) error {
 		if _, err := userDevice(ctx, tx, p.OwnerUserID, p.RecipientDeviceID); err != nil {
 			return err
 		}
@@ -77,7 +76,7 @@ func (db *DB) QueuePush(ctx context.Context, p Push, key string, by Actor) (Push
 // one user's it leaves some that are due, so that others' get their turn: look
 // again when one is settled.
 func (db *DB) ClaimPushes(ctx context.Context, c Claim) (claimed []Push, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		claimed, err = all(ctx, tx, scanPush, pushQueue().claim(), ms(c.At), ms(c.Until), c.Limit)
 		return err
 	})
@@ -88,7 +87,7 @@ func (db *DB) ClaimPushes(ctx context.Context, c Claim) (claimed []Push, err err
 // push is not in that attempt any more: its lease has ended, and it is
 // somebody else's.
 func (db *DB) SettlePush(ctx context.Context, id string, attempt int, o Outcome) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE push_notifications SET status = $3, error = $4, next_attempt_at = $5, leased = FALSE, updated_at = $6,
 			sent_at = CASE WHEN $3 = 'sent' THEN $6 ELSE sent_at END
 			WHERE id = $1 AND attempts = $2 AND status = 'queued' RETURNING ` + pushColumns
@@ -137,7 +136,7 @@ func (db *DB) Pushes(ctx context.Context, userID string, by PushFilter, p Page) 
 // RetryPush queues a dead letter again, as if it were new. It returns
 // ErrConflict for a push that has not failed.
 func (db *DB) RetryPush(ctx context.Context, userID, deviceID, id string, at time.Time, by Actor) (p Push, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const mine = `id = $1 AND owner_user_id = $3 AND ` + ofRecipient
 		const query = `UPDATE push_notifications SET status = 'queued', attempts = 0, next_attempt_at = $4, updated_at = $4
 			WHERE ` + mine + ` AND status = 'failed' RETURNING ` + pushColumns
@@ -156,7 +155,7 @@ func (db *DB) RetryPush(ctx context.Context, userID, deviceID, id string, at tim
 // HastenPushes makes the user's queued pushes, or one device's, due at once,
 // except those that are being sent, and returns how many those are.
 func (db *DB) HastenPushes(ctx context.Context, userID, deviceID string, at time.Time) (n int64, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE push_notifications SET next_attempt_at = $3
 			WHERE owner_user_id = $1 AND ` + ofRecipient + ` AND status = 'queued' AND NOT leased AND next_attempt_at > $3`
 		n, err = change(ctx, tx, query, userID, deviceID, ms(at))
@@ -167,7 +166,7 @@ func (db *DB) HastenPushes(ctx context.Context, userID, deviceID string, at time
 
 // DeletePush deletes the user's push.
 func (db *DB) DeletePush(ctx context.Context, userID, deviceID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `DELETE FROM push_notifications WHERE id = $1 AND owner_user_id = $3 AND ` + ofRecipient
 		if err := changeOne(ctx, tx, query, id, deviceID, userID); err != nil {
 			return err

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -32,7 +31,7 @@ func scanSubscription(r row) (s PushSubscription, err error) {
 // one that it has. An endpoint belongs to one browser: another device that had
 // it has none afterwards. Pushes that failed for want of one stay failed.
 func (db *DB) SetPushSubscription(ctx context.Context, s PushSubscription, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if _, err := userDevice(ctx, tx, s.UserID, s.DeviceID); err != nil {
 			return err
 		}
@@ -59,7 +58,7 @@ func (db *DB) PushSubscription(ctx context.Context, userID, deviceID string) (Pu
 
 // DeletePushSubscription forgets the subscription of the user's device.
 func (db *DB) DeletePushSubscription(ctx context.Context, userID, deviceID string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `DELETE FROM push_subscriptions WHERE device_id = $1 AND user_id = $2`
 		if err := changeOne(ctx, tx, query, deviceID, userID); err != nil {
 			return err
@@ -72,7 +71,7 @@ func (db *DB) DeletePushSubscription(ctx context.Context, userID, deviceID strin
 // service knows no more. That there is none is no error: the browser may have
 // been faster.
 func (db *DB) ForgetPushEndpoint(ctx context.Context, endpoint string) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `DELETE FROM push_subscriptions WHERE endpoint = $1 RETURNING ` + subscriptionColumns
 		s, err := one(ctx, tx, scanSubscription, query, endpoint)
 		if errors.Is(err, ErrNotFound) {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -22,7 +21,7 @@ const providerP2P = "p2p"
 // expectUpload adds the recording that a camera is to upload of a stream that
 // was streaming from peer to peer and has ended, unless the camera is not
 // recorded or is gone.
-func expectUpload(ctx context.Context, tx *sql.Tx, s Stream, reason string, at time.Time, by Actor) error {
+func expectUpload(ctx context.Context, tx *txn, s Stream, reason string, at time.Time, by Actor) error {
 	if s.MediaProvider != providerP2P || s.Status != StreamStreaming || reason == ReasonDeviceDeleted {
 		return nil
 	}
@@ -48,7 +47,7 @@ func expectUpload(ctx context.Context, tx *sql.Tx, s Stream, reason string, at t
 // the owner may not keep as much, and ErrConflict when the recording awaits
 // nothing any more.
 func (db *DB) ReserveUpload(ctx context.Context, userID, id string, size int64) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -68,7 +67,7 @@ func (db *DB) ReserveUpload(ctx context.Context, userID, id string, size int64) 
 // FinalizeRecording makes a recording that awaits the upload of its camera
 // ready. It returns ErrConflict when it awaits nothing any more.
 func (db *DB) FinalizeRecording(ctx context.Context, id string, u Uploaded, at time.Time, by Actor) (r Recording, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		before, err := one(ctx, tx, scanText, `SELECT object_key FROM recordings WHERE id = $1`, id)
 		if err != nil {
 			return err
@@ -95,7 +94,7 @@ func (db *DB) FinalizeRecording(ctx context.Context, id string, u Uploaded, at t
 // GiveUpRecording fails a recording whose upload did not come. It returns
 // ErrConflict when it awaits nothing any more.
 func (db *DB) GiveUpRecording(ctx context.Context, id, reason string, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE recordings SET status = 'failed', size = 0, error = $2, updated_at = $3
 			WHERE id = $1 AND status = 'awaiting_upload' RETURNING ` + recordingColumns
 		r, err := one(ctx, tx, scanRecording, query, id, reason, ms(at))
@@ -112,7 +111,7 @@ func (db *DB) GiveUpRecording(ctx context.Context, id, reason string, at time.Ti
 // AwaitUpload has the user's recording, whose upload did not come, await it once
 // more. It returns ErrConflict for any other recording.
 func (db *DB) AwaitUpload(ctx context.Context, userID, id string, at time.Time, by Actor) (r Recording, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE recordings SET status = 'awaiting_upload', error = '', updated_at = $3
 			WHERE id = $1 AND owner_user_id = $2 AND status = 'failed' AND ` + uploaded + ` RETURNING ` + recordingColumns
 		r, err = one(ctx, tx, scanRecording, query, id, userID, ms(at))
@@ -134,7 +133,7 @@ func (db *DB) AwaitUpload(ctx context.Context, userID, id string, at time.Time, 
 // of ours does.
 const uploaded = `node_id = ''`
 
-func notAwaiting(ctx context.Context, tx *sql.Tx, id string, err error) error {
+func notAwaiting(ctx context.Context, tx *txn, id string, err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1`, id)
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -69,7 +68,7 @@ func scanRecording(r row) (v Recording, err error) {
 // another recording has its object key, and ErrNoStorage when the owner may
 // keep nothing more.
 func (db *DB) CreateRecording(ctx context.Context, r Recording, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := db.storageFor(ctx, tx, r.OwnerUserID, 1); err != nil {
 			return err
 		}
@@ -77,7 +76,7 @@ func (db *DB) CreateRecording(ctx context.Context, r Recording, by Actor) error 
 	})
 }
 
-func insertRecording(ctx context.Context, tx *sql.Tx, r Recording, by Actor) error {
+func insertRecording(ctx context.Context, tx *txn, r Recording, by Actor) error {
 	err := insert(ctx, tx, "recordings", recordingColumns, r.ID, r.OwnerUserID, r.CameraDeviceID,
 		text(r.RequesterDeviceID), text(r.StreamID), text(r.MediaSessionID), r.NodeID, r.Status, r.ObjectKey,
 		r.Bucket, r.ContentType, r.Duration.Milliseconds(), r.Size, r.Error, ms(r.StartedAt), ms(r.EndedAt),
@@ -107,7 +106,7 @@ func (db *DB) FailRecording(ctx context.Context, id, reason string, at time.Time
 func (db *DB) endRecording(ctx context.Context, id string, to RecordingStatus, contentType string, duration time.Duration,
 	size int64, errText string, at time.Time,
 ) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE recordings SET status = $2, duration_ms = $3, size = $4, error = $5, ended_at = $6,
 			updated_at = $6, content_type = CASE WHEN $7 = '' THEN content_type ELSE $7 END
 			WHERE id = $1 AND status = 'recording' RETURNING owner_user_id`
@@ -150,7 +149,7 @@ func (db *DB) Recordings(ctx context.Context, userID string, by RecordingFilter,
 // caller deletes its object. It returns ErrConflict while the recording runs
 // or awaits its upload.
 func (db *DB) DeleteRecording(ctx context.Context, userID, id string, by Actor) (r Recording, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `DELETE FROM recordings WHERE id = $1 AND owner_user_id = $2 AND status IN ('ready', 'failed')
 			RETURNING ` + recordingColumns
 		r, err = one(ctx, tx, scanRecording, query, id, userID)

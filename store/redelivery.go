@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -51,7 +50,7 @@ func (db *DB) ClaimCommands(ctx context.Context, c CommandClaim) (claimed []Comm
 	if again.Before(c.Before) {
 		again = c.Before
 	}
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		claimed, err = all(ctx, tx, scanCommand, query, ms(c.At), ms(c.Before), c.Retries, c.PerDevice, c.Limit, ms(again))
 		return err
 	})
@@ -77,7 +76,7 @@ func (db *DB) ExpireCommands(ctx context.Context, e CommandExpiry) (expired []Co
 			error = CASE WHEN COALESCE(queued_at, created_at) <= $2 THEN '` + errExpired + `' ELSE '` + errUnanswered + `' END
 		WHERE id IN (SELECT id FROM device_commands WHERE ` + over + ` ORDER BY created_at, id LIMIT $5)
 		AND ` + over + ` RETURNING ` + commandColumns
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		expired, err = all(ctx, tx, scanCommand, query, ms(e.At), ms(e.CreatedBefore), e.Retries, ms(e.SentBefore), e.Limit)
 		if err != nil {
 			return err
@@ -99,7 +98,7 @@ func (db *DB) ExpireCommands(ctx context.Context, e CommandExpiry) (expired []Co
 // asked for a stream which has ended since, and ErrNotFound unless its devices
 // are linked still.
 func (db *DB) RetryCommand(ctx context.Context, userID, id string, at time.Time, by Actor) (c Command, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		const mine = "SELECT " + commandColumns + " FROM device_commands WHERE id = $1 AND owner_user_id = $2"
 		dead, err := one(ctx, tx, scanCommand, mine, id, userID)
 		if err != nil {
@@ -127,7 +126,7 @@ func (db *DB) RetryCommand(ctx context.Context, userID, id string, at time.Time,
 // DeleteCommand deletes the user's command, which returns ErrConflict until it
 // has ended.
 func (db *DB) DeleteCommand(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const mine = "SELECT " + commandColumns + " FROM device_commands WHERE id = $1 AND owner_user_id = $2"
 		c, err := one(ctx, tx, scanCommand, mine, id, userID)
 		if err != nil {
@@ -164,7 +163,7 @@ const eitherSide = `(source_device_id = $3 OR target_device_id = $3)`
 
 // failPending fails the unanswered commands that a condition selects, whose
 // arguments begin at $3. It is part of a change that is audited itself.
-func failPending(ctx context.Context, tx *sql.Tx, errText string, at time.Time, where string, args ...any) error {
+func failPending(ctx context.Context, tx *txn, errText string, at time.Time, where string, args ...any) error {
 	query := `UPDATE device_commands SET status = 'failed', error = $1, updated_at = $2
 		WHERE status IN ('queued', 'sent') AND ` + where
 	_, err := change(ctx, tx, query, append([]any{errText, ms(at)}, args...)...)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -42,7 +41,7 @@ func scanRevocation(r row) (v Revocation, err error) {
 func (db *DB) OnRevocation(f func()) { db.onRevocation = f }
 
 // inRevokingTx is inTx for changes that take rights away: they call revoke.
-func (db *DB) inRevokingTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (db *DB) inRevokingTx(ctx context.Context, f func(tx *txn) error) error {
 	err := db.inTx(ctx, f)
 	if err == nil && db.onRevocation != nil {
 		db.onRevocation()
@@ -51,7 +50,7 @@ func (db *DB) inRevokingTx(ctx context.Context, f func(tx *sql.Tx) error) error 
 }
 
 // revoke writes a Revocation in the transaction that takes the right away.
-func (db *DB) revoke(ctx context.Context, tx *sql.Tx, r Revocation) error {
+func (db *DB) revoke(ctx context.Context, tx *txn, r Revocation) error {
 	return insert(ctx, tx, "revocations", revocationColumns, NewID(), r.OwnerUserID, r.Kind, r.TargetID,
 		r.CameraDeviceID, r.ClientDeviceID, ms(db.Now()))
 }
@@ -65,7 +64,7 @@ func (db *DB) Revocations(ctx context.Context, since time.Time) ([]Revocation, e
 // DeleteRevocations forgets what was revoked before a time and returns how many
 // revocations that were.
 func (db *DB) DeleteRevocations(ctx context.Context, before time.Time) (n int64, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		n, err = change(ctx, tx, `DELETE FROM revocations WHERE created_at < $1`, ms(before))
 		return err
 	})
@@ -90,7 +89,7 @@ func (db *DB) UserHolds(ctx context.Context, userID string, since time.Time) err
 // tokens of all devices, and ends what they stream and publish. The devices
 // need new tokens.
 func (db *DB) RevokeUser(ctx context.Context, userID string, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -102,7 +101,7 @@ func (db *DB) RevokeUser(ctx context.Context, userID string, by Actor) error {
 }
 
 // revokeUser does RevokeUser. The caller holds the lock on the user's devices.
-func (db *DB) revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
+func (db *DB) revokeUser(ctx context.Context, tx *txn, userID string, by Actor) error {
 	for _, from := range []string{"sessions", "verifications"} {
 		if _, err := change(ctx, tx, "DELETE FROM "+from+" WHERE user_id = $1", userID); err != nil {
 			return err
@@ -113,7 +112,7 @@ func (db *DB) revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Acto
 	if err != nil {
 		return err
 	}
-	at := now()
+	at := tx.now()
 	for _, id := range ids {
 		if err := endDevice(ctx, tx, id, ReasonUserRevoked, at, by); err != nil {
 			return err
@@ -130,13 +129,13 @@ func (db *DB) revokeUser(ctx context.Context, tx *sql.Tx, userID string, by Acto
 // has, or lets the user sign in again. It returns ErrConflict when nothing
 // would change.
 func (db *DB) SetUserDisabled(ctx context.Context, userID string, disabled bool, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockDevices(ctx, tx, userID); err != nil {
 			return err
 		}
 		verb, at, query := "enable", time.Time{}, `UPDATE users SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NOT NULL`
 		if disabled {
-			verb, at, query = "disable", now(), `UPDATE users SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL`
+			verb, at, query = "disable", tx.now(), `UPDATE users SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL`
 		}
 		switch n, err := change(ctx, tx, query, userID, ms(at)); {
 		case err != nil:

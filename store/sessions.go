@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -39,7 +38,7 @@ func scanSession(r row) (s Session, err error) {
 // CreateSession adds a session. It returns ErrDisabled for a user who may not
 // sign in, and ErrNotFound for one who was deleted meanwhile.
 func (db *DB) CreateSession(ctx context.Context, s Session, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, s.UserID); err != nil {
 			return err
 		}
@@ -56,7 +55,7 @@ func (db *DB) CreateSession(ctx context.Context, s Session, by Actor) error {
 // CreateSessionByPassword is CreateSession for somebody who knew the password
 // of that hash. It returns ErrConflict when that is not the password any more.
 func (db *DB) CreateSessionByPassword(ctx context.Context, s Session, passwordHash string, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, s.UserID); err != nil {
 			return err
 		}
@@ -78,7 +77,7 @@ func (db *DB) CreateSessionByPassword(ctx context.Context, s Session, passwordHa
 }
 
 // makeRoom ends the user's oldest sessions where a new one is one too many.
-func (db *DB) makeRoom(ctx context.Context, tx *sql.Tx, newest Session, by Actor) error {
+func (db *DB) makeRoom(ctx context.Context, tx *txn, newest Session, by Actor) error {
 	if db.limits.Sessions <= 0 {
 		return nil
 	}
@@ -102,7 +101,7 @@ func (db *DB) makeRoom(ctx context.Context, tx *sql.Tx, newest Session, by Actor
 
 // insertSession adds a session unless its user, whom the transaction has locked,
 // may not sign in. There is no other way to get a session.
-func insertSession(ctx context.Context, tx *sql.Tx, s Session) error {
+func insertSession(ctx context.Context, tx *txn, s Session) error {
 	const disabled = `SELECT id FROM users WHERE id = $1 AND disabled_at IS NOT NULL`
 	switch _, err := one(ctx, tx, scanText, disabled, s.UserID); {
 	case err == nil:
@@ -139,7 +138,7 @@ func (db *DB) SessionByToken(ctx context.Context, tokenSHA256 []byte) (Session, 
 
 // TouchSession notes that a session was used and extends it.
 func (db *DB) TouchSession(ctx context.Context, id string, updatedAt, expiresAt time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE sessions SET updated_at = $2, expires_at = $3 WHERE id = $1`
 		return changeOne(ctx, tx, query, id, ms(updatedAt), ms(expiresAt))
 	})
@@ -147,7 +146,7 @@ func (db *DB) TouchSession(ctx context.Context, id string, updatedAt, expiresAt 
 
 // DeleteSession signs the user's session out.
 func (db *DB) DeleteSession(ctx context.Context, userID, id string, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := changeOne(ctx, tx, `DELETE FROM sessions WHERE id = $1 AND user_id = $2`, id, userID); err != nil {
 			return err
 		}
@@ -158,7 +157,7 @@ func (db *DB) DeleteSession(ctx context.Context, userID, id string, by Actor) er
 	})
 }
 
-func (db *DB) revokeSession(ctx context.Context, tx *sql.Tx, userID, id string) error {
+func (db *DB) revokeSession(ctx context.Context, tx *txn, userID, id string) error {
 	return db.revoke(ctx, tx, Revocation{OwnerUserID: userID, Kind: RevokedSession, TargetID: id})
 }
 
@@ -172,7 +171,7 @@ func (db *DB) Session(ctx context.Context, userID, id string) (Session, error) {
 // except, which may be empty, and returns how many those were. It forgets which
 // browsers are trusted, and what was asked for by letter.
 func (db *DB) DeleteSessions(ctx context.Context, userID, except string, by Actor) (n int64, err error) {
-	err = db.inRevokingTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inRevokingTx(ctx, func(tx *txn) (err error) {
 		// Browsers that are trusted without a second factor, too, and letters.
 		if _, err := change(ctx, tx, `DELETE FROM verifications WHERE user_id = $1`, userID); err != nil {
 			return err
@@ -187,7 +186,7 @@ func (db *DB) DeleteSessions(ctx context.Context, userID, except string, by Acto
 }
 
 // endSessions deletes the user's sessions but one.
-func (db *DB) endSessions(ctx context.Context, tx *sql.Tx, userID, except string) (int64, error) {
+func (db *DB) endSessions(ctx context.Context, tx *txn, userID, except string) (int64, error) {
 	ids, err := all(ctx, tx, scanText, `DELETE FROM sessions WHERE user_id = $1 AND id <> $2 RETURNING id`, userID, except)
 	if err != nil {
 		return 0, err
@@ -203,7 +202,7 @@ func (db *DB) endSessions(ctx context.Context, tx *sql.Tx, userID, except string
 // DeleteExpiredSessions deletes what expired at now or before and returns how
 // many sessions that were.
 func (db *DB) DeleteExpiredSessions(ctx context.Context, now time.Time) (n int64, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		n, err = change(ctx, tx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(now))
 		return err
 	})

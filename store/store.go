@@ -95,7 +95,7 @@ const (
 // inTx runs f in a transaction. It may run f again, in a new transaction,
 // when the engine gave up one for the sake of another; so f must set, not
 // accumulate, what it leaves behind. Driver errors become sentinels.
-func (db *DB) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (db *DB) inTx(ctx context.Context, f func(tx *txn) error) error {
 	backoff := firstBackoff
 	for attempt := 1; ; attempt++ {
 		err := db.once(ctx, f)
@@ -111,12 +111,12 @@ func (db *DB) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 	}
 }
 
-func (db *DB) once(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (db *DB) once(ctx context.Context, f func(tx *txn) error) error {
 	tx, err := db.w.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := f(tx); err != nil {
+	if err := f(&txn{Tx: tx, now: db.now}); err != nil {
 		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
 			return errors.Join(err, rollback)
 		}
@@ -158,5 +158,11 @@ func outage(ctx context.Context, err error) error {
 // greater one.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// now is the clock in the resolution that rows keep.
-func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+// txn is a transaction that knows the time by the database's clock.
+type txn struct {
+	*sql.Tx
+	now func() time.Time
+}
+
+// now is Now in the resolution that rows keep.
+func (db *DB) now() time.Time { return db.Now().UTC().Truncate(time.Millisecond) }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -64,7 +63,7 @@ func scanStream(r row) (s Stream, err error) {
 // unless the two devices are linked, and ErrConflict when the requester has an
 // open stream with the camera.
 func (db *DB) RequestStream(ctx context.Context, s Stream, cmd Command, by Actor) (made Stream, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) error {
+	err = db.inTx(ctx, func(tx *txn) error {
 		if err := lockCamera(ctx, tx, s.OwnerUserID, s.CameraDeviceID); err != nil {
 			return err
 		}
@@ -93,7 +92,7 @@ func (db *DB) RequestStream(ctx context.Context, s Stream, cmd Command, by Actor
 	return made, err
 }
 
-func insertStream(ctx context.Context, tx *sql.Tx, s Stream, commandID string, by Actor) error {
+func insertStream(ctx context.Context, tx *txn, s Stream, commandID string, by Actor) error {
 	err := insert(ctx, tx, "stream_sessions", streamColumns+", command_id", s.ID, s.OwnerUserID, s.CameraDeviceID,
 		s.RequesterDeviceID, s.Status, s.Reason, s.MediaProvider, text(s.MediaSessionID), s.StreamKey,
 		ms(s.CreatedAt), ms(s.UpdatedAt), ms(s.StartedAt), ms(s.EndedAt), text(commandID))
@@ -109,7 +108,7 @@ func insertStream(ctx context.Context, tx *sql.Tx, s Stream, commandID string, b
 func (db *DB) AcceptStream(ctx context.Context, cameraID, id string, m MediaSession, by Actor) (
 	s Stream, open MediaSession, err error,
 ) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		asked, err := lockStream(ctx, tx, `id = $1 AND camera_device_id = $2`, id, cameraID)
 		if err != nil {
 			return err
@@ -140,7 +139,7 @@ func (db *DB) AcceptStream(ctx context.Context, cameraID, id string, m MediaSess
 
 // lockStream finds a stream, locks its camera, and returns the stream as it is
 // under that lock.
-func lockStream(ctx context.Context, tx *sql.Tx, where string, args ...any) (Stream, error) {
+func lockStream(ctx context.Context, tx *txn, where string, args ...any) (Stream, error) {
 	query := "SELECT " + streamColumns + " FROM stream_sessions WHERE " + where
 	s, err := one(ctx, tx, scanStream, query, args...)
 	if err != nil {
@@ -162,7 +161,7 @@ func lockStream(ctx context.Context, tx *sql.Tx, where string, args ...any) (Str
 func (db *DB) EndStream(ctx context.Context, userID, id string, status StreamStatus, reason string, at time.Time,
 	by Actor,
 ) (s Stream, m MediaSession, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		open, err := lockStream(ctx, tx, `id = $1 AND owner_user_id = $2`, id, userID)
 		if err != nil {
 			return err
@@ -174,7 +173,7 @@ func (db *DB) EndStream(ctx context.Context, userID, id string, status StreamSta
 }
 
 // endStream does EndStream. The caller holds the camera's lock.
-func endStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus, reason string, at time.Time,
+func endStream(ctx context.Context, tx *txn, s Stream, status StreamStatus, reason string, at time.Time,
 	by Actor,
 ) (Stream, MediaSession, error) {
 	s, err := closeStream(ctx, tx, s, status, reason, at, by)
@@ -186,7 +185,7 @@ func endStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus, r
 }
 
 // closeStream ends a stream and leaves its media session alone.
-func closeStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus, reason string, at time.Time,
+func closeStream(ctx context.Context, tx *txn, s Stream, status StreamStatus, reason string, at time.Time,
 	by Actor,
 ) (Stream, error) {
 	switch {
@@ -219,7 +218,7 @@ func closeStream(ctx context.Context, tx *sql.Tx, s Stream, status StreamStatus,
 
 // endDevice ends what a device takes part in. The caller holds the lock on the
 // devices of its user.
-func endDevice(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time, by Actor) error {
+func endDevice(ctx context.Context, tx *txn, id, reason string, at time.Time, by Actor) error {
 	m, err := runningMedia(ctx, tx, id)
 	if err == nil {
 		_, err = endMedia(ctx, tx, m.ID, reason, at, by)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -36,7 +35,7 @@ func (db *DB) TwoFactor(ctx context.Context, userID string) (TwoFactor, error) {
 // authenticator app that the user is about to set up, instead of those that
 // were proposed before. It returns ErrConflict when the user has a verified one.
 func (db *DB) ProposeTwoFactor(ctx context.Context, f TwoFactor, backupCodes []string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, f.UserID); err != nil {
 			return err
 		}
@@ -66,7 +65,7 @@ type SessionSwap struct {
 	Next  Session
 }
 
-func (s SessionSwap) apply(ctx context.Context, db *DB, tx *sql.Tx) error {
+func (s SessionSwap) apply(ctx context.Context, db *DB, tx *txn) error {
 	const end = `DELETE FROM sessions WHERE id = $1 AND user_id = $2`
 	if err := changeOne(ctx, tx, end, s.OldID, s.Next.UserID); err != nil {
 		return err
@@ -81,7 +80,7 @@ func (s SessionSwap) apply(ctx context.Context, db *DB, tx *sql.Tx) error {
 // has shown the code of a time step. It returns ErrConflict when the code of
 // that step or a later one was used before.
 func (db *DB) EnableTwoFactor(ctx context.Context, userID string, step int64, swap SessionSwap, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -93,7 +92,7 @@ func (db *DB) EnableTwoFactor(ctx context.Context, userID string, step int64, sw
 			return err
 		}
 		const enable = `UPDATE users SET two_factor_enabled = TRUE, updated_at = $2 WHERE id = $1`
-		if err := changeOne(ctx, tx, enable, userID, ms(now())); err != nil {
+		if err := changeOne(ctx, tx, enable, userID, ms(tx.now())); err != nil {
 			return err
 		}
 		if err := swap.apply(ctx, db, tx); err != nil {
@@ -105,7 +104,7 @@ func (db *DB) EnableTwoFactor(ctx context.Context, userID string, step int64, sw
 
 // DisableTwoFactor forgets the user's authenticator app and backup codes.
 func (db *DB) DisableTwoFactor(ctx context.Context, userID string, swap SessionSwap, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -117,7 +116,7 @@ func (db *DB) DisableTwoFactor(ctx context.Context, userID string, swap SessionS
 			return err
 		}
 		const disable = `UPDATE users SET two_factor_enabled = FALSE, updated_at = $2 WHERE id = $1`
-		if err := changeOne(ctx, tx, disable, userID, ms(now())); err != nil {
+		if err := changeOne(ctx, tx, disable, userID, ms(tx.now())); err != nil {
 			return err
 		}
 		if err := swap.apply(ctx, db, tx); err != nil {
@@ -131,13 +130,13 @@ func (db *DB) DisableTwoFactor(ctx context.Context, userID string, swap SessionS
 // forgets failures. It returns ErrConflict when that step or a later one was
 // used before.
 func (db *DB) UseTwoFactor(ctx context.Context, userID string, step int64) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error { return useStep(ctx, tx, userID, step) })
+	return db.inTx(ctx, func(tx *txn) error { return useStep(ctx, tx, userID, step) })
 }
 
-func useStep(ctx context.Context, tx *sql.Tx, userID string, step int64) error {
+func useStep(ctx context.Context, tx *txn, userID string, step int64) error {
 	const query = `UPDATE two_factors SET last_step = $2, failures = 0, locked_until = NULL, updated_at = $3
 		WHERE user_id = $1 AND last_step < $2`
-	n, err := change(ctx, tx, query, userID, step, ms(now()))
+	n, err := change(ctx, tx, query, userID, step, ms(tx.now()))
 	if err == nil && n == 0 {
 		return conflictIf(ctx, tx, `SELECT user_id FROM two_factors WHERE user_id = $1`, userID)
 	}
@@ -149,7 +148,7 @@ func useStep(ctx context.Context, tx *sql.Tx, userID string, step int64) error {
 // attempt in a row locks the second factor until then. It returns ErrConflict
 // while it is locked.
 func (db *DB) TryTwoFactor(ctx context.Context, userID string, limit int, now, until time.Time) (f TwoFactor, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const count = `CASE WHEN locked_until IS NULL THEN failures + 1 ELSE 1 END`
 		const query = `UPDATE two_factors SET failures = ` + count + `,
 			locked_until = CASE WHEN ` + count + ` >= $2 THEN CAST($3 AS BIGINT) END
@@ -166,7 +165,7 @@ func (db *DB) TryTwoFactor(ctx context.Context, userID string, limit int, now, u
 // UseBackupCode uses up the backup code with the digest and forgets failures.
 // It returns ErrNotFound when the user has no such code.
 func (db *DB) UseBackupCode(ctx context.Context, userID, digest string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const use = `DELETE FROM backup_codes WHERE user_id = $1 AND digest = $2`
 		if err := changeOne(ctx, tx, use, userID, digest); err != nil {
 			return err
@@ -182,9 +181,9 @@ func (db *DB) UseBackupCode(ctx context.Context, userID, digest string, by Actor
 // ReplaceBackupCodes gives the user other backup codes. It returns ErrNotFound
 // when the user has no verified authenticator app.
 func (db *DB) ReplaceBackupCodes(ctx context.Context, userID string, digests []string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const lock = `UPDATE two_factors SET updated_at = $2 WHERE user_id = $1 AND verified`
-		if err := changeOne(ctx, tx, lock, userID, ms(now())); err != nil {
+		if err := changeOne(ctx, tx, lock, userID, ms(tx.now())); err != nil {
 			return err
 		}
 		if _, err := change(ctx, tx, `DELETE FROM backup_codes WHERE user_id = $1`, userID); err != nil {
@@ -197,7 +196,7 @@ func (db *DB) ReplaceBackupCodes(ctx context.Context, userID string, digests []s
 	})
 }
 
-func insertBackupCodes(ctx context.Context, tx *sql.Tx, userID string, digests []string) error {
+func insertBackupCodes(ctx context.Context, tx *txn, userID string, digests []string) error {
 	for _, digest := range digests {
 		if err := insert(ctx, tx, "backup_codes", "user_id, digest", userID, digest); err != nil {
 			return err

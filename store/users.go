@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 )
@@ -40,7 +39,7 @@ func scanUser(r row) (u User, err error) {
 // CreateUser adds a user who signs in with the hashed password. It returns
 // ErrConflict when the e-mail address, in any case, is taken.
 func (db *DB) CreateUser(ctx context.Context, u User, passwordHash string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		err := insert(ctx, tx, "users", userColumns, u.ID, u.Name, strings.ToLower(u.Email), u.EmailVerified, u.Image,
 			u.TwoFactor, ms(u.CreatedAt), ms(orElse(u.UpdatedAt, u.CreatedAt)))
 		if err != nil {
@@ -89,7 +88,7 @@ type UserChange struct {
 
 // UpdateUser changes how the user is shown.
 func (db *DB) UpdateUser(ctx context.Context, id string, c UserChange, by Actor) (u User, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		if err := lockUser(ctx, tx, id); err != nil {
 			return err
 		}
@@ -98,7 +97,7 @@ func (db *DB) UpdateUser(ctx context.Context, id string, c UserChange, by Actor)
 		}
 		set(&u.Name, c.Name)
 		set(&u.Image, c.Image)
-		u.UpdatedAt = now()
+		u.UpdatedAt = tx.now()
 		const query = `UPDATE users SET name = $2, image = $3, updated_at = $4 WHERE id = $1`
 		if err := changeOne(ctx, tx, query, id, u.Name, u.Image, ms(u.UpdatedAt)); err != nil {
 			return err
@@ -112,10 +111,10 @@ func (db *DB) UpdateUser(ctx context.Context, id string, c UserChange, by Actor)
 // one again, and says whether it is known to be the user's. It returns
 // ErrConflict when the user's address is not from any more or to is taken.
 func (db *DB) SetEmail(ctx context.Context, id, from, to string, verified bool, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE users SET email = $3, email_verified = $4, updated_at = $5
 			WHERE id = $1 AND email = $2 AND deleted_at IS NULL`
-		n, err := change(ctx, tx, query, id, strings.ToLower(from), strings.ToLower(to), verified, ms(now()))
+		n, err := change(ctx, tx, query, id, strings.ToLower(from), strings.ToLower(to), verified, ms(tx.now()))
 		if err != nil {
 			return err
 		}
@@ -149,7 +148,7 @@ type PasswordChange struct {
 // SetPassword gives the user another password. What was asked for by the old
 // one, or by a letter, and is not through yet, ends.
 func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockDevices(ctx, tx, c.UserID); err != nil {
 			return err
 		}
@@ -158,7 +157,7 @@ func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error
 				return err
 			}
 		}
-		if err := setAccountHash(ctx, tx, c.UserID, c.Hash, now()); err != nil {
+		if err := setAccountHash(ctx, tx, c.UserID, c.Hash, tx.now()); err != nil {
 			return err
 		}
 		if _, err := change(ctx, tx, `DELETE FROM verifications WHERE user_id = $1`, c.UserID); err != nil {
@@ -180,10 +179,10 @@ func (db *DB) SetPassword(ctx context.Context, c PasswordChange, by Actor) error
 
 // proveEmail takes away what was set up before the address of the user, whose
 // devices the transaction has locked, was known to be the user's.
-func (db *DB) proveEmail(ctx context.Context, tx *sql.Tx, userID string, by Actor) error {
+func (db *DB) proveEmail(ctx context.Context, tx *txn, userID string, by Actor) error {
 	const prove = `UPDATE users SET email_verified = TRUE, two_factor_enabled = FALSE, updated_at = $2
 		WHERE id = $1 AND NOT email_verified`
-	n, err := change(ctx, tx, prove, userID, ms(now()))
+	n, err := change(ctx, tx, prove, userID, ms(tx.now()))
 	if err != nil || n == 0 {
 		return err
 	}
@@ -203,7 +202,7 @@ func (db *DB) proveEmail(ctx context.Context, tx *sql.Tx, userID string, by Acto
 // store is deleted later: see Erasures. The row stays, empty, for the history
 // that points at it.
 func (db *DB) DeleteUser(ctx context.Context, id string, by Actor) error {
-	return db.inRevokingTx(ctx, func(tx *sql.Tx) error {
+	return db.inRevokingTx(ctx, func(tx *txn) error {
 		if err := lockDevices(ctx, tx, id); err != nil {
 			return err
 		}
@@ -211,7 +210,7 @@ func (db *DB) DeleteUser(ctx context.Context, id string, by Actor) error {
 		if err != nil {
 			return err
 		}
-		at := now()
+		at := tx.now()
 		for _, device := range devices {
 			if err := db.deleteDevice(ctx, tx, id, device, at, by); err != nil {
 				return err
@@ -233,7 +232,7 @@ func (db *DB) DeleteUser(ctx context.Context, id string, by Actor) error {
 }
 
 // deleteUsers deletes what is the user's alone and no history points at.
-func deleteUsers(ctx context.Context, tx *sql.Tx, id string) error {
+func deleteUsers(ctx context.Context, tx *txn, id string) error {
 	for _, from := range []string{
 		"sessions WHERE user_id", "accounts WHERE user_id", "verifications WHERE user_id", "passkeys WHERE user_id",
 		"two_factors WHERE user_id", "webhooks WHERE user_id", "push_notifications WHERE owner_user_id",
@@ -247,6 +246,6 @@ func deleteUsers(ctx context.Context, tx *sql.Tx, id string) error {
 
 // lockUser makes the transaction the only one that changes which devices,
 // links and credentials the user has. It returns ErrNotFound for a deleted one.
-func lockUser(ctx context.Context, tx *sql.Tx, id string) error {
+func lockUser(ctx context.Context, tx *txn, id string) error {
 	return changeOne(ctx, tx, `UPDATE users SET updated_at = updated_at WHERE id = $1 AND deleted_at IS NULL`, id)
 }

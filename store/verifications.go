@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -28,7 +27,7 @@ func scanVerification(r row) (v Verification, err error) {
 // CreateVerification adds a verification. It returns ErrNotFound when its user
 // does not exist.
 func (db *DB) CreateVerification(ctx context.Context, v Verification) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if v.UserID != "" {
 			if err := lockUser(ctx, tx, v.UserID); err != nil {
 				return err
@@ -48,7 +47,7 @@ func (db *DB) Verification(ctx context.Context, identifier string, now time.Time
 // TakeVerification deletes a verification and returns it if it has not expired
 // at now. Of several callers one gets it; the others get ErrNotFound.
 func (db *DB) TakeVerification(ctx context.Context, identifier string, now time.Time) (v Verification, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = "DELETE FROM verifications WHERE identifier = $1 RETURNING " + verificationColumns
 		v, err = one(ctx, tx, scanVerification, query, identifier)
 		return err
@@ -63,7 +62,7 @@ func (db *DB) TakeVerification(ctx context.Context, identifier string, now time.
 // now and returns it. It returns ErrConflict when as many as limit were counted
 // before.
 func (db *DB) TryVerification(ctx context.Context, identifier string, limit int, now time.Time) (v Verification, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE verifications SET attempts = attempts + 1
 			WHERE identifier = $1 AND expires_at > $2 AND attempts < $3 RETURNING ` + verificationColumns
 		v, err = one(ctx, tx, scanVerification, query, identifier, ms(now), limit)
@@ -79,7 +78,7 @@ func (db *DB) TryVerification(ctx context.Context, identifier string, limit int,
 // DeleteExpiredVerifications deletes what expired at now or before and returns
 // how many verifications that were.
 func (db *DB) DeleteExpiredVerifications(ctx context.Context, now time.Time) (n int64, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		n, err = change(ctx, tx, `DELETE FROM verifications WHERE expires_at <= $1`, ms(now))
 		return err
 	})

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -56,7 +55,7 @@ func scanVideo(r row) (v Video, err error) {
 // user's videos await theirs already, and ErrNoStorage when it is too large for
 // what the user may keep.
 func (db *DB) CreateVideo(ctx context.Context, v Video, limit int, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, v.UserID); err != nil {
 			return err
 		}
@@ -106,7 +105,7 @@ func (db *DB) FailVideo(ctx context.Context, userID, id string, at time.Time) er
 func (db *DB) endVideo(
 	ctx context.Context, userID, id string, to VideoStatus, size int64, at time.Time, by Actor,
 ) (v Video, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE videos SET status = $3, size = $4, expires_at = NULL, updated_at = $5
 			WHERE id = $1 AND user_id = $2 AND status = 'awaiting_upload' RETURNING ` + videoColumns
 		v, err = one(ctx, tx, scanVideo, query, id, userID, to, size, ms(at))
@@ -161,7 +160,7 @@ func (db *DB) ExpiredVideos(ctx context.Context, before time.Time, limit int) ([
 // DeleteVideo deletes the user's video, and what its event says of it. It
 // returns ErrConflict while the video awaits its upload.
 func (db *DB) DeleteVideo(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `DELETE FROM videos WHERE id = $1 AND user_id = $2 AND status <> 'awaiting_upload' RETURNING ` + videoColumns
 		v, err := one(ctx, tx, scanVideo, query, id, userID)
 		if errors.Is(err, ErrNotFound) {

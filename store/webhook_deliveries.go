@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"time"
@@ -59,7 +58,7 @@ func scanDelivery(r row) (d Delivery, err error) {
 	return d, err
 }
 
-func insertDelivery(ctx context.Context, tx *sql.Tx, d Delivery) error {
+func insertDelivery(ctx context.Context, tx *txn, d Delivery) error {
 	const query = `INSERT INTO webhook_deliveries (` + deliveryColumns + `)
 		VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, 0, 0, '', $7, NULL, $7, $7) ON CONFLICT (id) DO NOTHING`
 	_, err := change(ctx, tx, query, d.ID, d.UserID, d.WebhookID, d.MessageID, d.Type, string(d.Payload), ms(d.CreatedAt))
@@ -68,7 +67,7 @@ func insertDelivery(ctx context.Context, tx *sql.Tx, d Delivery) error {
 
 // insertDeliveries queues a message for every webhook of the user that takes
 // it. A message without a type is for none.
-func insertDeliveries(ctx context.Context, tx *sql.Tx, userID string, m Message, at time.Time) error {
+func insertDeliveries(ctx context.Context, tx *txn, userID string, m Message, at time.Time) error {
 	if m.Type == "" {
 		return nil
 	}
@@ -103,13 +102,13 @@ func keyedID(key, recipient string) string {
 
 // QueueMessage queues a message for every webhook of the user that takes it.
 func (db *DB) QueueMessage(ctx context.Context, userID string, m Message, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error { return insertDeliveries(ctx, tx, userID, m, at) })
+	return db.inTx(ctx, func(tx *txn) error { return insertDeliveries(ctx, tx, userID, m, at) })
 }
 
 // QueueDelivery queues a message for one webhook of the user, whatever types
 // it takes.
 func (db *DB) QueueDelivery(ctx context.Context, d Delivery, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if _, err := userWebhook(ctx, tx, d.UserID, d.WebhookID); err != nil {
 			return err
 		}
@@ -122,7 +121,7 @@ func (db *DB) QueueDelivery(ctx context.Context, d Delivery, by Actor) error {
 
 // ClaimDeliveries takes deliveries that are due, as ClaimPushes does.
 func (db *DB) ClaimDeliveries(ctx context.Context, c Claim) (claimed []Delivery, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		query := deliveryQueue().claim()
 		claimed, err = all(ctx, tx, scanDelivery, query, ms(c.At), ms(c.Until), c.Limit)
 		return err
@@ -132,7 +131,7 @@ func (db *DB) ClaimDeliveries(ctx context.Context, c Claim) (claimed []Delivery,
 
 // SettleDelivery writes down how an attempt ended, as SettlePush does.
 func (db *DB) SettleDelivery(ctx context.Context, id string, attempt int, o DeliveryOutcome) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE webhook_deliveries SET status = $3, error = $4, next_attempt_at = $5, leased = FALSE,
 			updated_at = $6, sent_at = CASE WHEN $3 = 'sent' THEN $6 ELSE sent_at END, response_status = $7, response_ms = $8
 			WHERE id = $1 AND attempts = $2 AND status = 'queued' RETURNING user_id`
@@ -173,7 +172,7 @@ func (db *DB) Deliveries(ctx context.Context, userID string, by DeliveryFilter, 
 
 // RetryDelivery queues a dead letter again, as RetryPush does.
 func (db *DB) RetryDelivery(ctx context.Context, userID, id string, at time.Time, by Actor) (d Delivery, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		const query = `UPDATE webhook_deliveries SET status = 'queued', attempts = 0, next_attempt_at = $3, updated_at = $3
 			WHERE id = $1 AND user_id = $2 AND status = 'failed' RETURNING ` + deliveryColumns
 		d, err = one(ctx, tx, scanDelivery, query, id, userID, ms(at))
@@ -190,7 +189,7 @@ func (db *DB) RetryDelivery(ctx context.Context, userID, id string, at time.Time
 
 // DeleteDelivery deletes the user's delivery, also one that waits.
 func (db *DB) DeleteDelivery(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := changeOne(ctx, tx, `DELETE FROM webhook_deliveries WHERE id = $1 AND user_id = $2`, id, userID); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +63,7 @@ func (w Webhook) takes(typ string) bool {
 // CreateWebhook adds a webhook, unless the user has limit of them already:
 // then it returns ErrConflict.
 func (db *DB) CreateWebhook(ctx context.Context, w Webhook, limit int, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := lockUser(ctx, tx, w.UserID); err != nil {
 			return err
 		}
@@ -116,7 +115,7 @@ func (db *DB) Webhooks(ctx context.Context, userID string, by WebhookFilter, p P
 // UpdateWebhook changes the user's webhook. One that is enabled again has no
 // reason for being disabled any more.
 func (db *DB) UpdateWebhook(ctx context.Context, userID, id string, c WebhookChange, at time.Time, by Actor) (w Webhook, err error) {
-	err = db.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inTx(ctx, func(tx *txn) (err error) {
 		if err := lockUser(ctx, tx, userID); err != nil {
 			return err
 		}
@@ -149,7 +148,7 @@ func (db *DB) UpdateWebhook(ctx context.Context, userID, id string, c WebhookCha
 // DisableWebhook switches a webhook off because its receiver wants no more, and
 // fails what it was still to be sent.
 func (db *DB) DisableWebhook(ctx context.Context, id, reason string, at time.Time) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE webhooks SET enabled = FALSE, disabled_reason = $2, updated_at = $3
 			WHERE id = $1 AND enabled RETURNING user_id`
 		owners, err := all(ctx, tx, scanText, query, id, reason, ms(at))
@@ -167,7 +166,7 @@ func (db *DB) DisableWebhook(ctx context.Context, id, reason string, at time.Tim
 
 // DeleteWebhook deletes the user's webhook and its delivery log.
 func (db *DB) DeleteWebhook(ctx context.Context, userID, id string, by Actor) error {
-	return db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.inTx(ctx, func(tx *txn) error {
 		if err := changeOne(ctx, tx, `DELETE FROM webhooks WHERE id = $1 AND user_id = $2`, id, userID); err != nil {
 			return err
 		}

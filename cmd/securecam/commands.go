@@ -61,7 +61,10 @@ func createUser(ctx context.Context, c *Config, args createUserArgs, stdin *os.F
 	if err != nil {
 		return err
 	}
-	accounts, err := auth.New(auth.Config{Store: db, Secret: secrets.auth, Logger: log})
+	if err := db.SetClock(ctx); err != nil {
+		return err
+	}
+	accounts, err := auth.New(auth.Config{Store: db, Secret: secrets.auth, Now: db.Now, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func (a *app) openState(ctx context.Context, c *Config, keys secrets) (state, er
 	}
 	a.run("clock", db.RunClock)
 	s := state{db: db}
-	if s.objects, s.signed, err = openObjects(ctx, c, keys, a.log); err != nil {
+	if s.objects, s.signed, err = openObjects(ctx, c, keys, db.Now, a.log); err != nil {
 		return state{}, fmt.Errorf("open the object store: %w", err)
 	}
 	a.onStop("objects", stopPart, func(context.Context) error { return s.objects.Close() })
@@ -168,10 +168,12 @@ type signedStore interface {
 	VerifyPut(key string, query url.Values) (blob.PutOptions, error)
 }
 
-func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob.Store, signedStore, error) {
+func openObjects(
+	ctx context.Context, c *Config, keys secrets, now func() time.Time, log logger,
+) (blob.Store, signedStore, error) {
 	secret := keys.derive("object URLs")
 	if c.MinIOEndpoint == "" {
-		disk, err := blob.OpenDisk(blob.DiskConfig{Dir: filepath.Join(c.DataDir, "objects"), Secret: secret})
+		disk, err := blob.OpenDisk(blob.DiskConfig{Dir: filepath.Join(c.DataDir, "objects"), Secret: secret, Now: now})
 		return disk, disk, err
 	}
 	m, err := blob.OpenMinIO(ctx, blob.MinIOConfig{
@@ -187,7 +189,7 @@ func openObjects(ctx context.Context, c *Config, keys secrets, log logger) (blob
 	if err != nil || c.MinIOPublicURL != "" {
 		return m, nil, err
 	}
-	signed, err := blob.NewSigned(m, secret)
+	signed, err := blob.NewSigned(m, secret, now)
 	return signed, signed, err
 }
 

@@ -69,6 +69,7 @@ func (a *app) openCameras(
 	w.recordings = recordings.New(recordings.Config{
 		Store: s.db, Objects: recordedObjects{s.objects}, Recorder: tapRecorder{p.sfu, recordingObjects{s.objects}, w.recorded, a.log},
 		NodeID: keys.nodeID, Bucket: c.bucket(), Public: c.public(), URLTTL: seconds(c.MinIOPresignedExpirySeconds), Logger: a.log,
+		Now:         s.db.Now,
 		UploadStale: seconds(c.RecordingStaleSeconds), UploadInterval: milliseconds(c.RecordingWorkerIntervalMS),
 	})
 	return w, nil

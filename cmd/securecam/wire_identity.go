@@ -180,8 +180,7 @@ func (c *Config) openIdentity(keys secrets, s state, log logger) (identity, erro
 	i.accounts, err = auth.New(auth.Config{
 		Store: s.db, Secret: keys.auth, BaseURL: c.BetterAuthBaseURL, TrustedOrigins: c.BetterAuthTrustedOrigins,
 		LinkURL: c.localURL(), Mailer: mailer, VerifyNewUsers: c.SMTPURL != "", RequireVerified: c.RequireEmailVerification,
-		UserDeleted: i.erasure.Nudge, Logger: log,
-		Attempts: i.tries,
+		UserDeleted: i.erasure.Nudge, Attempts: i.tries, Now: s.db.Now, Logger: log,
 	})
 	return i, err
 }

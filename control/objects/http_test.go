@@ -291,10 +291,10 @@ func (p plugged) Stat(ctx context.Context, key string) (Info, error) {
 func TestServeSigned(t *testing.T) {
 	t.Parallel()
 	inner := newServer(t, []byte("0123456789"))
-	if _, err := blob.NewSigned(inner.disk, []byte("too short")); err == nil {
+	if _, err := blob.NewSigned(inner.disk, []byte("too short"), nil); err == nil {
 		t.Error("a short secret is taken")
 	}
-	signed, err := blob.NewSigned(inner.disk, []byte("another secret of 16 bytes or more"))
+	signed, err := blob.NewSigned(inner.disk, []byte("another secret of 16 bytes or more"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

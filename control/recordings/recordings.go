@@ -115,7 +115,8 @@ type Config struct {
 	Objects  Objects
 	Recorder Recorder
 	Logger   *slog.Logger
-	Public   rest.Public // where signed URLs lead that are this server's
+	Now      func() time.Time // the clock of rows, time.Now if nil
+	Public   rest.Public      // where signed URLs lead that are this server's
 
 	NodeID string // the same after a restart: it says whose unfinished recordings are whose
 	Bucket string // written into the rows; empty for objects on disk
@@ -141,6 +142,9 @@ const (
 func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.SegmentLength == 0 {
 		c.SegmentLength = defaultSegmentLength

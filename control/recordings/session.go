@@ -108,7 +108,7 @@ func (m *session) check() {
 		return
 	}
 	if !errors.Is(err, ErrInterrupted) {
-		m.broken = now()
+		m.broken = m.now()
 	}
 	m.finish(&m.current)
 }
@@ -132,7 +132,7 @@ func (m *session) wanted(ctx context.Context) (store.Recording, bool, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return store.Recording{}, false, err
 	}
-	at := now()
+	at := m.now()
 	id := store.NewID()
 	return store.Recording{
 		ID: id, OwnerUserID: media.OwnerUserID, CameraDeviceID: camera.ID,

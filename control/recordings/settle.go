@@ -76,7 +76,7 @@ func (s *Service) ready(ctx context.Context, row store.Recording, r Result) {
 		info.ContentType = ""
 	}
 	err = s.write(ctx, func(ctx context.Context) error {
-		return s.Store.FinishRecording(ctx, row.ID, info.ContentType, r.Duration, r.Size, now())
+		return s.Store.FinishRecording(ctx, row.ID, info.ContentType, r.Duration, r.Size, s.now())
 	})
 	if err != nil {
 		s.Logger.Error("ready recording not written down", attrs(row, slog.Any("err", err))...)
@@ -87,7 +87,7 @@ func (s *Service) ready(ctx context.Context, row store.Recording, r Result) {
 
 func (s *Service) fail(ctx context.Context, row store.Recording, reason string) {
 	err := s.write(ctx, func(ctx context.Context) error {
-		return s.Store.FailRecording(ctx, row.ID, reason, now())
+		return s.Store.FailRecording(ctx, row.ID, reason, s.now())
 	})
 	if err != nil {
 		s.Logger.Error("failed recording not written down", attrs(row, slog.Any("err", err))...)
@@ -117,4 +117,4 @@ func (s *Service) write(ctx context.Context, change func(context.Context) error)
 }
 
 // now is the clock in the resolution that rows keep.
-func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+func (s *Service) now() time.Time { return s.Now().UTC().Truncate(time.Millisecond) }

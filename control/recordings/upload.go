@@ -139,7 +139,7 @@ func (s *Service) Finalize(ctx context.Context, p auth.Principal, id, objectKey 
 		}
 		uploaded.ContentType, uploaded.Size = info.ContentType, info.Size
 	}
-	r, err = s.Store.FinalizeRecording(ctx, id, uploaded, now(), p.Actor())
+	r, err = s.Store.FinalizeRecording(ctx, id, uploaded, s.now(), p.Actor())
 	if errors.Is(err, store.ErrConflict) {
 		return store.Recording{}, ErrNotAwaiting.With(err)
 	}
@@ -157,7 +157,7 @@ func (s *Service) Await(ctx context.Context, p auth.Principal, id string) (store
 			return store.Recording{}, err
 		}
 	}
-	r, err := s.Store.AwaitUpload(ctx, p.UserID, id, now(), p.Actor())
+	r, err := s.Store.AwaitUpload(ctx, p.UserID, id, s.now(), p.Actor())
 	if errors.Is(err, store.ErrConflict) {
 		return store.Recording{}, ErrNotFailed.With(err)
 	}
@@ -201,7 +201,7 @@ func (s *Service) RunUploads(ctx context.Context) error {
 }
 
 func (s *Service) sweepUploads(ctx context.Context) error {
-	stale, err := s.Store.StaleUploads(ctx, now().Add(-s.UploadStale), staleBatch)
+	stale, err := s.Store.StaleUploads(ctx, s.now().Add(-s.UploadStale), staleBatch)
 	if err != nil {
 		return err
 	}
@@ -218,10 +218,10 @@ func (s *Service) settleUpload(ctx context.Context, r store.Recording) error {
 	info, err := s.Objects.Stat(ctx, r.ObjectKey)
 	switch {
 	case err == nil:
-		_, err = s.Store.FinalizeRecording(ctx, r.ID, store.Uploaded{ContentType: info.ContentType, Size: info.Size}, now(), store.Actor{})
+		_, err = s.Store.FinalizeRecording(ctx, r.ID, store.Uploaded{ContentType: info.ContentType, Size: info.Size}, s.now(), store.Actor{})
 	case errors.Is(err, fs.ErrNotExist):
 		s.Logger.InfoContext(ctx, "recording failed", attrs(r, slog.String("reason", reasonNotUploaded))...)
-		err = s.Store.GiveUpRecording(ctx, r.ID, reasonNotUploaded, now())
+		err = s.Store.GiveUpRecording(ctx, r.ID, reasonNotUploaded, s.now())
 	}
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) { // settled by somebody else
 		return nil

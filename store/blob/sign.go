@@ -81,9 +81,9 @@ type Signed struct {
 }
 
 // NewSigned returns s with URLs below /objects/, signed with a secret of at
-// least 16 bytes; control/objects serves them.
-func NewSigned(s Store, secret []byte) (*Signed, error) {
-	signer, err := newURLSigner(secret, "", nil)
+// least 16 bytes and by a clock, time.Now when nil; control/objects serves them.
+func NewSigned(s Store, secret []byte, now func() time.Time) (*Signed, error) {
+	signer, err := newURLSigner(secret, "", now)
 	if err != nil {
 		return nil, err
 	}
