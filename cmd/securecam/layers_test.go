@@ -16,6 +16,9 @@ func TestBrowserLayers(t *testing.T) { runLayers(t, "layers.mjs") }
 // TestBrowserWays has Firefox be a camera with layers, restarts ICE of Firefox on both sides, and has Chromium watch over TCP alone.
 func TestBrowserWays(t *testing.T) { runLayers(t, "ways.mjs") }
 
+// TestBrowserChannels has Chromium and Firefox send each other messages on data channels, each as the camera once.
+func TestBrowserChannels(t *testing.T) { runLayers(t, "channels.mjs") }
+
 // runLayers runs a script that publishes and plays by itself.
 func runLayers(t *testing.T, name string) {
 	t.Helper()

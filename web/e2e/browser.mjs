@@ -22,6 +22,22 @@ export function launch({ camera }) {
 }
 
 /**
+ * Lets the pages of a context move their camera too, which Playwright has no
+ * name for.
+ * @param {import('playwright-core').BrowserContext} context
+ */
+export async function allowSteering(context) {
+  const page = await context.newPage();
+  const session = await context.newCDPSession(page);
+  const { targetInfo: { browserContextId } } = await session.send('Target.getTargetInfo');
+  const browser = await /** @type {import('playwright-core').Browser} */ (context.browser()).newBrowserCDPSession();
+  await browser.send('Browser.grantPermissions', {
+    browserContextId, permissions: ['videoCapture', 'audioCapture', /** @type {any} */ ('cameraPanTiltZoom')],
+  });
+  await page.close();
+}
+
+/**
  * Opens a tab whose peer connections can be looked at (window.peers) and whose
  * script errors and policy violations are collected.
  * @param {import('playwright-core').BrowserContext} context

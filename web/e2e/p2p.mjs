@@ -4,7 +4,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { contrast, frames, launch, openTab } from './browser.mjs';
+import { allowSteering, contrast, frames, launch, openTab } from './browser.mjs';
 
 const base = process.argv[2];
 const shots = process.argv[3];
@@ -121,6 +121,7 @@ const heard = (page) => page.evaluate(async () => {
 
 const browser = await launch({ camera: true });
 const context = await browser.newContext({ permissions: ['camera', 'microphone'], viewport: { width: 1280, height: 800 } });
+await allowSteering(context);
 const wires = { camera: new Wire(), second: new Wire() };
 const camera = await open(context, 'camera', wires.camera);
 await at(camera, 'auth-toggle').click();
@@ -160,6 +161,11 @@ await until('the camera hears a viewer', async () => await heard(camera) > befor
 await shot(camera, 'camera');
 await shot(viewers[0], 'viewer');
 await at(viewers[0], 'talk').click();
+
+// What a viewer does to the camera, the other learns from it.
+for (const viewer of viewers) await at(viewer, 'steer').click();
+await at(viewers[0], 'steer-zoom').fill('250');
+await until('the other viewer learns how the camera is zoomed', async () => await at(viewers[1], 'steer-zoom').inputValue() === '250');
 
 // A connection that breaks is made again by its viewer.
 await camera.evaluate(() => {

@@ -5,7 +5,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { contrast, frames, launch, openTab } from './browser.mjs';
+import { allowSteering, contrast, frames, launch, openTab } from './browser.mjs';
 
 const base = process.argv[2] ?? process.env.BASE_URL;
 const shots = process.argv[3] ?? process.env.SHOTS;
@@ -172,6 +172,29 @@ async function talk(viewer, camera) {
   });
 }
 
+/** @param {Page} camera */
+const zoomOf = (camera) => camera.evaluate(() => window.peers.at(-1).getSenders().find((s) => s.track?.kind === 'video').track.getSettings().zoom);
+
+/**
+ * What a viewer's slider says goes to the camera over a data channel, and what
+ * the camera then is comes back to all viewers.
+ * @param {Page} viewer @param {Page} camera
+ */
+async function steer(viewer, camera) {
+  check(await zoomOf(camera) === 100, 'the camera is not as it was');
+  await at(viewer, 'steer').click();
+  const zoom = at(viewer, 'steer-zoom');
+  await until('the slider is where the camera is', () => zoom.inputValue(), (v) => v === '100');
+  await zoom.fill('300');
+  await until('the camera zooms', () => zoomOf(camera), (z) => z === 300);
+  await at(viewer, 'steer-pan').fill('180');
+  await until('the camera pans, and stays zoomed', () => camera.evaluate(() => {
+    const { pan, zoom: z } = window.peers.at(-1).getSenders().find((s) => s.track?.kind === 'video').track.getSettings();
+    return `${pan} ${z}`;
+  }), (s) => s === '180 300');
+  await shot('2-steer');
+}
+
 const FIGURES_MS = 2_000; // longer than any of them can be here, where nothing is far
 
 /**
@@ -247,6 +270,7 @@ async function pictureIsThere(page) {
 async function withCamera() {
   const browser = await launch({ camera: true });
   const context = await browser.newContext({ permissions: ['camera', 'microphone'], viewport: { width: 1280, height: 800 } });
+  await allowSteering(context);
   const camera = await tab(context, 'camera');
   await step('signs up', async () => {
     await at(camera, 'auth-toggle').click();
@@ -266,6 +290,7 @@ async function withCamera() {
   await step('the viewer tells how it plays', async () => console.log(`        ${await tellsHowItPlays(viewer)}`));
   await step('chooses a smaller picture, and the best again', () => chooseQuality(viewer));
   await step('talks to the camera', () => talk(viewer, camera));
+  await step('steers the camera', () => steer(viewer, camera));
   /** @type {(() => Promise<void>)[]} */
   const kept = [];
   await step('the viewer changes networks and sees on', async () => { kept.push(await changeNetwork(viewer)); });
@@ -282,6 +307,16 @@ async function withCamera() {
     check(await camera.evaluate(() => window.peers.length) === before, 'the camera connected anew for the second viewer');
     await Promise.all([framesGrow(viewer, 'the first viewer decodes'), framesGrow(second, 'the second viewer decodes')]);
     await shot('2-live');
+  });
+  await step('what one viewer does to the camera, the other sees', async () => {
+    await at(second, 'steer').click();
+    await until('the newcomer learns the zoom', () => at(second, 'steer-zoom').inputValue(), (v) => v === '300');
+    await at(second, 'tile').press('-');
+    await until('the camera zooms out', () => zoomOf(camera), (z) => z === 270);
+    await until('the first viewer learns it', () => at(viewer, 'steer-zoom').inputValue(), (v) => v === '270');
+    await at(second, 'steer').click();
+    await at(viewer, 'steer').click();
+    await at(viewer, 'steer-panel').waitFor({ state: 'hidden' });
   });
   await step('both have kept the connections that they restarted', async () => {
     for (const connection of kept) await connection();

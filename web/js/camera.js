@@ -4,6 +4,7 @@ import { ApiError } from './api.js';
 import { Publisher } from './publisher.js';
 import { Recorder } from './recorder.js';
 import { openSource, PATTERN } from './source.js';
+import { Steered } from './steering.js';
 import * as streams from './streams.js';
 import { explain, wordsFor } from './words.js';
 
@@ -29,6 +30,7 @@ export class Camera extends EventTarget {
   /** @type {Set<HTMLAudioElement>} one for each who may talk */
   #speakers = new Set();
   #forwarded = true; // the server takes media, for any number of viewers or none
+  #steered = new Steered();
   #recorder; // of what the server does not take
 
   #tab;
@@ -50,7 +52,7 @@ export class Camera extends EventTarget {
     this.#tab = tab;
     this.#gateway = gateway;
     this.#recorder = new Recorder(tab);
-    this.#publisher = new Publisher(() => this.#credentials(), (voice) => this.#hear(voice), gateway);
+    this.#publisher = new Publisher(() => this.#credentials(), (voice) => this.#hear(voice), (line) => this.#steered.join(line), gateway);
     this.#publisher.addEventListener('change', () => this.#changed());
     this.#publisher.addEventListener('reading', () => this.dispatchEvent(new Event('reading')));
   }
@@ -127,7 +129,9 @@ export class Camera extends EventTarget {
     this.source = next;
     this.substitute = substitute;
     this.setMuted(this.muted);
-    next.stream.getVideoTracks()[0].onended = () => this.#sourceEnded(next);
+    const [track] = next.stream.getVideoTracks();
+    track.onended = () => this.#sourceEnded(next);
+    this.#steered.use(track);
     if (next !== last) await this.#publisher.use(next.stream);
     if (next !== last) last?.stop();
     return this.#weigh();

@@ -4,6 +4,8 @@
 
 import { ApiError } from './api.js';
 import { CAPTURE_TIME, takeExtensions } from './extensions.js';
+import { Messages, openChannel } from './messages.js';
+import { Steering } from './steering.js';
 import { Talk } from './talk.js';
 import { startFast } from './whip.js';
 import { wordsFor } from './words.js';
@@ -226,7 +228,7 @@ export class Caller extends Connection {
  * @param {string} streamId
  * @param {Credentials} credentials
  * @param {AbortSignal} signal
- * @returns {Promise<{peer: Caller, stream: MediaStream, talk: Talk}>}
+ * @returns {Promise<{peer: Caller, stream: MediaStream, talk: Talk, steering: Steering}>}
  */
 export async function call(gateway, streamId, credentials, signal) {
   const peer = new Caller(gateway, streamId, credentials.iceServers);
@@ -234,8 +236,9 @@ export async function call(gateway, streamId, credentials, signal) {
   peer.pc.ontrack = ({ track }) => stream.addTrack(track);
   takeExtensions(peer.pc.addTransceiver('video', { direction: 'recvonly' }), CAPTURE_TIME);
   const talk = new Talk(peer.pc.addTransceiver('audio', { direction: 'sendrecv' }));
+  const steering = new Steering(new Messages(openChannel(peer.pc)));
   await peer.connect(signal);
-  return { peer, stream, talk };
+  return { peer, stream, talk, steering };
 }
 
 /**
@@ -316,6 +319,7 @@ export class Party extends EventTarget {
   #renew;
   #stream;
   #onVoice;
+  #onLine;
   /** @type {Map<string, Connection>} by stream */
   #viewers = new Map();
 
@@ -325,14 +329,16 @@ export class Party extends EventTarget {
    * @param {() => Promise<Credentials | null>} renew null: nobody watches any more
    * @param {MediaStream} stream
    * @param {(voice: MediaStream) => void} onVoice gets what a viewer says
+   * @param {(line: Messages) => void} onLine gets a viewer's line
    */
-  constructor(line, credentials, renew, stream, onVoice) {
+  constructor(line, credentials, renew, stream, onVoice, onLine) {
     super();
     this.#line = line;
     this.#credentials = credentials;
     this.#renew = renew;
     this.#stream = stream;
     this.#onVoice = onVoice;
+    this.#onLine = onLine;
     line.pickUp(this);
   }
 
@@ -416,6 +422,7 @@ export class Party extends EventTarget {
       this.dispatchEvent(new Event('state'));
     });
     viewer.pc.ontrack = ({ track }) => { if (track.kind === 'audio') this.#onVoice(new MediaStream([track])); };
+    viewer.pc.ondatachannel = ({ channel }) => this.#onLine(new Messages(channel));
     try {
       await viewer.take('offer', startFast(offer.sdp ?? ''));
       for (const transceiver of viewer.pc.getTransceivers()) await this.#send(transceiver);

@@ -29,6 +29,7 @@ export class Publisher extends EventTarget {
 
   #getCredentials;
   #onVoice;
+  #onLine;
   #line;
   /** @type {MediaStream | null} */
   #stream = null;
@@ -48,12 +49,14 @@ export class Publisher extends EventTarget {
    * @param {() => Promise<Credentials | null>} getCredentials null: there is
    *   nothing to publish for any more
    * @param {(voice: MediaStream) => void} onVoice gets what viewers say
+   * @param {(line: import('./messages.js').Messages) => void} onLine gets each line to viewers
    * @param {import('./gateway.js').Gateway} gateway by which viewers call
    */
-  constructor(getCredentials, onVoice, gateway) {
+  constructor(getCredentials, onVoice, onLine, gateway) {
     super();
     this.#getCredentials = getCredentials;
     this.#onVoice = onVoice;
+    this.#onLine = onLine;
     const { signal } = this.#off;
     this.#line = new Line(gateway, signal);
     window.addEventListener('online', () => this.#now(), { signal });
@@ -132,8 +135,8 @@ export class Publisher extends EventTarget {
     const credentials = await this.#getCredentials();
     if (!credentials) return;
     const peer = credentials.protocol === 'p2p'
-      ? new Party(this.#line, credentials, this.#getCredentials, stream, this.#onVoice)
-      : await publish(credentials, stream, this.#off.signal, this.#onVoice);
+      ? new Party(this.#line, credentials, this.#getCredentials, stream, this.#onVoice, this.#onLine)
+      : await publish(credentials, stream, this.#off.signal, this.#onVoice, this.#onLine);
     if (this.#off.signal.aborted || !this.#wanted || stream !== this.#stream) { // it changed meanwhile
       peer.close();
       this.#again = true;

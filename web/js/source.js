@@ -16,6 +16,7 @@ import { wordsFor } from './words.js';
 export const PATTERN = 'pattern';
 
 const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+const STEERED = { pan: true, tilt: true, zoom: true }; // where the camera can, and its owner allows it
 
 /**
  * Opens a camera by its device id ("" = the browser's choice) or the test pattern.
@@ -25,7 +26,7 @@ const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ide
 export async function openSource(id) {
   if (id === PATTERN) return openPattern();
   if (!navigator.mediaDevices?.getUserMedia) throw new DOMException(wordsFor('insecure'), 'InsecureContext');
-  const video = id ? { ...VIDEO, deviceId: { exact: id } } : { ...VIDEO, facingMode: { ideal: 'environment' } };
+  const video = id ? { ...VIDEO, ...STEERED, deviceId: { exact: id } } : { ...VIDEO, ...STEERED, facingMode: { ideal: 'environment' } };
   const stream = await withOrWithoutSound(video);
   const [track] = stream.getVideoTracks();
   track.contentHint = 'motion';

@@ -40,6 +40,8 @@ export class Watch extends EventTarget {
   reading = null;
   /** @type {import('./talk.js').Talk | null} this side's microphone, while connected */
   talk = null;
+  /** @type {import('./steering.js').Steering | null} of the camera, while connected */
+  steering = null;
   /** @type {Date | null} */
   liveSince = null;
   /** @type {import('./whep.js').Layer[]} that the camera sends, the least first */
@@ -228,13 +230,14 @@ export class Watch extends EventTarget {
     const credentials = await streams.subscribeCredentials(this.#tab, this.#id, signal);
     this.#asked = JSON.stringify(this.#quality);
     const health = new Health(this.#tab, this.#id);
-    const { peer, stream, talk } = credentials.protocol === 'p2p'
+    const { peer, stream, talk, steering } = credentials.protocol === 'p2p'
       ? await call(this.#gateway, this.#id, credentials, signal)
       : await play(credentials, signal, this.#quality);
     if (signal.aborted) return peer.close();
     this.#peer = peer;
     this.talk = talk;
-    talk.addEventListener('change', () => this.dispatchEvent(new Event('change')));
+    this.steering = steering;
+    for (const part of [talk, steering]) part.addEventListener('change', () => this.dispatchEvent(new Event('change')));
     this.#ask();
     let learned = -Infinity;
     this.stream = stream;
@@ -344,6 +347,7 @@ export class Watch extends EventTarget {
   #dropPeer() {
     this.talk?.stop();
     this.talk = null;
+    this.steering = null;
     this.#peer?.close();
     this.#peer = null;
     this.reading = null;

@@ -1,7 +1,9 @@
 // Playing with WHEP (draft-ietf-wish-whep).
 
 import { CAPTURE_TIME, DEPENDENCY_DESCRIPTOR, takeExtensions } from './extensions.js';
+import { Messages, openChannel } from './messages.js';
 import { Peer } from './peer.js';
+import { Steering } from './steering.js';
 import { Talk } from './talk.js';
 
 /**
@@ -26,7 +28,7 @@ import { Talk } from './talk.js';
  * @param {import('./streams.js').Credentials} credentials
  * @param {AbortSignal} [signal]
  * @param {Quality} [quality]
- * @returns {Promise<{peer: Peer, stream: MediaStream, talk: Talk}>}
+ * @returns {Promise<{peer: Peer, stream: MediaStream, talk: Talk, steering: Steering}>}
  */
 export async function play(credentials, signal, quality = {}) {
   const url = new URL(credentials.url);
@@ -36,6 +38,7 @@ export async function play(credentials, signal, quality = {}) {
   peer.pc.ontrack = ({ track }) => stream.addTrack(track);
   takeExtensions(peer.pc.addTransceiver('video', { direction: 'recvonly' }), DEPENDENCY_DESCRIPTOR, CAPTURE_TIME);
   const talk = new Talk(peer.pc.addTransceiver('audio', { direction: 'sendrecv' }));
+  const steering = new Steering(new Messages(openChannel(peer.pc)));
   await peer.connect(signal);
-  return { peer, stream, talk };
+  return { peer, stream, talk, steering };
 }

@@ -2,6 +2,7 @@
 // can, and at most one audio.
 
 import { CAPTURE_TIME, takeExtensions } from './extensions.js';
+import { Envelopes, openChannel } from './messages.js';
 import { Peer } from './peer.js';
 
 const MAX_BITS_PER_SECOND = 2_500_000;
@@ -23,9 +24,10 @@ const MAX_FRAMES_PER_SECOND = 30;
  * @param {AbortSignal} [signal]
  * @param {(voice: MediaStream) => void} [onVoice] gets what viewers say; without
  *   it they cannot talk
+ * @param {(line: Envelopes) => void} [onLine] gets the line to all viewers
  * @returns {Promise<Peer>}
  */
-export async function publish(credentials, stream, signal, onVoice) {
+export async function publish(credentials, stream, signal, onVoice, onLine) {
   const url = new URL(credentials.url);
   if (onVoice) url.searchParams.set('talkback', 'true');
   const peer = new Peer({ ...credentials, url: url.href });
@@ -35,6 +37,7 @@ export async function publish(credentials, stream, signal, onVoice) {
   if (audio) peer.pc.addTransceiver(audio, { direction: onVoice ? 'sendrecv' : 'sendonly', streams: [stream] });
   const transceiver = addVideo(peer.pc, video, stream);
   takeExtensions(transceiver, CAPTURE_TIME);
+  onLine?.(new Envelopes(openChannel(peer.pc)));
   await peer.connect(signal, startFast);
   await preferBalance(transceiver.sender);
   return peer;

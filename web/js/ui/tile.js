@@ -5,6 +5,7 @@ import { draw, keep } from '../stills.js';
 import { iconButton, relabel } from './controls.js';
 import { h, show, text } from './dom.js';
 import { icon } from './icons.js';
+import { steerPanel } from './steerpanel.js';
 import { toast } from './toast.js';
 
 /** @typedef {import('../watch.js').Watch} Watch */
@@ -140,7 +141,8 @@ function tileControls(watch, video, actions) {
   const shot = () => snapshot(video, watch.camera.name);
   const pip = () => pictureInPicture(video);
   const talk = iconButton('mic', 'Talk to the camera (t)', () => (watch.talk?.on ? watch.talk.stop() : watch.talk?.start()), 'talk');
-  const keys = /** @type {Record<string, () => void>} */ ({ t: () => talk.click(), m: () => sound.click(), f: full, s: shot, p: pip });
+  const steer = steerPanel(watch);
+  const keys = /** @type {Record<string, () => void>} */ ({ ...steer.keys, t: () => talk.click(), m: () => sound.click(), f: full, s: shot, p: pip });
   const tools = [iconButton('shot', 'Save a picture (s)', shot, 'snapshot'),
     document.pictureInPictureEnabled && iconButton('pip', 'Picture in picture (p)', pip, 'pip'),
     iconButton('full', 'Full screen (f)', full, 'fullscreen')];
@@ -154,6 +156,7 @@ function tileControls(watch, video, actions) {
     show(sound, everHeard);
     for (const tool of tools) if (tool) tool.disabled = watch.phase !== 'live';
     quality.update();
+    steer.update();
     show(talk, watch.phase === 'live' && Boolean(watch.talk?.possible));
     talk.classList.toggle('talking', Boolean(watch.talk?.on));
     relabel(talk, 'mic', watch.talk?.on ? 'Stop talking (t)' : 'Talk to the camera (t)');
@@ -163,7 +166,7 @@ function tileControls(watch, video, actions) {
   return {
     update,
     full,
-    el: h('div.tile-controls', null, unmute, sound, talk, h('span.grow'), quality.el, tools, end),
+    el: h('div.tile-controls', null, unmute, sound, talk, h('span.grow'), quality.el, steer.button, tools, end, steer.panel),
     key(/** @type {KeyboardEvent} */ e) {
       if (e.ctrlKey || e.metaKey || e.altKey || !keys[e.key] || watch.over) return;
       e.preventDefault();
