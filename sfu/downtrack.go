@@ -170,12 +170,16 @@ func (d *downTrack) head(p *ring.Packet, out rewrite.Packet, marker bool) {
 
 // holdBack has the player hold pictures back as long as is worth it, or not at all if it would rather have them at once.
 func (d *downTrack) holdBack() {
-	switch x := d.extensions; {
+	x, delay := d.extensions, d.wait.delay
+	if d.layer != nil {
+		delay = max(delay, time.Duration(d.layer.late.Load()))
+	}
+	switch {
 	case x == nil:
 	case d.wait.live:
 		x.setDelay(0, 0)
-	case x.delayed || d.wait.delay > 0: // else it is the player's business
-		x.setDelay(d.wait.delay, anyDelay)
+	case x.delayed || delay > 0: // else it is the player's business
+		x.setDelay(delay, anyDelay)
 	}
 }
 

@@ -43,12 +43,14 @@ type layer struct {
 	descriptorAt uint8 // header extension with the dependency descriptor, 0 if the camera sends none
 	structures   atomic.Pointer[structures]
 
-	silent atomic.Bool // nothing comes of it while other layers go on
+	silent atomic.Bool  // nothing comes of it while other layers go on
+	late   atomic.Int64 // time.Duration that players hold pictures back for what the camera sends again
 	facts  atomic.Pointer[facts]
 	sizes  [maxSpatial]atomic.Uint32 // width<<16 | height of each spatial layer, 0 if unknown
 
 	// Owned by whoever holds the publisher's ingress.mu, the socket's reader.
 	reception    reception
+	wait         margin // what late is decided by
 	meter        meter
 	cost         cost
 	header       rtp.Header

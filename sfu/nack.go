@@ -75,7 +75,7 @@ func (s *shard) retransmit(m missing) {
 	if d.layer == nil || d.removed {
 		return
 	}
-	asked, sent, again, absent, unsent := 0, 0, 0, 0, 0
+	asked, sent, again, unsent := 0, 0, 0, 0
 	nack := rtcp.NackPair{PacketID: m.pid, LostPackets: rtcp.PacketBitmap(m.blp)}
 	nack.Range(func(seq uint16) bool {
 		asked++
@@ -85,11 +85,9 @@ func (s *shard) retransmit(m missing) {
 			if twice {
 				again++
 			}
-		case notThere:
-			absent++
 		case neverSent:
 			unsent++
-		case notSent:
+		case notSent, notThere:
 		}
 		return true
 	})
@@ -102,11 +100,8 @@ func (s *shard) retransmit(m missing) {
 		return
 	}
 	if sent > 0 {
-		d.wait.asked(sent, again, m.at, d.rtt())
-	}
-	if absent > 0 { // the camera was asked for it before, and may be once more: see reception.again
-		rtt := time.Duration(d.layer.keys.rtt.Load())
-		d.wait.asked(absent, 0, m.at, rtt+rtt/2)
+		rtt := d.rtt()
+		d.wait.asked(request{n: sent, again: again, sent: d.packets, at: m.at, answer: rtt, second: max(rtt, askAgain)})
 	}
 	d.holdBack()
 }

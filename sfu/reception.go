@@ -15,6 +15,8 @@ const (
 	nackTries = 10
 	// nackSteady is how many of those come as fast as they are of use; the time between later ones grows.
 	nackSteady = 4
+	// vainTry is the try by whose time the first was answered, or was in vain: see again.
+	vainTry = 3
 	// deafTries is that of a camera that answered none of the last deafAfter packets given up.
 	deafTries, deafAfter = 2, 8
 	// guessedRTT is the round-trip time of a path that was not measured yet.
@@ -45,6 +47,8 @@ type reception struct {
 	keyed    bool
 
 	asked    uint64 // packets that the camera was asked for again, each time counted
+	firsts   int    // of those, the first time, since expectLate looked; and those that a first answer should have brought
+	vain     int
 	repaired uint64 // packets that came for that
 
 	missing [maxMissing]lost
@@ -163,10 +167,13 @@ func (r *reception) overdue(now int64, seqs []uint16) (ask []uint16, lost bool) 
 				lost = lost || !r.keyed || int16(m.seq-r.keyframe) >= 0
 				continue
 			}
-			if m.tries == 0 {
+			switch m.tries++; m.tries {
+			case 1:
 				m.asked = now
+				r.firsts++
+			case vainTry:
+				r.vain++
 			}
-			m.tries++
 			m.next = now + again*max(1, int64(m.tries)-nackSteady)
 			seqs = append(seqs, m.seq)
 		}

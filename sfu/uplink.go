@@ -266,6 +266,7 @@ func (sess *session) askAgain(l *layer, now int64) {
 	}
 	overdue, lost := l.reception.overdue(now, sess.uplink.overdue[:0])
 	sess.uplink.overdue = overdue
+	l.expectLate(now)
 	if lost {
 		l.keys.request()
 	}
@@ -392,6 +393,7 @@ func (sess *session) askForLost(now int64) {
 	defer sess.ingress.mu.Unlock()
 	for _, l := range sess.uplink.layers {
 		sess.askAgain(l, now)
+		l.late.Store(int64(l.wait.calm(time.Duration(now))))
 	}
 }
 

@@ -54,7 +54,7 @@ func TestBenchMedia(t *testing.T) {
 
 // recovery judges a camera of one layer: loss on either side.
 func (b *table) recovery(s *scene) {
-	const seconds = 30
+	const settling, seconds = 5, 30
 	s.join()
 	w := s.over(impair.Link{}, impair.Link{}, seconds)
 	b.note("one layer, nothing lost", "what this machine makes of it: everything else compares with this", w.String(), true)
@@ -62,8 +62,16 @@ func (b *table) recovery(s *scene) {
 	judge := func(name string, w watched) {
 		b.note(name, want, w.String(), w.missed() < 0.2 && w.FrozenMS < seconds*10 && w.Longest <= 500)
 	}
-	judge("5% loss to the viewer, 50 ms each way", s.over(impair.Link{}, lossy, seconds))
-	judge("5% loss from the camera, 50 ms each way", s.over(lossy, impair.Link{}, seconds))
+	for _, way := range []struct {
+		name           string
+		camera, viewer impair.Link
+	}{
+		{"5% loss to the viewer, 50 ms each way", impair.Link{}, lossy},
+		{"5% loss from the camera, 50 ms each way", lossy, impair.Link{}},
+	} {
+		b.note("its first seconds: "+way.name, "the player is told to wait", s.over(way.camera, way.viewer, settling).String(), true)
+		judge(way.name, s.over(way.camera, way.viewer, seconds))
+	}
 }
 
 // joining judges how soon a viewer who joins sees something: one after the other, when most begin with what came since

@@ -120,35 +120,35 @@ func network(t *testing.T, target string) (*impair.Proxy, string) {
 
 // watched is what a viewer saw of what the camera sent.
 type watched struct {
-	Sent                int     `json:"sent"`
-	Received            int     `json:"received"`
-	Decoded             int     `json:"decoded"`
-	Dropped             int     `json:"dropped"`
-	Shown               int     `json:"shown"`
-	Longest             float64 `json:"longest"` // ms between two pictures
-	Over                []int   `json:"over"`    // those over 300 ms
-	Freezes             int     `json:"freezes"`
-	FrozenMS            float64 `json:"frozenMs"`
-	Lost                int     `json:"lost"`
-	Packets             int     `json:"packets"`
-	Repaired            int     `json:"repaired"`
-	NACKs               int     `json:"nacks"`
-	PLIs                int     `json:"plis"`
-	CameraPLIs          int     `json:"cameraPlis"`
-	Keyframes           int     `json:"keyframes"`
-	CameraRetransmitted int     `json:"cameraRetransmitted"`
-	Kbps                int     `json:"kbps"`
-	DelayMS             float64 `json:"delayMs"`
-	Height              int     `json:"height"`
-	State               string  `json:"state"`
+	Sent                int      `json:"sent"`
+	Received            int      `json:"received"`
+	Decoded             int      `json:"decoded"`
+	Dropped             int      `json:"dropped"`
+	Shown               int      `json:"shown"`
+	Longest             float64  `json:"longest"` // ms between two pictures
+	Long                []string `json:"long"`    // those over 180 ms, and when
+	Freezes             int      `json:"freezes"`
+	FrozenMS            float64  `json:"frozenMs"`
+	Lost                int      `json:"lost"`
+	Packets             int      `json:"packets"`
+	Repaired            int      `json:"repaired"`
+	NACKs               int      `json:"nacks"`
+	PLIs                int      `json:"plis"`
+	CameraPLIs          int      `json:"cameraPlis"`
+	Keyframes           int      `json:"keyframes"`
+	CameraRetransmitted int      `json:"cameraRetransmitted"`
+	Kbps                int      `json:"kbps"`
+	DelayMS             float64  `json:"delayMs"`
+	Height              int      `json:"height"`
+	State               string   `json:"state"`
 }
 
 func (w watched) String() string {
 	return fmt.Sprintf("%d of %d frames missed (%.2f%%; %d received, %d dropped, %d shown), "+
-		"%d freezes of %.0f ms in all, the longest gap %.0f ms, over 300: %v; "+
+		"%d freezes of %.0f ms in all, the longest gap %.0f ms, over 180: %q; "+
 		"%d packets, %d lost for good, %d repaired, %d NACKs, %d PLIs; "+
 		"camera: %d resent, %d PLIs, %d keyframes, %d kbit/s, %dp; delay %.0f ms",
-		w.Sent-w.Decoded, w.Sent, w.missed(), w.Received, w.Dropped, w.Shown, w.Freezes, w.FrozenMS, w.Longest, w.Over,
+		w.Sent-w.Decoded, w.Sent, w.missed(), w.Received, w.Dropped, w.Shown, w.Freezes, w.FrozenMS, w.Longest, w.Long,
 		w.Packets, w.Lost, w.Repaired, w.NACKs, w.PLIs,
 		w.CameraRetransmitted, w.CameraPLIs, w.Keyframes, w.Kbps, w.Height, w.DelayMS)
 }

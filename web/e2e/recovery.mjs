@@ -121,11 +121,12 @@ async function statsInPage() {
   };
 }
 
-/** Pictures shown since the page's clock said then, and the longest time between two of them, in ms. */
+/** Pictures shown since the page's clock said then, the longest time between two of them in ms, and when it was over 180. */
 function shownInPage(since) {
   const times = window.shown.map((s) => s.at).filter((at) => at >= since);
   const gaps = times.slice(1).map((at, i) => at - times[i]);
-  return { shown: times.length, longest: Math.max(0, ...gaps), over: gaps.filter((g) => g > 300).map(Math.round) };
+  const long = gaps.flatMap((gap, i) => gap > 180 ? [`${Math.round(gap)} at ${((times[i] - since) / 1000).toFixed(1)} s`] : []);
+  return { shown: times.length, longest: Math.max(0, ...gaps), long };
 }
 
 /** The browsers, and what is asked of them. */
