@@ -69,7 +69,7 @@ func TestJobsOfDeliveries(t *testing.T) {
 			claimed, err := db.ClaimDeliveries(ctx, store.Claim{At: at, Until: at.Add(time.Minute), Limit: 9})
 			wantErr(t, err, nil)
 			want(t, "claimed", len(claimed), 1)
-			wantErr(t, db.SettleDelivery(ctx, d.ID, 1, store.DeliveryOutcome{
+			wantErr(t, db.SettleDelivery(ctx, d.ID, claimed[0].Claim, store.DeliveryOutcome{
 				Outcome: store.Outcome{Status: store.WorkFailed, Error: "refused", At: at},
 			}), nil)
 		}

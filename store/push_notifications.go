@@ -23,6 +23,9 @@ type Push struct {
 	SentAt            time.Time
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
+	// Claim is the number of the last claim, which is never given again; unlike
+	// Attempts, which begin anew with a dead letter that is sent again.
+	Claim int64
 }
 
 // PushFilter narrows a list of pushes; empty fields do not.
@@ -33,7 +36,7 @@ type PushFilter struct {
 }
 
 const pushColumns = "id, owner_user_id, recipient_device_id, event_id, type, payload, status, attempts, error, " +
-	"next_attempt_at, sent_at, created_at, updated_at"
+	"next_attempt_at, sent_at, created_at, updated_at, claims"
 
 func pushQueue() queue {
 	return queue{table: "push_notifications", columns: pushColumns, owner: "owner_user_id", recipient: "recipient_device_id"}
@@ -42,14 +45,14 @@ func pushQueue() queue {
 func scanPush(r row) (p Push, err error) {
 	err = r.Scan(&p.ID, &p.OwnerUserID, &p.RecipientDeviceID, textColumn{&p.EventID}, &p.Type, jsonColumn{&p.Payload},
 		&p.Status, &p.Attempts, &p.Error, timeColumn{&p.NextAttemptAt}, timeColumn{&p.SentAt}, timeColumn{&p.CreatedAt},
-		timeColumn{&p.UpdatedAt})
+		timeColumn{&p.UpdatedAt}, &p.Claim)
 	return p, err
 }
 
 func insertPush(ctx context.Context, tx *txn, p Push) error {
 	return insert(ctx, tx, "push_notifications", pushColumns, p.ID, p.OwnerUserID, p.RecipientDeviceID, text(p.EventID),
 		p.Type, string(p.Payload), p.Status, p.Attempts, p.Error, ms(p.NextAttemptAt), ms(p.SentAt), ms(p.CreatedAt),
-		ms(p.UpdatedAt))
+		ms(p.UpdatedAt), 0)
 }
 
 // QueuePush adds a push that is due at once and returns it. It returns
@@ -72,7 +75,7 @@ func (db *DB) QueuePush(ctx context.Context, p Push, key string, by Actor) (Push
 }
 
 // ClaimPushes takes pushes that are due, each for one worker: nobody else gets
-// it before the lease ends, and SettlePush knows the attempt by its number. Of
+// it before the lease ends, and SettlePush knows the claim by its number. Of
 // one user's it leaves some that are due, so that others' get their turn: look
 // again when one is settled.
 func (db *DB) ClaimPushes(ctx context.Context, c Claim) (claimed []Push, err error) {
@@ -84,14 +87,13 @@ func (db *DB) ClaimPushes(ctx context.Context, c Claim) (claimed []Push, err err
 }
 
 // SettlePush writes down how an attempt ended. It returns ErrConflict when the
-// push is not in that attempt any more: its lease has ended, and it is
-// somebody else's.
-func (db *DB) SettlePush(ctx context.Context, id string, attempt int, o Outcome) error {
+// push has been settled, or claimed by somebody else since its lease ended.
+func (db *DB) SettlePush(ctx context.Context, id string, claim int64, o Outcome) error {
 	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE push_notifications SET status = $3, error = $4, next_attempt_at = $5, leased = FALSE, updated_at = $6,
 			sent_at = CASE WHEN $3 = 'sent' THEN $6 ELSE sent_at END
-			WHERE id = $1 AND attempts = $2 AND status = 'queued' RETURNING ` + pushColumns
-		p, err := one(ctx, tx, scanPush, query, id, attempt, o.Status, o.Error, ms(o.NextAttemptAt), ms(o.At))
+			WHERE id = $1 AND claims = $2 AND status = 'queued' RETURNING ` + pushColumns
+		p, err := one(ctx, tx, scanPush, query, id, claim, o.Status, o.Error, ms(o.NextAttemptAt), ms(o.At))
 		if errors.Is(err, ErrNotFound) {
 			return ErrConflict
 		}

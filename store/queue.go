@@ -89,7 +89,7 @@ func (q queue) claim() string {
 				(SELECT COUNT(*) FROM @table l WHERE l.leased AND l.@owner = q.@owner AND l.next_attempt_at > $1) AS turn
 			FROM candidates c JOIN @table q ON q.id = c.id WHERE c.place < @ofRecipient
 		)
-		UPDATE @table SET attempts = attempts + 1, leased = TRUE, next_attempt_at = $2, updated_at = $1
+		UPDATE @table SET attempts = attempts + 1, claims = claims + 1, leased = TRUE, next_attempt_at = $2, updated_at = $1
 		WHERE id IN (SELECT id FROM turns WHERE turn <= @ofUser ORDER BY turn, next_attempt_at, id LIMIT $3)
 		AND ` + due + ` RETURNING @columns`
 	return strings.NewReplacer("@table", q.table, "@columns", q.columns, "@owner", q.owner, "@recipient", q.recipient,

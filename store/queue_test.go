@@ -76,7 +76,8 @@ func TestPushQueue(t *testing.T) {
 		wantErr(t, err, nil)
 		want(t, "stats", stats, store.QueueStats{Queued: 1, Oldest: p.CreatedAt})
 		want(t, "due again", len(claimPushes(t, db, late, time.Minute)), 1)
-		wantErr(t, db.SettlePush(ctx, p.ID, 1, sent), nil)
+		wantErr(t, db.SettlePush(ctx, p.ID, 1, sent), store.ErrConflict) // the first one, again
+		wantErr(t, db.SettlePush(ctx, p.ID, 4, sent), nil)
 		kept, err := db.PrunePushes(ctx, late, 10)
 		wantErr(t, err, nil)
 		want(t, "kept", kept, int64(0))

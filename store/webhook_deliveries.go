@@ -26,6 +26,7 @@ type Delivery struct {
 	SentAt         time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+	Claim          int64 // the number of the last claim, as of a Push
 }
 
 // DeliveryFilter narrows a list of deliveries; empty fields do not.
@@ -43,7 +44,7 @@ type DeliveryOutcome struct {
 }
 
 const deliveryColumns = "id, user_id, webhook_id, message_id, type, payload, status, attempts, response_status, " +
-	"response_ms, error, next_attempt_at, sent_at, created_at, updated_at"
+	"response_ms, error, next_attempt_at, sent_at, created_at, updated_at, claims"
 
 func deliveryQueue() queue {
 	return queue{table: "webhook_deliveries", columns: deliveryColumns, owner: "user_id", recipient: "webhook_id"}
@@ -53,14 +54,14 @@ func scanDelivery(r row) (d Delivery, err error) {
 	var responseMS int64
 	err = r.Scan(&d.ID, &d.UserID, &d.WebhookID, &d.MessageID, &d.Type, jsonColumn{&d.Payload}, &d.Status, &d.Attempts,
 		&d.ResponseStatus, &responseMS, &d.Error, timeColumn{&d.NextAttemptAt}, timeColumn{&d.SentAt},
-		timeColumn{&d.CreatedAt}, timeColumn{&d.UpdatedAt})
+		timeColumn{&d.CreatedAt}, timeColumn{&d.UpdatedAt}, &d.Claim)
 	d.ResponseTime = time.Duration(responseMS) * time.Millisecond
 	return d, err
 }
 
 func insertDelivery(ctx context.Context, tx *txn, d Delivery) error {
 	const query = `INSERT INTO webhook_deliveries (` + deliveryColumns + `)
-		VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, 0, 0, '', $7, NULL, $7, $7) ON CONFLICT (id) DO NOTHING`
+		VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, 0, 0, '', $7, NULL, $7, $7, 0) ON CONFLICT (id) DO NOTHING`
 	_, err := change(ctx, tx, query, d.ID, d.UserID, d.WebhookID, d.MessageID, d.Type, string(d.Payload), ms(d.CreatedAt))
 	return err
 }
@@ -130,12 +131,12 @@ func (db *DB) ClaimDeliveries(ctx context.Context, c Claim) (claimed []Delivery,
 }
 
 // SettleDelivery writes down how an attempt ended, as SettlePush does.
-func (db *DB) SettleDelivery(ctx context.Context, id string, attempt int, o DeliveryOutcome) error {
+func (db *DB) SettleDelivery(ctx context.Context, id string, claim int64, o DeliveryOutcome) error {
 	return db.inTx(ctx, func(tx *txn) error {
 		const query = `UPDATE webhook_deliveries SET status = $3, error = $4, next_attempt_at = $5, leased = FALSE,
 			updated_at = $6, sent_at = CASE WHEN $3 = 'sent' THEN $6 ELSE sent_at END, response_status = $7, response_ms = $8
-			WHERE id = $1 AND attempts = $2 AND status = 'queued' RETURNING user_id`
-		owner, err := one(ctx, tx, scanText, query, id, attempt, o.Status, o.Error, ms(o.NextAttemptAt), ms(o.At),
+			WHERE id = $1 AND claims = $2 AND status = 'queued' RETURNING user_id`
+		owner, err := one(ctx, tx, scanText, query, id, claim, o.Status, o.Error, ms(o.NextAttemptAt), ms(o.At),
 			o.ResponseStatus, o.ResponseTime.Milliseconds())
 		if errors.Is(err, ErrNotFound) {
 			return ErrConflict

@@ -41,7 +41,7 @@ func (m mail) Claim(ctx context.Context, c store.Claim) ([]store.Push, error) {
 
 // Settle writes down how an attempt ended.
 func (m mail) Settle(ctx context.Context, p store.Push, o store.DeliveryOutcome) error {
-	return m.cfg.Store.SettlePush(ctx, p.ID, p.Attempts, o.Outcome)
+	return m.cfg.Store.SettlePush(ctx, p.ID, p.Claim, o.Outcome)
 }
 
 // Prune deletes pushes that are too old.

@@ -34,7 +34,7 @@ type Rows interface {
 // Queue is the pushes as workers see them.
 type Queue interface {
 	ClaimPushes(ctx context.Context, c store.Claim) ([]store.Push, error)
-	SettlePush(ctx context.Context, id string, attempt int, o store.Outcome) error
+	SettlePush(ctx context.Context, id string, claim int64, o store.Outcome) error
 	PrunePushes(ctx context.Context, before time.Time, limit int) (int64, error)
 	PushStats(ctx context.Context) (store.QueueStats, error)
 }

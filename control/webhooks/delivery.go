@@ -39,7 +39,7 @@ func (m mail) Claim(ctx context.Context, c store.Claim) ([]store.Delivery, error
 
 // Settle writes down how an attempt ended.
 func (m mail) Settle(ctx context.Context, d store.Delivery, o store.DeliveryOutcome) error {
-	return m.cfg.Store.SettleDelivery(ctx, d.ID, d.Attempts, o)
+	return m.cfg.Store.SettleDelivery(ctx, d.ID, d.Claim, o)
 }
 
 // Prune deletes what is too old from the log.

@@ -49,7 +49,7 @@ type Log interface {
 // Queue is the log as workers see it.
 type Queue interface {
 	ClaimDeliveries(ctx context.Context, c store.Claim) ([]store.Delivery, error)
-	SettleDelivery(ctx context.Context, id string, attempt int, o store.DeliveryOutcome) error
+	SettleDelivery(ctx context.Context, id string, claim int64, o store.DeliveryOutcome) error
 	PruneDeliveries(ctx context.Context, before time.Time, limit int) (int64, error)
 	DeliveryStats(ctx context.Context) (store.QueueStats, error)
 }
