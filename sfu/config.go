@@ -26,8 +26,10 @@ type Config struct {
 	// the viewer. Without it such a channel is one like others. It may be called from many goroutines at once.
 	ReadWish func(raw []byte) (Preference, error)
 
-	// Shards is the number of fan-out goroutines; 0 means one a processor.
-	Shards int
+	// Shards is the number of fan-out goroutines; 0 means one a processor. Readers is the number of sockets on the media
+	// port, each with a goroutine that reads it; 0 means one for two processors, as they have less to do than the shards.
+	// Systems that cannot share a port among sockets have one.
+	Shards, Readers int
 	// ShardQueue is the number of packets that may wait for a shard before it drops, however short they have waited.
 	ShardQueue int
 	// RingSize is the number of packets kept of each layer at most, rounded up to a power of two.
@@ -89,6 +91,7 @@ func (c Config) withDefaults() Config {
 		c.Observer = noObserver{}
 	}
 	c.Shards = orInt(c.Shards, runtime.GOMAXPROCS(0))
+	c.Readers = orInt(c.Readers, (runtime.GOMAXPROCS(0)+1)/2)
 	c.ShardQueue = min(orInt(c.ShardQueue, defaultShardQueue), maxQueue)
 	c.RingSize = orInt(c.RingSize, defaultRingSize)
 	c.MaxViewers = orInt(c.MaxViewers, defaultMaxViewers)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -41,28 +42,25 @@ type contacts struct {
 
 // contact is an address that ICE wrote to.
 type contact struct {
-	wrote           int64  // guarded by contacts.mu
-	checks, records budget // owned by the socket's reader
+	wrote           int64 // guarded by contacts.mu
+	checks, records budget
 }
 
 // name is a ufrag that a session has.
 type name struct {
-	uses   int    // guarded by contacts.mu
-	checks budget // owned by the socket's reader
+	uses   int // guarded by contacts.mu
+	checks budget
 }
 
-// budget bounds what is taken in a second.
-type budget struct {
-	since int64
-	taken int
-}
+// budget bounds what is taken in a second. Readers who take at the same time may get a little more.
+type budget struct{ since, taken atomic.Int64 }
 
-func (b *budget) take(now int64, most int) bool {
-	if now-b.since >= int64(time.Second) {
-		b.since, b.taken = now, 0
+func (b *budget) take(now int64, most int64) bool {
+	if now-b.since.Load() >= int64(time.Second) {
+		b.since.Store(now)
+		b.taken.Store(0)
 	}
-	b.taken++
-	return b.taken <= most
+	return b.taken.Add(1) <= most
 }
 
 func newContacts(clock func() int64) *contacts {

@@ -35,7 +35,7 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 	if err != nil {
 		return err
 	}
-	out := &egress{conn: s.socket.conn, sender: sender, slow: sess.link.Write}
+	out := &egress{conn: s.socket.conns[0], sender: sender, slow: sess.link.Write}
 	s.mu.Lock()
 	sess.profile = profileName(seal.Profile(keys.Profile))
 	s.mu.Unlock()
@@ -78,11 +78,14 @@ func profileName(p seal.Profile) string {
 type peer struct {
 	sfu     *SFU
 	session *session
+	mu      sync.Mutex // held while a viewer's packet is taken: another may come by ICE, or on another address, meanwhile
 }
 
 // receive implements mediaPeer.
 func (p *peer) receive(b []byte, now int64) {
 	if p.session.role == play {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.sfu.fromViewer(p.session, b, now)
 		return
 	}

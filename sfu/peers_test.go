@@ -27,7 +27,10 @@ const patience = 30 * time.Second
 // newSFU starts a node on loopback that is shut down, with nothing left, when the test ends.
 func newSFU(t *testing.T, change ...func(*Config)) *SFU {
 	t.Helper()
-	cfg := Config{UDPAddr: "127.0.0.1:0", KeyframeInterval: 50 * time.Millisecond, PublisherWait: 100 * time.Millisecond}
+	cfg := Config{
+		UDPAddr: "127.0.0.1:0", KeyframeInterval: 50 * time.Millisecond, PublisherWait: 100 * time.Millisecond,
+		Readers: 2, // who moves may come to another
+	}
 	for _, f := range change {
 		f(&cfg)
 	}

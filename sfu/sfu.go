@@ -196,7 +196,7 @@ func (s *SFU) Shutdown(ctx context.Context) error {
 
 // newShard starts a shard that lives as long as the SFU.
 func (s *SFU) newShard() *shard {
-	sh := newShard(s.socket.conn, s.cfg.ShardQueue, s.cfg.BurstWindow, s.clock)
+	sh := newShard(s.socket.conns[len(s.shards)%len(s.socket.conns)], s.cfg.ShardQueue, s.cfg.BurstWindow, s.clock)
 	sh.delay = maxDelay
 	s.workersDone.Go(sh.run)
 	return sh
@@ -205,7 +205,7 @@ func (s *SFU) newShard() *shard {
 // newLane starts a shard for one viewer or tap whose sink may block. A tap's drains: it delivers to the last packet, and
 // however late. Caller holds mu.
 func (s *SFU) newLane(drains bool) *shard {
-	sh := newShard(s.socket.conn, min(s.cfg.ShardQueue, laneQueue), 0, s.clock)
+	sh := newShard(s.socket.conns[0], min(s.cfg.ShardQueue, laneQueue), 0, s.clock)
 	if sh.drains = drains; !drains {
 		sh.delay = maxLaneDelay
 	}

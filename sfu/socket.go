@@ -29,22 +29,22 @@ const readPause = 10 * time.Millisecond
 // nobody does.
 const watchedGather, unwatchedGather = 2 * time.Millisecond, 5 * time.Millisecond
 
-// socket is the one UDP port of all media. Its reader takes RTP and RTCP of known addresses all the way to the shards,
-// gives pion what is ICE's or DTLS', and drops what is of no session.
+// socket is the one UDP port of all media. Its readers take RTP and RTCP of known addresses all the way to the shards,
+// give pion what is ICE's or DTLS', and drop what is of no session. What comes from one address has one reader.
 type socket struct {
 	faults    atomic.Uint64 // reads that failed
 	rejected  atomic.Uint64 // packets of known addresses that were not authentic
 	strangers atomic.Uint64 // datagrams of no session
 	drops     transport.Drops
 
-	conn  *udp.Conn
+	conns []*udp.Conn // one a reader, all on the port
 	net   *freshNet
 	pion  *pionConn
 	who   *contacts
 	mux   ice.UDPMux
 	tcp   *transport.TCPPort // nil without one
 	clock func() int64       // of packet arrivals
-	done  sync.WaitGroup     // the reader, the discovery
+	done  sync.WaitGroup     // the readers, the discovery
 
 	window time.Duration // the longest that datagrams may gather
 
@@ -70,7 +70,7 @@ func listen(cfg Config, clock func() int64) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen %s: %w", cfg.UDPAddr, err)
 	}
-	conn, err := udp.Listen(bind, udp.Config{
+	conns, err := udp.ListenGroup(bind, cfg.Readers, udp.Config{
 		ReadBuffer: socketBuffer, WriteBuffer: socketBuffer, NoOffload: cfg.NoOffload,
 	})
 	if err != nil {
@@ -78,12 +78,12 @@ func listen(cfg Config, clock func() int64) (*socket, error) {
 	}
 	who := newContacts(clock)
 	s := &socket{
-		conn: conn, clock: clock, who: who, pion: newPionConn(conn, who), peers: make(map[netip.AddrPort]*peer),
+		conns: conns, clock: clock, who: who, pion: newPionConn(conns[0], who), peers: make(map[netip.AddrPort]*peer),
 		window: cfg.BurstWindow,
 	}
 	s.hurry(false)
 	if err := s.setUp(cfg); err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, s.hangUp())
 	}
 	// What the mux would say is counted, or ends a session with a reason.
 	silent := (&logging.DefaultLoggerFactory{Writer: io.Discard}).NewLogger("ice")
@@ -91,7 +91,9 @@ func listen(cfg Config, clock func() int64) (*socket, error) {
 		Logger: silent, UDPConn: s.pion, Net: s.net,
 		OnUnhandledPacket: func([]byte, netip.AddrPort) { s.strangers.Add(1) }, // its session has just ended
 	})}
-	s.done.Go(s.readLoop)
+	for _, c := range conns {
+		s.done.Go(func() { s.readLoop(c) })
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	if len(cfg.STUNServers) > 0 {
@@ -105,7 +107,7 @@ func (s *socket) setUp(cfg Config) (err error) {
 	if s.net, err = newFreshNet(); err != nil {
 		return fmt.Errorf("sfu: network interfaces: %w", err)
 	}
-	if s.mapped, err = newDiscovery(s.conn, cfg.STUNServers, cfg.Logger); err != nil {
+	if s.mapped, err = newDiscovery(s.conns[0], cfg.STUNServers, cfg.Logger); err != nil {
 		return err
 	}
 	if cfg.TCPAddr == "" {
@@ -136,7 +138,7 @@ func bindAddress(addr string) (netip.AddrPort, error) {
 
 func (s *socket) close() error {
 	s.stop()
-	err := errors.Join(s.mux.Close(), s.conn.Close())
+	err := errors.Join(s.mux.Close(), s.hangUp())
 	if s.tcp != nil {
 		err = errors.Join(err, s.tcp.Close())
 	}
@@ -144,10 +146,18 @@ func (s *socket) close() error {
 	return err
 }
 
+// hangUp closes the port.
+func (s *socket) hangUp() (err error) {
+	for _, c := range s.conns {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
 // readLoop takes datagrams apart as RFC 7983, section 7, says, until the socket is closed. Those that came together have
 // one time of arrival.
-func (s *socket) readLoop() {
-	r := s.conn.NewReader()
+func (s *socket) readLoop(conn *udp.Conn) {
+	r := conn.NewReader()
 	now := int64(0)
 	var last sighting
 	for {
@@ -219,10 +229,12 @@ func (s *socket) passCheck(b []byte, from netip.AddrPort, now int64) {
 
 // hurry says whether somebody waits for what cameras send. Recordings do not: without viewers a busy reader rests longer.
 func (s *socket) hurry(watched bool) {
+	gather := unwatchedGather
 	if watched {
-		s.conn.Gather(min(watchedGather, s.window))
-	} else {
-		s.conn.Gather(min(unwatchedGather, s.window))
+		gather = watchedGather
+	}
+	for _, c := range s.conns {
+		c.Gather(min(gather, s.window))
 	}
 }
 
@@ -270,7 +282,10 @@ func (s *socket) addrs() []netip.AddrPort {
 
 // stats returns what the socket has counted.
 func (s *socket) stats() SocketStats {
-	u := s.conn.Stats()
+	u := udp.Stats{Offload: true}
+	for _, c := range s.conns {
+		u.Add(c.Stats())
+	}
 	var t transport.TCPStats
 	if s.tcp != nil {
 		t = s.tcp.Stats()

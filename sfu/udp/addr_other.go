@@ -15,6 +15,9 @@ type batchSystem struct{}
 // Addr returns the receiver at a for this socket.
 func (c *Conn) Addr(a netip.AddrPort) *Addr { return &Addr{addr: unmap(a)} }
 
+// sharable says whether other sockets can have the address, too.
+func (c *Conn) sharable() bool { return false }
+
 func openSystem(addr netip.AddrPort, cfg Config) (socket, netip.AddrPort, bool, error) {
 	return openPortable(addr, cfg)
 }

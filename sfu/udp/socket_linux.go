@@ -31,6 +31,12 @@ func (c *Conn) Addr(a netip.AddrPort) *Addr {
 	return to
 }
 
+// sharable says whether other sockets can have the address, too.
+func (c *Conn) sharable() bool {
+	_, ok := c.socket.(*linuxSocket)
+	return ok
+}
+
 // mmsghdr is struct mmsghdr of sendmmsg(2); Go aligns it as C does.
 type mmsghdr struct {
 	hdr unix.Msghdr
@@ -148,6 +154,11 @@ func (s *linuxSocket) setUp(addr netip.AddrPort, cfg Config) (netip.AddrPort, er
 			only = 0
 		}
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
+			return netip.AddrPort{}, err
+		}
+	}
+	if cfg.shared {
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 			return netip.AddrPort{}, err
 		}
 	}

@@ -50,6 +50,8 @@ type Config struct {
 	NoOffload   bool // never ask the kernel to split or join segments
 
 	Gather time.Duration // what Conn.Gather is told at first
+
+	shared bool // other sockets of ours are on the address
 }
 
 // Stats counts what a socket did. Datagrams are what the network sees.
@@ -58,6 +60,16 @@ type Stats struct {
 	ReadCalls, SendCalls uint64
 	Refused              uint64 // datagrams that the kernel did not take
 	Offload              bool   // the kernel still splits our messages
+}
+
+// Add sums up. Offload stays only if it is said of both.
+func (s *Stats) Add(o Stats) {
+	s.Offload = s.Offload && o.Offload
+	s.Received += o.Received
+	s.Sent += o.Sent
+	s.ReadCalls += o.ReadCalls
+	s.SendCalls += o.SendCalls
+	s.Refused += o.Refused
 }
 
 type counters struct {
@@ -107,6 +119,36 @@ func Listen(addr netip.AddrPort, cfg Config) (*Conn, error) {
 	c.offload.Store(offload && !cfg.NoOffload)
 	c.Gather(cfg.Gather)
 	return c, nil
+}
+
+// ListenGroup opens up to n sockets on addr, where the system can share one among them: all datagrams from one address come
+// to the same socket. One socket is enough to send to anybody, and its Addr is good for all.
+func ListenGroup(addr netip.AddrPort, n int, cfg Config) ([]*Conn, error) {
+	// Who asks for a shared address gets it from whoever has it already: that nobody has it is known by having it alone.
+	alone, err := Listen(addr, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if n < 2 || !alone.sharable() {
+		return []*Conn{alone}, nil
+	}
+	addr = alone.LocalAddr()
+	if err := alone.Close(); err != nil {
+		return nil, err
+	}
+	cfg.shared = true
+	group := make([]*Conn, 0, n)
+	for range n {
+		c, err := Listen(addr, cfg)
+		if err != nil {
+			for _, c := range group {
+				err = errors.Join(err, c.Close())
+			}
+			return nil, err
+		}
+		group = append(group, c)
+	}
+	return group, nil
 }
 
 // LocalAddr returns the address that the socket is bound to.
