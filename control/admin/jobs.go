@@ -110,13 +110,12 @@ func (s *Service) settleDead(ctx context.Context, in *jobInput, do func(ctx cont
 	}
 	err = do(ctx, in.Queue, job)
 	var refused *fault.Error
-	if !errors.As(err, &refused) {
+	switch {
+	case !errors.As(err, &refused):
 		return err
-	}
-	switch refused.Kind {
-	case fault.Conflict, fault.Forbidden:
+	case refused.Kind == fault.Conflict, refused.Kind == fault.Forbidden:
 		return errNoUse.With(err)
-	case fault.Unavailable:
+	case refused.Kind == fault.Unavailable:
 		return errStorage.With(err)
 	}
 	return err

@@ -163,17 +163,16 @@ func (s *Service) round(ctx context.Context) error {
 // is connected then, and when it fails for want of an answer. Of one that was
 // sent often enough the first is zero, of one that has ended both.
 func (s *Service) Due(j store.Job) (next, fails time.Time) {
-	pause := s.cfg.AckTimeout
-	switch store.CommandStatus(j.Status) {
-	case store.CommandQueued:
-	case store.CommandSent:
-		if again := j.Attempts - 1; again >= s.cfg.Retries {
-			return time.Time{}, j.UpdatedAt.Add(pause)
-		} else if again > 0 {
-			pause = s.cfg.Again
-		}
-	default:
+	sent := j.Status == string(store.CommandSent)
+	if !sent && j.Status != string(store.CommandQueued) {
 		return time.Time{}, time.Time{}
+	}
+	pause, again := s.cfg.AckTimeout, j.Attempts-1
+	switch {
+	case sent && again >= s.cfg.Retries:
+		return time.Time{}, j.UpdatedAt.Add(pause)
+	case sent && again > 0:
+		pause = s.cfg.Again
 	}
 	return j.UpdatedAt.Add(pause), j.QueuedAt.Add(s.cfg.Deadline)
 }

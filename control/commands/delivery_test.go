@@ -445,8 +445,11 @@ func TestDue(t *testing.T) {
 		return next, fails
 	}
 	for _, want := range [][2]time.Duration{
-		{10 * time.Second, 10 * time.Minute}, {15 * time.Second, 10 * time.Minute}, {20 * time.Second, 10 * time.Minute},
-		{0, 30 * time.Second}, {0, 0},
+		{10 * time.Second, 10 * time.Minute},
+		{15 * time.Second, 10 * time.Minute},
+		{20 * time.Second, 10 * time.Minute},
+		{0, 30 * time.Second},
+		{0, 0},
 	} {
 		if want[0] == 10*time.Second {
 			s.Dispatch(t.Context(), c)

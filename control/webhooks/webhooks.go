@@ -230,10 +230,10 @@ func (s *Service) Replay(ctx context.Context, p auth.Principal, webhookID, id st
 	if err != nil {
 		return store.Delivery{}, err
 	}
-	switch d.Status {
-	case store.WorkQueued:
+	if d.Status == store.WorkQueued {
 		return store.Delivery{}, ErrQueued
-	case store.WorkFailed:
+	}
+	if d.Status == store.WorkFailed {
 		return s.retry(ctx, p, id)
 	}
 	return s.queue(ctx, p, store.Delivery{WebhookID: d.WebhookID, MessageID: d.MessageID, Type: d.Type, Payload: d.Payload})
