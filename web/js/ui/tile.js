@@ -135,7 +135,7 @@ function tileControls(watch, video, actions) {
     video.muted = !video.muted;
     update();
   }, 'watch-mute');
-  const unmute = h('button.button.small.unmute', { type: 'button', testid: 'unmute', onclick: () => sound.click() },
+  const unmute = h('button.button.small.unmute', { type: 'button', 'aria-label': 'Sound on', testid: 'unmute', onclick: () => sound.click() },
     icon('soundOff'), h('span', null, 'Sound on'));
   const full = () => fullscreen(/** @type {HTMLElement} */ (video.parentElement), video);
   const shot = () => snapshot(video, watch.camera.name);
@@ -147,7 +147,7 @@ function tileControls(watch, video, actions) {
     document.pictureInPictureEnabled && iconButton('pip', 'Picture in picture (p)', pip, 'pip'),
     iconButton('full', 'Full screen (f)', full, 'fullscreen')];
   const quality = qualityMenu(watch);
-  const end = h('button.button.small.end', { type: 'button', testid: 'end', onclick: actions.close }, icon('stop'), h('span', null, 'End'));
+  const end = h('button.button.small.end', { type: 'button', 'aria-label': 'End', testid: 'end', onclick: actions.close }, icon('stop'), h('span', null, 'End'));
   let everHeard = false;
   const update = () => {
     everHeard ||= !video.muted;
