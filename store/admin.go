@@ -45,15 +45,37 @@ func like(text string) string {
 	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text) + "%"
 }
 
+// DeviceSummary is a device as the administrator sees one.
+type DeviceSummary struct {
+	Device
+	UserEmail string
+}
+
+func scanDeviceSummary(r row) (d DeviceSummary, err error) {
+	err = r.Scan(append(d.dest(), &d.UserEmail)...)
+	return d, err
+}
+
+const deviceSummary = "SELECT " + deviceColumns + ", (SELECT u.email FROM users u WHERE u.id = devices.user_id) FROM devices"
+
+// LiveDevices returns the devices that publish, watch, or have asked to.
+func (db *DB) LiveDevices(ctx context.Context) ([]DeviceSummary, error) {
+	const query = deviceSummary + ` WHERE id IN (
+		SELECT camera_device_id FROM media_sessions WHERE ended_at IS NULL
+		UNION SELECT camera_device_id FROM stream_sessions WHERE status IN ('requested', 'streaming')
+		UNION SELECT requester_device_id FROM stream_sessions WHERE status IN ('requested', 'streaming'))`
+	return all(ctx, db.r, scanDeviceSummary, query)
+}
+
 // AllDevices lists devices, those of one user unless userID is empty.
-func (db *DB) AllDevices(ctx context.Context, userID string, p Page) ([]Device, error) {
+func (db *DB) AllDevices(ctx context.Context, userID string, p Page) ([]DeviceSummary, error) {
 	var f filter
 	f.and("deleted_at IS NULL")
 	if userID != "" {
 		f.and("user_id = ?", userID)
 	}
 	clauses, args := f.page(p)
-	return all(ctx, db.r, scanDevice, "SELECT "+deviceColumns+" FROM devices"+clauses, args...)
+	return all(ctx, db.r, scanDeviceSummary, deviceSummary+clauses, args...)
 }
 
 // Totals counts what there is, for the administrator's first look.

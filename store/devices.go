@@ -63,9 +63,16 @@ type DeviceChange struct {
 const deviceColumns = "id, user_id, name, role, status, platform, app_version, push_token, recording_policy, " +
 	"token_key_id, last_seen_at, created_at, updated_at"
 
+// dest is where the columns of a device go.
+func (d *Device) dest() []any {
+	return []any{
+		&d.ID, &d.UserID, &d.Name, &d.Role, &d.Status, &d.Platform, &d.AppVersion, &d.PushToken, &d.RecordingPolicy,
+		&d.TokenKeyID, timeColumn{&d.LastSeenAt}, timeColumn{&d.CreatedAt}, timeColumn{&d.UpdatedAt},
+	}
+}
+
 func scanDevice(r row) (d Device, err error) {
-	err = r.Scan(&d.ID, &d.UserID, &d.Name, &d.Role, &d.Status, &d.Platform, &d.AppVersion, &d.PushToken,
-		&d.RecordingPolicy, &d.TokenKeyID, timeColumn{&d.LastSeenAt}, timeColumn{&d.CreatedAt}, timeColumn{&d.UpdatedAt})
+	err = r.Scan(d.dest()...)
 	return d, err
 }
 

@@ -12,6 +12,7 @@ type Job struct {
 	ID          string
 	OwnerUserID string
 	Target      string // the device or the webhook that it is for; of an upload the camera it is from
+	TargetName  string // what its owner calls that
 	Type        string
 	Status      string // in the words of its kind
 	Attempts    int
@@ -66,26 +67,27 @@ func jobsOf(queue string) (from, which string, err error) {
 		everything = "1 = 1"
 		mail       = "type, status, attempts, error, status = 'failed', FALSE, next_attempt_at, created_at, created_at, updated_at"
 		away       = "NOT EXISTS (SELECT 1 FROM devices d WHERE d.id = target_device_id AND d.status = 'online')"
+		named      = ", (SELECT t.name FROM devices t WHERE t.id = "
 	)
 	switch queue {
 	case QueuePushes:
-		return "SELECT id, owner_user_id, recipient_device_id, " + mail + " FROM push_notifications", everything, nil
+		return "SELECT id, owner_user_id, recipient_device_id" + named + "recipient_device_id), " + mail + " FROM push_notifications", everything, nil
 	case QueueDeliveries:
-		return "SELECT id, user_id, webhook_id, " + mail + " FROM webhook_deliveries", everything, nil
+		return "SELECT id, user_id, webhook_id, (SELECT t.name FROM webhooks t WHERE t.id = webhook_id), " + mail + " FROM webhook_deliveries", everything, nil
 	case QueueCommands:
-		return `SELECT id, owner_user_id, target_device_id, command_type, status,
+		return `SELECT id, owner_user_id, target_device_id` + named + `target_device_id), command_type, status,
 			retry_count + CASE WHEN sent_at IS NULL THEN 0 ELSE 1 END, error, ` + deadCommand + `,
 			status IN ('queued', 'sent') AND ` + away + `, NULL, created_at, COALESCE(queued_at, created_at), updated_at
 			FROM device_commands`, everything, nil
 	case QueueUploads:
-		return `SELECT id, owner_user_id, camera_device_id, content_type, status, 0, error, status = 'failed',
+		return `SELECT id, owner_user_id, camera_device_id` + named + `camera_device_id), content_type, status, 0, error, status = 'failed',
 			status = 'awaiting_upload', NULL, created_at, created_at, updated_at FROM recordings`, uploaded, nil
 	}
 	return "", "", fmt.Errorf("%w: no queue %q", ErrNotFound, queue)
 }
 
 func scanJob(r row) (j Job, err error) {
-	err = r.Scan(&j.ID, &j.OwnerUserID, &j.Target, &j.Type, &j.Status, &j.Attempts, &j.Error, &j.Dead, &j.Absent,
+	err = r.Scan(&j.ID, &j.OwnerUserID, &j.Target, &j.TargetName, &j.Type, &j.Status, &j.Attempts, &j.Error, &j.Dead, &j.Absent,
 		timeColumn{&j.NextAttemptAt}, timeColumn{&j.CreatedAt}, timeColumn{&j.QueuedAt}, timeColumn{&j.UpdatedAt})
 	return j, err
 }

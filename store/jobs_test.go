@@ -40,7 +40,7 @@ func TestJobsOfPushes(t *testing.T) {
 		job, err := db.Job(ctx, store.QueuePushes, push.ID)
 		wantErr(t, err, nil)
 		want(t, "job", job, store.Job{
-			ID: push.ID, OwnerUserID: w.user.ID, Target: w.client.ID, Type: "motion", Status: "queued",
+			ID: push.ID, OwnerUserID: w.user.ID, Target: w.client.ID, TargetName: w.client.Name, Type: "motion", Status: "queued",
 			NextAttemptAt: push.CreatedAt, CreatedAt: push.CreatedAt, QueuedAt: push.CreatedAt, UpdatedAt: push.CreatedAt,
 		})
 		wantErr(t, second(db.Job(ctx, store.QueueDeliveries, push.ID)), store.ErrNotFound)

@@ -61,11 +61,12 @@ func TestAdmin(t *testing.T) {
 	awaitGrowth(t, play(t, client, stream))
 
 	var live struct {
-		MediaSessions, Streams []struct{ ID, UserID, CameraDeviceID string }
+		MediaSessions, Streams []struct{ ID, UserID, UserEmail, CameraDeviceID, CameraName, RequesterName string }
 	}
 	administer(t, base, "GET", "/admin/api/live", 200, &live)
 	if len(live.Streams) != 1 || live.Streams[0].ID != stream || len(live.MediaSessions) != 1 ||
-		live.MediaSessions[0].CameraDeviceID != info.Device.ID {
+		live.MediaSessions[0].CameraDeviceID != info.Device.ID || live.MediaSessions[0].CameraName != "camera" ||
+		live.Streams[0].RequesterName != "client" || live.Streams[0].UserEmail != "watched@example.org" {
 		t.Fatalf("live is %+v", live)
 	}
 	administer(t, base, "POST", "/admin/api/streams/"+stream+"/end", 204, nil)

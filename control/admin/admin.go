@@ -23,7 +23,8 @@ import (
 type Store interface {
 	Totals(ctx context.Context, since time.Time) (store.Totals, error)
 	AllUsers(ctx context.Context, text string, p store.Page) ([]store.UserSummary, error)
-	AllDevices(ctx context.Context, userID string, p store.Page) ([]store.Device, error)
+	AllDevices(ctx context.Context, userID string, p store.Page) ([]store.DeviceSummary, error)
+	LiveDevices(ctx context.Context) ([]store.DeviceSummary, error)
 	AllJobs(ctx context.Context, queue, status string, p store.Page) ([]store.Job, error)
 	Job(ctx context.Context, queue, id string) (store.Job, error)
 	AuditEntries(ctx context.Context, userID string, f store.AuditFilter, p store.Page) ([]store.AuditEntry, error)

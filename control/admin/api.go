@@ -131,7 +131,7 @@ func (s *Service) devices(ctx context.Context, in *devicesInput) (*devicesOutput
 	if err != nil {
 		return nil, err
 	}
-	return &devicesOutput{Body: rest.ListOf(in.PageQuery, rows, s.toDevice, func(d store.Device) store.Cursor {
+	return &devicesOutput{Body: rest.ListOf(in.PageQuery, rows, s.toDevice, func(d store.DeviceSummary) store.Cursor {
 		return store.Cursor{CreatedAt: d.CreatedAt, ID: d.ID}
 	})}, nil
 }
@@ -159,7 +159,11 @@ func (s *Service) live(ctx context.Context, _ *struct{}) (*liveOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &liveOutput{Body: toLive(sessions, streams)}, nil
+	devices, err := s.cfg.Store.LiveDevices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &liveOutput{Body: toLive(sessions, streams, devices)}, nil
 }
 
 func (s *Service) resetLink(ctx context.Context, in *idInput) (*linkOutput, error) {

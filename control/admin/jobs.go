@@ -24,6 +24,7 @@ type Job struct {
 	ID            string    `json:"id"`
 	UserID        string    `json:"userId"`
 	TargetID      string    `json:"targetId" doc:"The device or the webhook that it is for; of an upload, the camera it is from"`
+	TargetName    string    `json:"targetName"`
 	Type          string    `json:"type"`
 	Status        string    `json:"status" enum:"queued,sent,failed,acknowledged,rejected,awaiting_upload,ready"`
 	Attempts      int       `json:"attempts"`
@@ -39,7 +40,7 @@ type Job struct {
 func (s *Service) toJob(queue string) func(store.Job) Job {
 	return func(j store.Job) Job {
 		job := Job{
-			ID: j.ID, UserID: j.OwnerUserID, TargetID: j.Target, Type: j.Type, Status: j.Status, Attempts: j.Attempts,
+			ID: j.ID, UserID: j.OwnerUserID, TargetID: j.Target, TargetName: j.TargetName, Type: j.Type, Status: j.Status, Attempts: j.Attempts,
 			Error: j.Error, Dead: j.Dead, AwaitsDevice: j.Absent, CreatedAt: j.CreatedAt,
 		}
 		switch {

@@ -44,6 +44,7 @@ func toUser(u store.UserSummary) User {
 type Device struct {
 	ID         string    `json:"id"`
 	UserID     string    `json:"userId"`
+	UserEmail  string    `json:"userEmail"`
 	Name       string    `json:"name"`
 	Role       string    `json:"role" enum:"camera,client"`
 	Status     string    `json:"status" enum:"online,offline"`
@@ -53,13 +54,13 @@ type Device struct {
 	CreatedAt  time.Time `json:"createdAt"`
 }
 
-func (s *Service) toDevice(d store.Device) Device {
+func (s *Service) toDevice(d store.DeviceSummary) Device {
 	status := d.Status
 	if s.cfg.Now().Sub(d.LastSeenAt) > s.cfg.OnlineStale {
 		status = store.DeviceOffline
 	}
 	return Device{
-		ID: d.ID, UserID: d.UserID, Name: d.Name, Role: string(d.Role), Status: string(status), Platform: d.Platform,
+		ID: d.ID, UserID: d.UserID, UserEmail: d.UserEmail, Name: d.Name, Role: string(d.Role), Status: string(status), Platform: d.Platform,
 		AppVersion: d.AppVersion, LastSeenAt: d.LastSeenAt, CreatedAt: d.CreatedAt,
 	}
 }
@@ -94,7 +95,9 @@ type Live struct {
 type MediaSession struct {
 	ID             string    `json:"id"`
 	UserID         string    `json:"userId"`
+	UserEmail      string    `json:"userEmail"`
 	CameraDeviceID string    `json:"cameraDeviceId"`
+	CameraName     string    `json:"cameraName"`
 	NodeID         string    `json:"nodeId"`
 	Continuous     bool      `json:"continuous"`
 	CreatedAt      time.Time `json:"createdAt"`
@@ -104,24 +107,36 @@ type MediaSession struct {
 type Stream struct {
 	ID                string    `json:"id"`
 	UserID            string    `json:"userId"`
+	UserEmail         string    `json:"userEmail"`
 	CameraDeviceID    string    `json:"cameraDeviceId"`
+	CameraName        string    `json:"cameraName"`
 	RequesterDeviceID string    `json:"requesterDeviceId"`
+	RequesterName     string    `json:"requesterName"`
 	Status            string    `json:"status" enum:"requested,streaming"`
 	MediaSessionID    string    `json:"mediaSessionId,omitempty"`
 	CreatedAt         time.Time `json:"createdAt"`
 }
 
-func toLive(sessions []store.MediaSession, streams []store.Stream) Live {
+// toLive names the devices by what was read of them last: who came or went in
+// between has no name yet.
+func toLive(sessions []store.MediaSession, streams []store.Stream, devices []store.DeviceSummary) Live {
+	known := make(map[string]store.DeviceSummary, len(devices))
+	for _, d := range devices {
+		known[d.ID] = d
+	}
 	live := Live{MediaSessions: make([]MediaSession, len(sessions)), Streams: make([]Stream, len(streams))}
 	for i, m := range sessions {
 		live.MediaSessions[i] = MediaSession{
-			ID: m.ID, UserID: m.OwnerUserID, CameraDeviceID: m.CameraDeviceID, NodeID: m.NodeID, Continuous: m.Continuous,
+			ID: m.ID, UserID: m.OwnerUserID, UserEmail: known[m.CameraDeviceID].UserEmail,
+			CameraDeviceID: m.CameraDeviceID, CameraName: known[m.CameraDeviceID].Name, NodeID: m.NodeID, Continuous: m.Continuous,
 			CreatedAt: m.CreatedAt,
 		}
 	}
 	for i, st := range streams {
 		live.Streams[i] = Stream{
-			ID: st.ID, UserID: st.OwnerUserID, CameraDeviceID: st.CameraDeviceID, RequesterDeviceID: st.RequesterDeviceID,
+			ID: st.ID, UserID: st.OwnerUserID, UserEmail: known[st.CameraDeviceID].UserEmail,
+			CameraDeviceID: st.CameraDeviceID, CameraName: known[st.CameraDeviceID].Name,
+			RequesterDeviceID: st.RequesterDeviceID, RequesterName: known[st.RequesterDeviceID].Name,
 			Status: string(st.Status), MediaSessionID: st.MediaSessionID, CreatedAt: st.CreatedAt,
 		}
 	}

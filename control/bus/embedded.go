@@ -109,6 +109,10 @@ type serverLogger struct {
 	reason string
 }
 
+// noRoute begins the format of what the server says of a route that it cannot
+// connect to.
+const noRoute = "Error trying to connect to route"
+
 func (l *serverLogger) Noticef(string, ...any) {}
 func (l *serverLogger) Debugf(string, ...any)  {}
 func (l *serverLogger) Tracef(string, ...any)  {}
@@ -118,6 +122,10 @@ func (l *serverLogger) Warnf(format string, v ...any) {
 }
 
 func (l *serverLogger) Errorf(format string, v ...any) {
+	if strings.HasPrefix(format, noRoute) { // it is tried again and again, and one of them must be the first to start
+		l.log.Warn("another process is not there yet", slog.String("err", fmt.Sprintf(format, v...)))
+		return
+	}
 	l.log.Error("bus server fails", slog.String("err", fmt.Sprintf(format, v...)))
 }
 

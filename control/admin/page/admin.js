@@ -189,7 +189,7 @@ const sections = {
     el('div', { className: 'bar' }, el('h2', {}, 'Devices'), query.userId ? button('Show all', () => go('devices')) : null),
     await list('devices', { userId: query.userId }, ['Device', 'Role', 'State', 'Program', 'Last seen', 'User', ''], (d) => row(
       el('td', {}, d.name, id(d.id)), d.role, tag(d.status, d.status === 'online' ? 'good' : ''),
-      [d.platform, d.appVersion].filter(Boolean).join(' ') || '–', ago(d.lastSeenAt), el('a', { href: `#devices?userId=${d.userId}` }, short(d.userId)),
+      [d.platform, d.appVersion].filter(Boolean).join(' ') || '–', ago(d.lastSeenAt), el('a', { href: `#devices?userId=${d.userId}` }, d.userEmail),
       actions(
         deed('Revoke', `“${d.name}” loses its token and all it has open. Its owner can give it a new one.`, 'POST', `devices/${d.id}/revoke`),
         deed('Delete', `“${d.name}” is deleted. Its recordings stay.`, 'DELETE', `devices/${d.id}`),
@@ -200,13 +200,13 @@ const sections = {
     const live = await call('GET', 'live');
     return [
       el('section', {}, el('div', { className: 'bar' }, el('h2', {}, 'Cameras publishing'), button('Refresh', () => show())),
-        table(['Media session', 'Camera', 'Viewers', 'Node', 'Since', ''], live.mediaSessions.map((m) => row(
-          el('td', {}, short(m.id), id(m.id)), short(m.cameraDeviceId),
+        table(['Camera', 'Of', 'Viewers', 'Node', 'Since', ''], live.mediaSessions.map((m) => row(
+          el('td', {}, m.cameraName, id(m.cameraDeviceId)), m.userEmail,
           num(String(live.streams.filter((s) => s.mediaSessionId === m.id && s.status === 'streaming').length)), short(m.nodeId), when(m.createdAt),
           actions(deed('End', 'The camera stops publishing and everybody stops watching it.', 'POST', `media-sessions/${m.id}/end`)))), 'No camera is live.')),
       el('section', {}, el('h2', {}, 'Streams'),
-        table(['Stream', 'State', 'Client', 'Camera', 'Since', ''], live.streams.map((s) => row(
-          el('td', {}, short(s.id), id(s.id)), tag(s.status, s.status === 'streaming' ? 'good' : 'warn'), short(s.requesterDeviceId), short(s.cameraDeviceId),
+        table(['Client', 'Of', 'State', 'Camera', 'Since', ''], live.streams.map((s) => row(
+          el('td', {}, s.requesterName, id(s.requesterDeviceId)), s.userEmail, tag(s.status, s.status === 'streaming' ? 'good' : 'warn'), el('td', {}, s.cameraName, id(s.cameraDeviceId)),
           when(s.createdAt), actions(deed('End', 'This client stops watching.', 'POST', `streams/${s.id}/end`)))), 'Nobody is watching.')),
     ];
   }],
@@ -222,7 +222,7 @@ const sections = {
       el('div', { className: 'bar' }, el('h2', {}, 'Jobs'), choice('queue', names, queue), choice('status', states, status), button('Refresh', () => show())),
       await list(`jobs/${queue}`, { status }, ['Job', 'State', 'Attempts', QUEUES[queue].target, 'Queued', 'Next attempt', ''], (j) => row(
         el('td', {}, j.type, j.error ? el('small', {}, j.error) : null), tag(words(j.status), KINDS[j.status] ?? 'warn'),
-        num(queue === 'uploads' ? '–' : String(j.attempts)), el('td', {}, short(j.targetId), id(j.targetId)), when(j.createdAt), nextAttempt(queue, j),
+        num(queue === 'uploads' ? '–' : String(j.attempts)), el('td', {}, j.targetName, id(j.targetId)), when(j.createdAt), nextAttempt(queue, j),
         actions(
           j.dead ? deed(QUEUES[queue].again, '', 'POST', `jobs/${queue}/${j.id}/retry`, {}, '') : null,
           j.status === 'failed' ? deed('Delete', QUEUES[queue].remove, 'DELETE', `jobs/${queue}/${j.id}`) : null,
