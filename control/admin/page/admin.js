@@ -94,10 +94,9 @@ const row = (...cells) => el('tr', {}, cells.map((c) => (c instanceof HTMLTableC
 const num = (text) => el('td', { className: 'num' }, text);
 const actions = (...buttons) => el('td', { className: 'actions' }, buttons);
 
-/** A list with pages: each press of "More" adds one. */
-async function list(path, query, heads, item, nothing) {
+/** A list with pages: each press of "More" adds one. What is shown is in items. */
+async function list(path, query, heads, item, nothing, items = []) {
   const box = el('div');
-  const items = [];
   const load = async (cursor) => {
     const page = await call('GET', path, { ...query, cursor });
     items.push(...page.items);
@@ -139,6 +138,20 @@ const QUEUES = {
     nothing: { failed: 'Every upload came.', awaiting_upload: 'No upload is awaited.' },
   },
 };
+
+/** Tries all dead letters again that are shown. What is refused stays. */
+function retryAll(queue, jobs) {
+  const dead = jobs.filter((j) => j.dead);
+  if (dead.length < 2) return null;
+  const text = queue === 'uploads' ? `Await all ${dead.length} again` : `Retry all ${dead.length}`;
+  return button(text, async () => {
+    if (!(await ask(text, 'What is not possible any more stays here.', text))) return;
+    const results = await Promise.allSettled(dead.map((j) => call('POST', `jobs/${queue}/${j.id}/retry`)));
+    const failed = results.filter((r) => r.status === 'rejected');
+    toast(`${dead.length - failed.length} done.${failed.length ? ` ${failed.length} not: ${failed[0].reason.message}` : ''}`, failed.length > 0);
+    show();
+  });
+}
 
 /** When a job goes on by itself. */
 function nextAttempt(queue, job) {
@@ -218,15 +231,19 @@ const sections = {
     const choice = (name, values, now) => el('select', { ariaLabel: name, onchange: (e) => go('jobs', { queue, status, [name]: e.target.value }) },
       Object.entries(values).map(([value, text]) => el('option', { value, selected: value === now }, text)));
     const names = Object.fromEntries(Object.entries(QUEUES).map(([name, { title }]) => [name, title]));
+    const jobs = [];
+    const heads = ['Job', 'State', 'Attempts', QUEUES[queue].target, 'Queued', 'Next attempt', ''];
+    const shown = await list(`jobs/${queue}`, { status }, heads, (j) => row(
+      el('td', {}, j.type, j.error ? el('small', {}, j.error) : null), tag(words(j.status), KINDS[j.status] ?? 'warn'),
+      num(queue === 'uploads' ? '–' : String(j.attempts)), el('td', {}, j.targetName, id(j.targetId)), when(j.createdAt), nextAttempt(queue, j),
+      actions(
+        j.dead ? deed(QUEUES[queue].again, '', 'POST', `jobs/${queue}/${j.id}/retry`, {}, '') : null,
+        j.status === 'failed' ? deed('Delete', QUEUES[queue].remove, 'DELETE', `jobs/${queue}/${j.id}`) : null,
+      )), QUEUES[queue].nothing[status] ?? 'Nothing here.', jobs);
     return [
-      el('div', { className: 'bar' }, el('h2', {}, 'Jobs'), choice('queue', names, queue), choice('status', states, status), button('Refresh', () => show())),
-      await list(`jobs/${queue}`, { status }, ['Job', 'State', 'Attempts', QUEUES[queue].target, 'Queued', 'Next attempt', ''], (j) => row(
-        el('td', {}, j.type, j.error ? el('small', {}, j.error) : null), tag(words(j.status), KINDS[j.status] ?? 'warn'),
-        num(queue === 'uploads' ? '–' : String(j.attempts)), el('td', {}, j.targetName, id(j.targetId)), when(j.createdAt), nextAttempt(queue, j),
-        actions(
-          j.dead ? deed(QUEUES[queue].again, '', 'POST', `jobs/${queue}/${j.id}/retry`, {}, '') : null,
-          j.status === 'failed' ? deed('Delete', QUEUES[queue].remove, 'DELETE', `jobs/${queue}/${j.id}`) : null,
-        )), QUEUES[queue].nothing[status] ?? 'Nothing here.'),
+      el('div', { className: 'bar' }, el('h2', {}, 'Jobs'), retryAll(queue, jobs),
+        choice('queue', names, queue), choice('status', states, status), button('Refresh', () => show())),
+      shown,
     ];
   }],
 
