@@ -53,6 +53,28 @@ type Target struct {
 	WHIP, WHEP       string
 	Token, PlayToken string // PlayToken is Token if empty
 	Insecure         bool   // accept any certificate
+	Load             Load
+}
+
+// Load is how much the server is asked to provoke its limits. The zero value provokes none.
+type Load struct {
+	Burst    int // how many requests of a kind are sent at once, at most, until one is answered 429
+	Sessions int // how many players are opened, at most, until one is answered 503
+	// BusyWHIP and BusyWHEP are endpoints of a server that is full or about to stop, which need no provoking; BusyToken is
+	// good for both, Token if empty.
+	BusyWHIP, BusyWHEP string
+	BusyToken          string
+
+	busy, busyToken string // of the protocol
+}
+
+// of is the load of one protocol.
+func (l Load) of(busy, token string) Load {
+	l.busy, l.busyToken = busy, l.BusyToken
+	if l.busyToken == "" {
+		l.busyToken = token
+	}
+	return l
 }
 
 // checkTimeout bounds one check, pauses that the server asks for included.
@@ -79,8 +101,8 @@ func Run(ctx context.Context, t Target, done func(Result)) ([]Result, error) {
 	}
 	http := newHTTPClient(t.Insecure)
 	defer http.CloseIdleConnections()
-	publish := &probe{http: http, protocol: "whip", endpoint: t.WHIP, token: t.Token, other: t.PlayToken}
-	play := &probe{http: http, protocol: "whep", endpoint: t.WHEP, token: t.PlayToken, other: t.Token}
+	publish := &probe{http: http, protocol: "whip", endpoint: t.WHIP, token: t.Token, other: t.PlayToken, load: t.Load.of(t.Load.BusyWHIP, t.Token)}
+	play := &probe{http: http, protocol: "whep", endpoint: t.WHEP, token: t.PlayToken, other: t.Token, load: t.Load.of(t.Load.BusyWHEP, t.PlayToken)}
 	if t.WHEP != "" && t.WHIP != "" {
 		all(play, idleChecks())
 	}
@@ -96,6 +118,7 @@ func Run(ctx context.Context, t Target, done func(Result)) ([]Result, error) {
 			return results, fmt.Errorf("publish for the WHEP checks: %w", err)
 		}
 		defer camera.leave(ctx)
+		play.awaitCamera(ctx)
 	}
 	all(play, append(common("whep"), whepChecks()...))
 	return results, ctx.Err()
@@ -138,7 +161,7 @@ func common(protocol string) []Check {
 	var all []Check
 	for _, group := range [][]Check{
 		postChecks(), sessionChecks(), answerChecks(), transportChecks(), formatChecks(), methodChecks(), crossOriginChecks(), authChecks(),
-		patchChecks(), restartChecks(), deleteChecks(), mediaChecks(),
+		patchChecks(), restartChecks(), deleteChecks(), mediaChecks(), loadChecks(),
 	} {
 		for _, c := range group {
 			c.ID = protocol + "-" + c.ID

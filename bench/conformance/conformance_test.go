@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -134,5 +135,52 @@ func TestGuessable(t *testing.T) {
 		if got := guessable(tt.a, tt.b); got != tt.want {
 			t.Errorf("%s, %s: guessable %t", tt.a, tt.b, got)
 		}
+	}
+}
+
+// TestLoadChecks holds that limits are seen where there are some, and what is wrong with them.
+func TestLoadChecks(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name       string
+		status     int
+		retryAfter string
+		rate, busy Outcome
+	}{
+		{"limits", http.StatusTooManyRequests, "0", Passed, Failed},
+		{"no pause", http.StatusTooManyRequests, "", Failed, Failed},
+		{"a pause in words", http.StatusTooManyRequests, "soon", Failed, Failed},
+		{"busy", http.StatusServiceUnavailable, "1", Skipped, Passed},
+		{"busy for how long", http.StatusServiceUnavailable, "", Skipped, Failed},
+		{"boundless", http.StatusCreated, "", Skipped, Failed},
+		{"breaks", http.StatusInternalServerError, "", Failed, Failed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/busy" || asked.Add(1)%50 == 0 {
+					w.Header().Set("Retry-After", tt.retryAfter)
+					w.WriteHeader(tt.status)
+					return
+				}
+				w.WriteHeader(http.StatusBadRequest)
+			}))
+			defer s.Close()
+			p := &probe{
+				http: newHTTPClient(false), protocol: "whip", endpoint: s.URL,
+				load: Load{Burst: 100, BusyWHIP: s.URL + "/busy"}.of(s.URL+"/busy", "t"),
+			}
+			defer p.http.CloseIdleConnections()
+			for _, c := range loadChecks() {
+				r := p.hold(t.Context(), c)
+				if want, ok := map[string]Outcome{"rate-post": tt.rate, "overload": tt.busy}[c.ID]; ok && r.Outcome != want {
+					t.Errorf("%s: %s %s, want %s", c.ID, r.Outcome, r.Detail, want)
+				}
+			}
+			if r := p.hold(t.Context(), loadChecks()[0]); tt.rate == Skipped && !strings.Contains(r.Detail, "not provoked: 100") {
+				t.Errorf("%q does not say what was tried", r.Detail)
+			}
+		})
 	}
 }

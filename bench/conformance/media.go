@@ -371,4 +371,21 @@ func (p *probe) goLive(ctx context.Context) (camera, error) {
 	return camera{own, c}, err
 }
 
+// awaitCamera waits until a player is let in: some servers look at what a camera sends first. What is wrong then, the
+// checks will tell.
+func (p *probe) awaitCamera(ctx context.Context) {
+	defer p.cleanUp(ctx)
+	for end := time.Now().Add(connectWithin); time.Now().Before(end); {
+		got, err := p.post(ctx, newOffer(p.protocol).String())
+		if err != nil || got.status != http.StatusNotFound && got.status != http.StatusConflict {
+			return
+		}
+		select {
+		case <-time.After(2 * frameInterval):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (c camera) leave(ctx context.Context) { c.probe.cleanUp(ctx) }

@@ -204,6 +204,8 @@ func exposed(ctx context.Context, p *probe) error {
 
 func authChecks() []Check {
 	return []Check{
+		should("https", "5", "the endpoint is reached by HTTPS", secure),
+		should("auth-exposed", "RFC 6750 3", "pages of other origins can read WWW-Authenticate", challengeExposed),
 		must("auth-none", "4.7.1", "without a token: 401 with WWW-Authenticate: Bearer", refused("-", "")),
 		must("auth-wrong", "RFC 6750 3.1", "with a wrong token: 401 with error=\"invalid_token\"",
 			refused("wrong."+token(8), "invalid_token")),
@@ -232,6 +234,24 @@ func refused(token, errorCode string) func(context.Context, *probe) error {
 		}
 		return nil
 	}
+}
+
+func challengeExposed(ctx context.Context, p *probe) error {
+	if p.token == "" {
+		return skip("the server was given no token")
+	}
+	got, err := p.do(ctx, request{
+		method: http.MethodPost, token: "-", contentType: typeSDP, body: newOffer(p.protocol).String(), header: http.Header{"Origin": {origin}},
+	})
+	if err != nil {
+		return err
+	}
+	p.remember(got)
+	names := strings.ToLower(got.header.Get("Access-Control-Expose-Headers"))
+	if names != "*" && !strings.Contains(names, "www-authenticate") {
+		return fmt.Errorf("Access-Control-Expose-Headers %q", names)
+	}
+	return nil
 }
 
 func otherWay(ctx context.Context, p *probe) error {

@@ -89,6 +89,8 @@ func postChecks() []Check {
 			posted(typeSDP, "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=vid", 400)),
 		must("post-huge", "5", "a body of a megabyte is refused, not parsed",
 			posted(typeSDP, "v=0\r\n"+strings.Repeat("a=x\r\n", 1<<20/5), 400)),
+		should("post-huge-413", "RFC 9110 15.5.14", "a body of a megabyte is answered 413",
+			posted(typeSDP, "v=0\r\n"+strings.Repeat("a=x\r\n", 1<<20/5), 413)),
 		must("post-many-sections", "5", "a thousand media sections are refused", posted(typeSDP, manySections(), 400)),
 		must("post-inactive", "4.2", "an inactive offer is refused",
 			offered(func(o *offer) { o.direction = "inactive" }, 400)),
@@ -242,6 +244,9 @@ func iceServers(h http.Header) error {
 		case "turn", "turns":
 			if !strings.Contains(params, "username=") || !strings.Contains(params, "credential=") {
 				return fmt.Errorf("%s has no credentials: %q", target, params)
+			}
+			if _, kind, ok := strings.Cut(params, "credential-type="); ok && !strings.HasPrefix(strings.Trim(kind, `"`), "password") {
+				return fmt.Errorf("%s has credentials of type %q", target, kind)
 			}
 		default:
 			return fmt.Errorf("the Link target %q is no STUN or TURN server", target)

@@ -31,6 +31,7 @@ type probe struct {
 	endpoint string
 	token    string
 	other    string   // token for the other protocol, if there is one
+	load     Load     // that it may be put under
 	opened   []string // sessions to delete after the check
 	peers    []func() // PeerConnections to close after the check
 }

@@ -23,6 +23,14 @@ const (
 // whipChecks are those of ingest alone.
 func whipChecks() []Check {
 	return []Check{
+		should("whip-second-publisher", "RFC 9110 15.5.10", "a second publisher takes over, or is refused with 409",
+			func(ctx context.Context, p *probe) error {
+				if _, err := p.up(ctx); err != nil {
+					return err
+				}
+				got, err := p.post(ctx, newOffer(p.protocol).String())
+				return errors.Join(err, want("POST while somebody publishes", got, 201, 409))
+			}),
 		must("whip-simulcast", "RFC 8853 5.3.2", "a simulcast offer is answered with rid and simulcast for receiving, or without both",
 			func(ctx context.Context, p *probe) error {
 				o := newOffer(p.protocol)

@@ -16,6 +16,11 @@ type conformanceArgs struct {
 	Token     string `help:"Bearer token of both."`
 	PlayToken string `help:"Bearer token of the player, if another."`
 	Insecure  bool   `help:"Accept any TLS certificate."`
+	Burst     int    `default:"400" placeholder:"N" help:"Send up to N requests of a kind at once, to see 429; 0 sends none (default: ${default})."`
+	Sessions  int    `default:"32" placeholder:"N" help:"Open up to N players at once, to see 503 (default: ${default})."`
+	BusyWHIP  string `name:"busy-whip" placeholder:"URL" help:"Where to publish on a server that is full or stops, to see 503."`
+	BusyWHEP  string `name:"busy-whep" placeholder:"URL" help:"Where to play on such a server."`
+	BusyToken string `placeholder:"T" help:"Bearer token of both, if another."`
 	JUnit     string `name:"junit" placeholder:"FILE" help:"Write the result as JUnit XML, too."`
 	Quiet     bool   `short:"q" help:"No progress line."`
 }
@@ -29,6 +34,7 @@ func runConformance(ctx context.Context, a *conformanceArgs, stdout, stderr io.W
 	progress := newProgress(stderr, a.Quiet)
 	results, err := conformance.Run(ctx, conformance.Target{
 		WHIP: a.WHIP, WHEP: a.WHEP, Token: a.Token, PlayToken: a.PlayToken, Insecure: a.Insecure,
+		Load: conformance.Load{Burst: a.Burst, Sessions: a.Sessions, BusyWHIP: a.BusyWHIP, BusyWHEP: a.BusyWHEP, BusyToken: a.BusyToken},
 	}, func(r conformance.Result) { progress.show(string(r.Outcome) + "  " + r.ID) })
 	progress.end()
 	err = errors.Join(err, conformance.Table(stdout, results))

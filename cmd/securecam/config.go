@@ -93,6 +93,7 @@ type Config struct {
 
 	ConsentTimeoutSeconds int `group:"Media" env:"CONSENT_TIMEOUT_SECONDS" default:"30"`
 
+	MaxMediaSessions  int `group:"Media" env:"MAX_MEDIA_SESSIONS" default:"500"`
 	MaxViewers        int `group:"Media" env:"MAX_VIEWERS" default:"2000"`
 	MaxViewerSessions int `group:"Media" env:"MAX_VIEWER_SESSIONS" default:"8"`
 	BurstWindowMS     int `group:"Media" env:"BURST_WINDOW_MS" name:"burst-window-ms" default:"5"`
@@ -244,6 +245,7 @@ func (c *Config) validateNumbers() error {
 		{"TURN_PORT", -1, c.TURNPort},
 		{"MINIO_PORT", 1, c.MinIOPort},
 		{"CLUSTER_PORT", 1, c.ClusterPort},
+		{"MAX_MEDIA_SESSIONS", 1, c.MaxMediaSessions},
 		{"MAX_VIEWERS", 1, c.MaxViewers},
 		{"MAX_VIEWER_SESSIONS", 1, c.MaxViewerSessions},
 	} {

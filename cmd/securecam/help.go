@@ -60,6 +60,7 @@ func settings() map[string]string {
 		"ICE_LITE":                       "Answer connectivity checks and send none: for a server that everybody reaches directly.",
 		"CONSENT_TIMEOUT_SECONDS":        "A viewer who has been silent for so long is gone, 2 to 30 s.",
 		"MEDIA_TOKEN_TTL_SECONDS":        "Life of a WHIP or WHEP token.",
+		"MAX_MEDIA_SESSIONS":             "Cameras that publish at a time; more are answered 503.",
 		"MAX_VIEWERS":                    "WHEP sessions at a time; more are answered 503.",
 		"MAX_VIEWER_SESSIONS":            "WHEP sessions of one stream at a time; its oldest makes room for another.",
 		"BURST_WINDOW_MS":                "Longest that a busy server holds a frame's packets to send them together, 0 to 100 ms; 0 never.",

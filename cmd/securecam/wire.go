@@ -208,7 +208,8 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents, now func()
 		ReadWish:  readWish,
 
 		STUNServers: c.STUNURLs, Lite: c.ICELite, ConsentTimeout: seconds(c.ConsentTimeoutSeconds),
-		MaxViewers: c.MaxViewers, MaxViewerSessions: c.MaxViewerSessions, BurstWindow: c.burstWindow(), NoOffload: !c.UDPOffload,
+		MaxMediaSessions: c.MaxMediaSessions,
+		MaxViewers:       c.MaxViewers, MaxViewerSessions: c.MaxViewerSessions, BurstWindow: c.burstWindow(), NoOffload: !c.UDPOffload,
 	})
 	if err != nil {
 		return plane{}, fmt.Errorf("open the media port: %w", err)
