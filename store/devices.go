@@ -67,7 +67,10 @@ const deviceColumns = "id, user_id, name, role, status, platform, app_version, p
 func (d *Device) dest() []any {
 	return []any{
 		&d.ID, &d.UserID, &d.Name, &d.Role, &d.Status, &d.Platform, &d.AppVersion, &d.PushToken, &d.RecordingPolicy,
-		&d.TokenKeyID, timeColumn{&d.LastSeenAt}, timeColumn{&d.CreatedAt}, timeColumn{&d.UpdatedAt},
+		&d.TokenKeyID,
+		timeColumn{&d.LastSeenAt},
+		timeColumn{&d.CreatedAt},
+		timeColumn{&d.UpdatedAt},
 	}
 }
 

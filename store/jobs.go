@@ -71,9 +71,11 @@ func jobsOf(queue string) (from, which string, err error) {
 	)
 	switch queue {
 	case QueuePushes:
-		return "SELECT id, owner_user_id, recipient_device_id" + named + "recipient_device_id), " + mail + " FROM push_notifications", everything, nil
+		from = "SELECT id, owner_user_id, recipient_device_id" + named + "recipient_device_id), " + mail + " FROM push_notifications"
+		return from, everything, nil
 	case QueueDeliveries:
-		return "SELECT id, user_id, webhook_id, (SELECT t.name FROM webhooks t WHERE t.id = webhook_id), " + mail + " FROM webhook_deliveries", everything, nil
+		from = "SELECT id, user_id, webhook_id, (SELECT t.name FROM webhooks t WHERE t.id = webhook_id), " + mail + " FROM webhook_deliveries"
+		return from, everything, nil
 	case QueueCommands:
 		return `SELECT id, owner_user_id, target_device_id` + named + `target_device_id), command_type, status,
 			retry_count + CASE WHEN sent_at IS NULL THEN 0 ELSE 1 END, error, ` + deadCommand + `,
