@@ -78,9 +78,9 @@ func (b *table) recovery(s *scene) {
 // the last keyframe, and long after that, when they see the keyframe by itself.
 func (b *table) joining(s *scene) {
 	const want = "the first picture within 150 ms at p95"
-	js := s.joins(20, func() {})
+	js := s.joins(40, func() {})
 	b.note("joining", want, js.String(), js.p95() < 150)
-	js = s.joins(15, func() {
+	js = s.joins(30, func() {
 		select {
 		case <-time.After(3500 * time.Millisecond): // as long as a group is used
 		case <-s.t.Context().Done():

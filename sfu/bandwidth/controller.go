@@ -237,7 +237,8 @@ func (c *Controller) Report(now int64, fraction uint8) {
 		c.promised = false
 	}
 	c.heard, c.heardAt, c.reportAt = true, now, now
-	c.estimate.lossy(now, float64(fraction)/256, float64(c.sending.rate(now)), false)
+	c.estimate.loss = float64(fraction) / 256
+	c.estimate.lossy(now, c.estimate.loss, float64(c.sending.rate(now)), false)
 }
 
 // Tick decides. It is called every 20 ms or so.

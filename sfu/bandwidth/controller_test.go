@@ -97,6 +97,38 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
+// TestBursts: a way that loses a twentieth, several packets at a time, carries what it carries all the same.
+func TestBursts(t *testing.T) {
+	t.Parallel()
+	for name, layers := range map[string][]int{
+		"to 4.5 Mbit/s": three(), "to 1 Mbit/s": {150_000, 350_000, 1_000_000}, "one of 300 kbit/s": {100_000, 300_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			best, all, starved := 0, 0, 0
+			for seed := range uint64(20) {
+				s := simulate(t, way{loss: 0.05, burst: 4, delay: 25 * millisecond}, layers...)
+				s.rng = rand.New(rand.NewPCG(seed, 9))
+				s.run(10 * time.Second)
+				for range 600 {
+					s.run(100 * time.Millisecond)
+					all++
+					if s.current == len(layers)-1 {
+						best++
+					}
+					if s.current < 0 {
+						starved++
+					}
+				}
+			}
+			t.Logf("the best layer for %d of %d", best, all)
+			if best*100 < all*90 || starved > 0 {
+				t.Errorf("the best layer for %d of %d, nothing for %d", best, all, starved)
+			}
+		})
+	}
+}
+
 // TestWish: nothing is probed or sent beyond what is wanted.
 func TestWish(t *testing.T) {
 	t.Parallel()

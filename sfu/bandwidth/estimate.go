@@ -42,6 +42,7 @@ type estimate struct {
 	rtt      int64
 
 	brief, long tally
+	heavy, high twice
 	loss        float64 // share, of the last window that told one
 	reducedAt   int64
 }
@@ -148,19 +149,32 @@ func (t *tally) add(now int64, seen, lost int, window int64) (share float64, ok 
 	return share, true
 }
 
+// twice is what two windows in a row say: one may be a burst of losses, as radio has them.
+type twice struct{ before float64 }
+
+// again returns the lesser of the share and the one before.
+func (t *twice) again(share float64) float64 {
+	least := min(share, t.before)
+	t.before = share
+	return least
+}
+
 // counted takes what one feedback said of how many packets.
 func (e *estimate) counted(now int64, seen, lost int, sending float64, probing bool) {
-	if share, ok := e.brief.add(now, seen, lost, heavyWindow); ok && share >= heavyLoss {
-		e.lossy(now, share, sending, probing)
+	if share, ok := e.brief.add(now, seen, lost, heavyWindow); ok {
+		if e.heavy.again(share) >= heavyLoss {
+			e.loss = share
+			e.lossy(now, share, sending, probing)
+		}
 	}
 	if share, ok := e.long.add(now, seen, lost, lossWindow); ok {
-		e.lossy(now, share, sending, probing)
+		e.loss = share
+		e.lossy(now, e.high.again(share), sending, probing)
 	}
 }
 
 // lossy takes the share of packets that was lost of what is sent at a rate, 0 if that is not known.
 func (e *estimate) lossy(now int64, share, sending float64, probing bool) {
-	e.loss = share
 	if share <= highLoss || probing && share < heavyLoss {
 		return
 	}

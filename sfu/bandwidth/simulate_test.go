@@ -22,6 +22,7 @@ type way struct {
 	delay    int64
 	jitter   int64
 	loss     float64
+	burst    float64 // mean length of losses, 0 for independent ones
 	lossBack float64
 }
 
@@ -41,6 +42,7 @@ type simulation struct {
 	skew   int64 // of the receiver's clock
 
 	free     int64 // when the bottleneck is
+	losing   bool  // in a burst
 	current  int   // layer, -1 none
 	target   int
 	switchAt int64
@@ -136,7 +138,7 @@ func (s *simulation) send(size int, done func(ok bool)) {
 	} else {
 		s.free = s.now
 	}
-	if s.rng.Float64() < s.way.loss {
+	if s.loses() {
 		done(false)
 		return
 	}
@@ -149,6 +151,19 @@ func (s *simulation) send(size int, done func(ok bool)) {
 		s.rec.Record(1, seq, (s.now+s.skew+77*second)/1000)
 		done(true)
 	})
+}
+
+// loses decides a packet's fate as Gilbert's model does.
+func (s *simulation) loses() bool {
+	switch w := s.way; {
+	case w.burst == 0:
+		return s.rng.Float64() < w.loss
+	case s.losing:
+		s.losing = s.rng.Float64() >= 1/w.burst
+	default:
+		s.losing = s.rng.Float64() < w.loss/(w.burst*(1-w.loss))
+	}
+	return s.losing
 }
 
 func (s *simulation) feedback() {
