@@ -37,6 +37,12 @@ var needs = []need{ //nolint:gochecknoglobals // a constant table
 	{"mkvinfo", "", []string{"mkvtoolnix"}, "checks of recordings"},
 	{"node", "", []string{"nodejs"}, "tests in a browser"},
 	{"npm", "", []string{"npm"}, "tests in a browser"},
+	{"GstWebRTC", "/usr/lib/*/girepository-1.0/GstWebRTC-1.0.typelib", gstreamer, "tests with GStreamer"},
+}
+
+var gstreamer = []string{ //nolint:gochecknoglobals // a constant table
+	"gstreamer1.0-plugins-base", "gstreamer1.0-plugins-good", "gstreamer1.0-plugins-bad", "gstreamer1.0-plugins-ugly",
+	"gstreamer1.0-libav", "gstreamer1.0-nice", "python3-gst-1.0", "gir1.2-gst-plugins-bad-1.0",
 }
 
 // install makes sure that every program is there and returns the paths of the
