@@ -67,7 +67,8 @@ func TestMetrics(t *testing.T) {
 	for _, name := range []string{
 		"securecam_http_requests_total", "securecam_http_request_seconds", "securecam_gateway_connections",
 		"securecam_bus_connected", "securecam_commands_sent_total", "securecam_commands_delivered_total",
-		"securecam_revocations_applied_total", "securecam_store_pools_open", "securecam_sfu_packets_out_total",
+		"securecam_revocations_applied_total", "securecam_revocations_late_total",
+		"securecam_store_pools_open", "securecam_sfu_packets_out_total",
 		"securecam_playback_loss", "securecam_playback_frozen", "securecam_playback_frames_decoded_total",
 		"securecam_sfu_camera_loss", "securecam_sfu_camera_jitter", "securecam_sfu_camera_rtt",
 		"securecam_sfu_viewer_loss", "securecam_sfu_viewer_jitter", "securecam_sfu_viewer_rtt",

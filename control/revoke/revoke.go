@@ -67,6 +67,7 @@ const (
 // Stats counts what a Service has done.
 type Stats struct {
 	Applied  uint64 // revocations told to the holders
+	Late     uint64 `help:"Revocations of which the bus brought no news: found only by looking now and then"`
 	Failures uint64 // looks that failed
 }
 
@@ -78,7 +79,7 @@ type Service struct {
 	woken chan struct{}
 	seen  map[string]time.Time // ids of the overlap; of Load, then of Run
 
-	applied, failures atomic.Uint64
+	applied, late, failures atomic.Uint64
 }
 
 // New returns a Service.
@@ -116,13 +117,13 @@ func (s *Service) nudge() {
 
 // Stats returns the counters.
 func (s *Service) Stats() Stats {
-	return Stats{Applied: s.applied.Load(), Failures: s.failures.Load()}
+	return Stats{Applied: s.applied.Load(), Late: s.late.Load(), Failures: s.failures.Load()}
 }
 
 // Load tells the holders what is remembered. It comes before anything can be
 // opened, and before Run.
 func (s *Service) Load(ctx context.Context) error {
-	return s.look(ctx, s.cfg.Now().Add(-s.cfg.Remember))
+	return s.look(ctx, s.cfg.Now().Add(-s.cfg.Remember), false)
 }
 
 // Run tells the holders of every revocation, on whichever process, until ctx
@@ -141,8 +142,8 @@ func (s *Service) Run(ctx context.Context) error {
 	defer tick.Stop()
 	sweep := time.NewTicker(sweepInterval)
 	defer sweep.Stop()
-	for failing := false; ; {
-		err := s.lookNow(ctx)
+	for failing, untold := false, false; ; {
+		err := s.lookNow(ctx, untold)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -150,38 +151,42 @@ func (s *Service) Run(ctx context.Context) error {
 			s.log.WarnContext(ctx, "revocations not read", slog.Any("err", err))
 		}
 		failing = err != nil
-		if err := s.wait(ctx, failing, tick.C, sweep.C); err != nil {
+		if untold, err = s.wait(ctx, failing, tick.C, sweep.C); err != nil {
 			return nil
 		}
 	}
 }
 
-// wait returns when it is time for the next look, or ctx's error.
-func (s *Service) wait(ctx context.Context, failing bool, tick, sweep <-chan time.Time) error {
+// wait returns when it is time for the next look, or ctx's error. untold says
+// that nobody asked for it.
+func (s *Service) wait(ctx context.Context, failing bool, tick, sweep <-chan time.Time) (untold bool, err error) {
 	var retry <-chan time.Time
 	if failing {
 		retry = time.After(retryPause)
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	case <-s.woken:
-	case <-tick:
 	case <-retry:
+	case <-tick:
+		untold = true
 	case <-sweep:
 		s.sweep(ctx)
 	}
-	return nil
+	return untold, nil
 }
 
-func (s *Service) lookNow(ctx context.Context) error {
+func (s *Service) lookNow(ctx context.Context, untold bool) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	return s.look(ctx, s.cfg.Now().Add(-overlap))
+	return s.look(ctx, s.cfg.Now().Add(-overlap), untold)
 }
 
-// look tells the holders what was revoked since then and is new to them.
-func (s *Service) look(ctx context.Context, since time.Time) error {
+// look tells the holders what was revoked since then and is new to them. What
+// it finds untold, and so long afterwards that the news cannot be on its way,
+// is late.
+func (s *Service) look(ctx context.Context, since time.Time, untold bool) error {
 	list, err := s.cfg.Store.Revocations(ctx, since)
 	if err != nil {
 		s.failures.Add(1)
@@ -193,6 +198,9 @@ func (s *Service) look(ctx context.Context, since time.Time) error {
 		}
 		s.seen[r.ID] = r.CreatedAt
 		s.applied.Add(1)
+		if untold && s.cfg.Now().Sub(r.CreatedAt) >= s.cfg.Interval/2 {
+			s.late.Add(1)
+		}
 		s.log.InfoContext(ctx, "revoked", slog.String("kind", string(r.Kind)), slog.String("target", r.TargetID),
 			slog.String("user", r.OwnerUserID))
 		for _, hold := range s.cfg.Holders {

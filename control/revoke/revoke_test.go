@@ -68,11 +68,11 @@ func openBus(t *testing.T) *bus.Bus {
 	return b
 }
 
-// run starts a process; interval is how often it looks untold.
-func run(t *testing.T, rows revoke.Store, b revoke.Bus, interval time.Duration) *process {
+// run starts a process; interval is how often it looks untold, now may be nil.
+func run(t *testing.T, rows revoke.Store, b revoke.Bus, interval time.Duration, now func() time.Time) *process {
 	t.Helper()
 	p := &process{news: make(chan struct{}, 1)}
-	p.Service = revoke.New(revoke.Config{Store: rows, Bus: b, Holders: []revoke.Holder{p.hold}, Interval: interval})
+	p.Service = revoke.New(revoke.Config{Store: rows, Bus: b, Holders: []revoke.Holder{p.hold}, Interval: interval, Now: now})
 	if err := p.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestEveryProcessIsToldOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Only the bus tells them in time.
-	one, two := run(t, db, b, time.Hour), run(t, db, b, time.Hour)
+	one, two := run(t, db, b, time.Hour, nil), run(t, db, b, time.Hour, nil)
 	for _, p := range []*process{one, two} {
 		if told := p.await(t, 1); told[0].Kind != store.RevokedDevice || told[0].TargetID != camera.ID {
 			t.Errorf("what was revoked before the start is told as %+v", told)
@@ -117,7 +117,7 @@ func TestEveryProcessIsToldOnce(t *testing.T) {
 	if err := db.DeleteDevice(t.Context(), user.ID, camera.ID, by); err != nil {
 		t.Fatal(err)
 	}
-	if told := two.await(t, 3); len(told) != 3 || two.Stats().Applied != 3 {
+	if told := two.await(t, 3); len(told) != 3 || two.Stats().Applied != 3 || two.Stats().Late != 0 {
 		t.Errorf("told %+v, something of it twice", told)
 	}
 }
@@ -131,13 +131,17 @@ func TestLostMessagesCostOnlyTime(t *testing.T) {
 	t.Parallel()
 	db, b := storetest.SQLite(t), openBus(t)
 	user := storetest.User(t, db)
-	here, there := run(t, db, deafBus{b}, time.Hour), run(t, db, deafBus{b}, 20*time.Millisecond)
+	later := func() time.Time { return time.Now().Add(time.Second) }
+	here, there := run(t, db, deafBus{b}, time.Hour, nil), run(t, db, deafBus{b}, 20*time.Millisecond, later)
 	db.OnRevocation(here.Wake)
 	if err := db.RevokeUser(t.Context(), user.ID, store.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	here.await(t, 1)
 	there.await(t, 1)
+	if late := []uint64{here.Stats().Late, there.Stats().Late}; late[0] != 0 || late[1] != 1 {
+		t.Errorf("late are %v, want only what nobody told of", late)
+	}
 }
 
 // flaky is a database that fails a number of times.
@@ -168,7 +172,7 @@ func TestOutageDelaysARevocation(t *testing.T) {
 	db := storetest.SQLite(t)
 	user := storetest.User(t, db)
 	rows := &flaky{Store: db}
-	p := run(t, rows, openBus(t), time.Hour)
+	p := run(t, rows, openBus(t), time.Hour, nil)
 	db.OnRevocation(p.Wake)
 	rows.fail(2)
 	if err := db.RevokeUser(t.Context(), user.ID, store.Actor{}); err != nil {
