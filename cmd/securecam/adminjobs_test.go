@@ -60,9 +60,12 @@ func TestAdminJobs(t *testing.T) {
 	for range 2 {
 		user.must(http.StatusAccepted, "POST", "/webhooks/"+made.ID+"/ping", nil, nil)
 	}
-	fail := map[string]func(){
-		store.QueueDeliveries: func() {}, // it has one attempt
-		store.QueueCommands: func() {
+	for _, kind := range []struct {
+		queue      string
+		lose, mend func()
+	}{
+		{store.QueueDeliveries, func() {}, func() { open.Store(true) }}, // each has one attempt
+		{store.QueueCommands, func() {
 			client.command(camera)
 			client.command(camera)
 			waiting := adminJobs(t, base, store.QueueCommands, "queued")
@@ -73,11 +76,11 @@ func TestAdminJobs(t *testing.T) {
 			if _, err := db.ExpireCommands(t.Context(), store.CommandExpiry{At: at, CreatedBefore: at.Add(time.Hour), Limit: 9}); err != nil {
 				t.Fatal(err)
 			}
-		},
-		store.QueueUploads: func() { missUploads(t, db, base, user, camera, 2) },
-	}
-	for queue, lose := range fail {
-		lose()
+		}, func() {}},
+		{store.QueueUploads, func() { missUploads(t, db, base, user, camera, 2) }, func() {}},
+	} {
+		queue := kind.queue
+		kind.lose()
 		var dead []jobJSON
 		eventually(t, time.Minute, func() string {
 			if dead = adminJobs(t, base, queue, "failed"); len(dead) != 2 {
@@ -88,7 +91,7 @@ func TestAdminJobs(t *testing.T) {
 		if !dead[0].Dead || dead[0].Error == "" {
 			t.Errorf("a dead letter of %s: %+v", queue, dead[0])
 		}
-		open.Store(true)
+		kind.mend()
 		path := "/admin/api/jobs/" + queue + "/"
 		administer(t, base, "POST", path+dead[0].ID+"/retry", http.StatusNoContent, nil)
 		administer(t, base, "POST", path+dead[0].ID+"/retry", http.StatusConflict, nil)
