@@ -36,7 +36,7 @@ type Config struct {
 	RingSize int
 
 	// BurstWindow is how long a busy shard may hold packets of a frame back to send them to a viewer together; the
-	// rest of a frame ends the wait. It also lets a busy socket's reader look once in a while, every two milliseconds if somebody
+	// rest of a frame ends the wait. It also lets busy readers look once in a while, every two milliseconds if somebody
 	// watches and every five if nobody does, instead of waking for each packet. Negative never waits.
 	BurstWindow time.Duration
 	// NoOffload never asks the kernel to split or join datagrams. Without it that stops by itself where it fails.

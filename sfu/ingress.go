@@ -17,7 +17,7 @@ import (
 // maxRoutes bounds the addresses that one viewer's RTCP is taken from at once.
 const maxRoutes = 4
 
-// ingress is the way in of a session's packets: from the socket's reader, or through ICE from an address that is not
+// ingress is the way in of a session's packets: from one of the socket's readers, or through ICE from an address that is not
 // known yet.
 type ingress struct {
 	mu     sync.Mutex // guards routes, closed and what the session says; SFU.mu may be taken under it

@@ -48,7 +48,7 @@ type layer struct {
 	facts  atomic.Pointer[facts]
 	sizes  [maxSpatial]atomic.Uint32 // width<<16 | height of each spatial layer, 0 if unknown
 
-	// Owned by whoever holds the publisher's ingress.mu, the socket's reader.
+	// Owned by whoever holds the publisher's ingress.mu, one of the socket's readers.
 	reception    reception
 	wait         margin // what late is decided by
 	meter        meter

@@ -45,7 +45,7 @@ const (
 	settled = 4096
 )
 
-// group names the first packet of a layer's last keyframe. Written by the socket's reader.
+// group names the first packet of a layer's last keyframe. Written by whoever holds the publisher's ingress.mu.
 type group struct {
 	state atomic.Uint64 // milliseconds of arrival << 17 | sequence number << 1 | 1
 }

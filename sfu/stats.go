@@ -9,13 +9,13 @@ import (
 
 // counters are the live form of Counters: written by the hot path, read by anybody.
 type counters struct {
-	packetsIn, bytesIn, keyframes             atomic.Uint64 // written by the socket's reader
+	packetsIn, bytesIn, keyframes             atomic.Uint64 // written by the socket's readers
 	packetsOut, bytesOut, retransmitted       atomic.Uint64 // written by shards
 	nacks, writeErrors, dropped, keyframeAsks atomic.Uint64
 	switches, skips                           atomic.Uint64
-	talkPackets, talkRefused                  atomic.Uint64 // written by the socket's reader
+	talkPackets, talkRefused                  atomic.Uint64 // written by the socket's readers
 	cachedStarts, stills, replayed            atomic.Uint64 // written by shards
-	pleas, nacksUnsent                        atomic.Uint64 // written by the socket's reader; the latter by shards, too
+	pleas, nacksUnsent                        atomic.Uint64 // written by the socket's readers; the latter by shards, too
 }
 
 func (c *counters) load() Counters {

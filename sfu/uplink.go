@@ -26,7 +26,7 @@ const (
 )
 
 // uplink is how a publisher's media comes in, and what its camera is told about it. Its packets are opened in place by
-// the socket's reader, which takes them as far as the shards' queues.
+// the socket's readers, which take them as far as the shards' queues.
 type uplink struct {
 	receiver  *seal.Receiver
 	layers    []*layer // one an SSRC, in the order of coming

@@ -24,6 +24,8 @@ const (
 	lossWindow  = int64(500 * time.Millisecond)
 	lossPackets = 20
 	heavyWindow = int64(100 * time.Millisecond)
+	// inARow is how long after a window the next one ends at most: of a little sound it takes long.
+	inARow = 2 * int64(time.Second)
 	// settling is how long it takes for less to be sent after a reduction: what was sent until then says nothing new.
 	settling = int64(200 * time.Millisecond)
 	// heavyLoss is the share that says that what is left is all that gets through.
@@ -150,26 +152,31 @@ func (t *tally) add(now int64, seen, lost int, window int64) (share float64, ok 
 }
 
 // twice is what two windows in a row say: one may be a burst of losses, as radio has them.
-type twice struct{ before float64 }
+type twice struct {
+	before float64
+	at     int64 // when that window ended
+}
 
-// again returns the lesser of the share and the one before.
-func (t *twice) again(share float64) float64 {
-	least := min(share, t.before)
-	t.before = share
+// again returns the lesser of the share of a window that ends now and of the one before, 0 if that was long ago.
+func (t *twice) again(share float64, now int64) (least float64) {
+	if now-t.at <= inARow {
+		least = min(share, t.before)
+	}
+	t.before, t.at = share, now
 	return least
 }
 
 // counted takes what one feedback said of how many packets.
 func (e *estimate) counted(now int64, seen, lost int, sending float64, probing bool) {
 	if share, ok := e.brief.add(now, seen, lost, heavyWindow); ok {
-		if e.heavy.again(share) >= heavyLoss {
+		if e.heavy.again(share, now) >= heavyLoss {
 			e.loss = share
 			e.lossy(now, share, sending, probing)
 		}
 	}
 	if share, ok := e.long.add(now, seen, lost, lossWindow); ok {
 		e.loss = share
-		e.lossy(now, e.high.again(share), sending, probing)
+		e.lossy(now, e.high.again(share, now), sending, probing)
 	}
 }
 

@@ -15,8 +15,8 @@ type batchSystem struct{}
 // Addr returns the receiver at a for this socket.
 func (c *Conn) Addr(a netip.AddrPort) *Addr { return &Addr{addr: unmap(a)} }
 
-// sharable says whether other sockets can have the address, too.
-func (c *Conn) sharable() bool { return false }
+// share lets other sockets of ours have the address, too. It reports false if that cannot be.
+func (c *Conn) share() bool { return false }
 
 func openSystem(addr netip.AddrPort, cfg Config) (socket, netip.AddrPort, bool, error) {
 	return openPortable(addr, cfg)

@@ -31,10 +31,10 @@ func (c *Conn) Addr(a netip.AddrPort) *Addr {
 	return to
 }
 
-// sharable says whether other sockets can have the address, too.
-func (c *Conn) sharable() bool {
-	_, ok := c.socket.(*linuxSocket)
-	return ok
+// share lets other sockets of ours have the address, too. It reports false if that cannot be.
+func (c *Conn) share() bool {
+	s, ok := c.socket.(*linuxSocket)
+	return ok && unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) == nil
 }
 
 // mmsghdr is struct mmsghdr of sendmmsg(2); Go aligns it as C does.

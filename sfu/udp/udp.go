@@ -124,22 +124,18 @@ func Listen(addr netip.AddrPort, cfg Config) (*Conn, error) {
 // ListenGroup opens up to n sockets on addr, where the system can share one among them: all datagrams from one address come
 // to the same socket. One socket is enough to send to anybody, and its Addr is good for all.
 func ListenGroup(addr netip.AddrPort, n int, cfg Config) ([]*Conn, error) {
-	// Who asks for a shared address gets it from whoever has it already: that nobody has it is known by having it alone.
-	alone, err := Listen(addr, cfg)
+	first, err := Listen(addr, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if n < 2 || !alone.sharable() {
-		return []*Conn{alone}, nil
-	}
-	addr = alone.LocalAddr()
-	if err := alone.Close(); err != nil {
-		return nil, err
+	// Whoever has the address already does not let the first one in, which does not ask to share it until it is alone there.
+	group := []*Conn{first}
+	if n < 2 || !first.share() {
+		return group, nil
 	}
 	cfg.shared = true
-	group := make([]*Conn, 0, n)
-	for range n {
-		c, err := Listen(addr, cfg)
+	for len(group) < n {
+		c, err := Listen(first.LocalAddr(), cfg)
 		if err != nil {
 			for _, c := range group {
 				err = errors.Join(err, c.Close())
