@@ -82,7 +82,7 @@ func jobsOf(queue string) (from, which string, err error) {
 			status IN ('queued', 'sent') AND ` + away + `, NULL, created_at, COALESCE(queued_at, created_at), updated_at
 			FROM device_commands`, everything, nil
 	case QueueUploads:
-		return `SELECT id, owner_user_id, camera_device_id` + named + `camera_device_id), content_type, status, 0, error, status = 'failed',
+		return `SELECT id, owner_user_id, camera_device_id` + named + `camera_device_id), content_type, status, 0, error, ` + deadUpload + `,
 			status = 'awaiting_upload', NULL, created_at, created_at, updated_at FROM recordings`, uploaded, nil
 	}
 	return "", "", fmt.Errorf("%w: no queue %q", ErrNotFound, queue)

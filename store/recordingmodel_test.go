@@ -38,6 +38,9 @@ const (
 	recordingURLLife = time.Hour
 )
 
+// row is the recording as its camera, or the sweep, has read it.
+func (r *modelRecording) row() store.Recording { return store.Recording{ID: r.id, ObjectKey: r.key} }
+
 func (m *recordingModel) used() (bytes int64) {
 	for _, r := range m.recordings {
 		bytes += r.size
@@ -137,7 +140,7 @@ func (m *recordingModel) finalize(t *rapid.T) {
 	if rapid.Bool().Draw(t, "elsewhere") {
 		u.ObjectKey = "sim/" + r.id
 	}
-	_, err := m.world.db.FinalizeRecording(m.t.Context(), r.id, u, m.now, m.world.by)
+	_, err := m.world.db.FinalizeRecording(m.t.Context(), r.row(), u, m.now, m.world.by)
 	if r.status != store.RecordingAwaitingUpload {
 		mustConflict(t, err)
 		return
@@ -154,7 +157,7 @@ func (m *recordingModel) finalize(t *rapid.T) {
 // giveUp is the server's patience at its end: what comes yet must go again.
 func (m *recordingModel) giveUp(t *rapid.T) {
 	r := m.pick(t)
-	err := m.world.db.GiveUpRecording(m.t.Context(), r.id, "not_uploaded", m.now)
+	err := m.world.db.GiveUpRecording(m.t.Context(), r.row(), "not_uploaded", m.now)
 	if r.status != store.RecordingAwaitingUpload {
 		mustConflict(t, err)
 		return
@@ -165,19 +168,25 @@ func (m *recordingModel) giveUp(t *rapid.T) {
 	m.doomed[r.key] = true
 }
 
-// await is what did not come, awaited once more: it must not be deleted when it
-// is there.
+// await is what did not come, awaited once more, by another key: the object of
+// the one before may be being deleted just now.
 func (m *recordingModel) await(t *rapid.T) {
 	r := m.pick(t)
-	err := second(m.world.db.AwaitUpload(m.t.Context(), m.world.user.ID, r.id, m.now, m.world.by))
+	row, err := m.world.db.AwaitUpload(m.t.Context(), m.world.user.ID, r.id, m.now, m.world.by)
 	if r.status != store.RecordingFailed || r.server {
 		mustConflict(t, err)
 		return
 	}
 	mustBe(t, err, nil)
 	m.told["recording.await_upload"]++
-	r.status, r.err = store.RecordingAwaitingUpload, ""
-	delete(m.doomed, r.key)
+	before := r.row()
+	r.status, r.err, r.key = store.RecordingAwaitingUpload, "", row.ObjectKey
+	if m.names(before.ObjectKey) {
+		t.Fatalf("awaits %s as before", r.key)
+	}
+	// What others know of it is of no use any more.
+	mustConflict(t, m.world.db.GiveUpRecording(m.t.Context(), before, "not_uploaded", m.now))
+	mustConflict(t, second(m.world.db.FinalizeRecording(m.t.Context(), before, store.Uploaded{Size: 1}, m.now, m.world.by)))
 }
 
 func (m *recordingModel) remove(t *rapid.T) {

@@ -122,18 +122,18 @@ func missUploads(t *testing.T, db *store.DB, base string, user *apiClient, camer
 	user.must(http.StatusOK, "GET", "/api/auth/get-session", nil, &me)
 	for range n {
 		at, id := storetest.Now(), storetest.ID()
-		err := db.CreateRecording(t.Context(), store.Recording{
+		r := store.Recording{
 			ID: id, OwnerUserID: me.User.ID, CameraDeviceID: camera, Status: store.RecordingAwaitingUpload,
 			ObjectKey: "recordings/" + id, ContentType: "video/webm", StartedAt: at, CreatedAt: at, UpdatedAt: at,
-		}, store.Actor{})
-		if err != nil {
+		}
+		if err := db.CreateRecording(t.Context(), r, store.Actor{}); err != nil {
 			t.Fatal(err)
 		}
 		awaited := adminJobs(t, base, store.QueueUploads, "awaiting_upload")
 		if len(awaited) != 1 || !awaited[0].AwaitsDevice || awaited[0].FailsAt.Before(at) {
 			t.Errorf("awaited uploads: %+v", awaited)
 		}
-		if err := db.GiveUpRecording(t.Context(), id, "not_uploaded", at); err != nil {
+		if err := db.GiveUpRecording(t.Context(), r, "not_uploaded", at); err != nil {
 			t.Fatal(err)
 		}
 	}

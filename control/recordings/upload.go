@@ -15,8 +15,8 @@ import (
 
 // Uploads are the recordings that cameras make themselves, in the database.
 type Uploads interface {
-	FinalizeRecording(ctx context.Context, id string, u store.Uploaded, at time.Time, by store.Actor) (store.Recording, error)
-	GiveUpRecording(ctx context.Context, id, reason string, at time.Time) error
+	FinalizeRecording(ctx context.Context, known store.Recording, u store.Uploaded, at time.Time, by store.Actor) (store.Recording, error)
+	GiveUpRecording(ctx context.Context, known store.Recording, reason string, at time.Time) error
 	StaleUploads(ctx context.Context, before time.Time, limit int) ([]store.Recording, error)
 	ReserveUpload(ctx context.Context, userID, id string, size int64) error
 	AwaitUpload(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Recording, error)
@@ -50,7 +50,8 @@ var (
 	// ErrNotAwaiting reports an upload for a recording that needs none.
 	ErrNotAwaiting = fault.New(fault.Conflict, "recording_not_awaiting_upload", "This recording awaits no upload.")
 	// ErrNotFailed reports a wish to await what came, or was never to come.
-	ErrNotFailed = fault.New(fault.Conflict, "recording_not_failed", "Only a recording whose upload did not come can await it again.")
+	ErrNotFailed = fault.New(fault.Conflict, "recording_not_failed",
+		"Only a recording whose upload did not come can await it again, and only while its camera is there.")
 	// ErrNoObject reports an end of an upload that did not come.
 	ErrNoObject = fault.New(fault.Conflict, "upload_missing", "The file of this recording has not been uploaded yet.")
 	// ErrObjectKey reports a key that is not the recording's.
@@ -139,7 +140,7 @@ func (s *Service) Finalize(ctx context.Context, p auth.Principal, id, objectKey 
 		}
 		uploaded.ContentType, uploaded.Size = info.ContentType, info.Size
 	}
-	r, err = s.Store.FinalizeRecording(ctx, id, uploaded, s.now(), p.Actor())
+	r, err = s.Store.FinalizeRecording(ctx, r, uploaded, s.now(), p.Actor())
 	if errors.Is(err, store.ErrConflict) {
 		return store.Recording{}, ErrNotAwaiting.With(err)
 	}
@@ -218,10 +219,10 @@ func (s *Service) settleUpload(ctx context.Context, r store.Recording) error {
 	info, err := s.Objects.Stat(ctx, r.ObjectKey)
 	switch {
 	case err == nil:
-		_, err = s.Store.FinalizeRecording(ctx, r.ID, store.Uploaded{ContentType: info.ContentType, Size: info.Size}, s.now(), store.Actor{})
+		_, err = s.Store.FinalizeRecording(ctx, r, store.Uploaded{ContentType: info.ContentType, Size: info.Size}, s.now(), store.Actor{})
 	case errors.Is(err, fs.ErrNotExist):
 		s.Logger.InfoContext(ctx, "recording failed", attrs(r, slog.String("reason", reasonNotUploaded))...)
-		err = s.Store.GiveUpRecording(ctx, r.ID, reasonNotUploaded, s.now())
+		err = s.Store.GiveUpRecording(ctx, r, reasonNotUploaded, s.now())
 	}
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) { // settled by somebody else
 		return nil

@@ -144,7 +144,7 @@ func TestAwaitAgain(t *testing.T) {
 	if _, err := w.Await(t.Context(), w.user, r.ID); !errors.Is(err, ErrNotFailed) {
 		t.Errorf("awaits it already: %v", err)
 	}
-	if err := w.db.GiveUpRecording(t.Context(), r.ID, reasonNotUploaded, storetest.Now()); err != nil {
+	if err := w.db.GiveUpRecording(t.Context(), r, reasonNotUploaded, storetest.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.UploadURL(t.Context(), w.camera, r.ID, "video/webm", 1000); !errors.Is(err, ErrNotAwaiting) {
@@ -159,5 +159,75 @@ func TestAwaitAgain(t *testing.T) {
 	}
 	if _, err := w.UploadURL(t.Context(), w.camera, r.ID, "video/webm", 1000); err != nil {
 		t.Error(err)
+	}
+	w.objects.put(r.ObjectKey, 1000) // by the URL of before
+	if _, err := w.Finalize(t.Context(), w.camera, r.ID, "", 0); !errors.Is(err, ErrNoObject) {
+		t.Errorf("what is to be deleted was taken: %v", err)
+	}
+}
+
+// TestAwaitAgainWhileDeleted has what was given up be deleted by somebody who
+// has read that it is to be, and be awaited and uploaded in between.
+func TestAwaitAgainWhileDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordOff, func(c *Config) { c.UploadStale = -time.Hour })
+	w.db.SetLimits(store.Limits{UploadLife: time.Hour})
+	w.awaiting("recordings/c/1.webm")
+	if err := w.sweepUploads(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	due, err := w.db.DoomedObjects(t.Context(), time.Now().Add(2*time.Hour), 9)
+	if err != nil || len(due) != 1 {
+		t.Fatalf("due %q, %v", due, err)
+	}
+	r, err := w.Await(t.Context(), w.user, w.await(1, store.RecordingFailed)[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.objects.put(r.ObjectKey, 1000)
+	if r, err = w.Finalize(t.Context(), w.camera, r.ID, "", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.objects.Delete(t.Context(), due[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.objects.Stat(t.Context(), r.ObjectKey); err != nil {
+		t.Errorf("the file of a recording that is %s: %v", r.Status, err)
+	}
+}
+
+// staleList is a process that stood still after it had read what is overdue.
+type staleList struct {
+	Store
+	list []store.Recording
+}
+
+func (s staleList) StaleUploads(context.Context, time.Time, int) ([]store.Recording, error) {
+	return s.list, nil
+}
+
+// TestStaleListOfUploads has another process give an upload up, and its user
+// await it again.
+func TestStaleListOfUploads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.RecordOff, nil)
+	r := w.awaiting("recordings/c/1.webm")
+	if err := w.db.GiveUpRecording(t.Context(), r, reasonNotUploaded, storetest.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Await(t.Context(), w.user, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.Store = staleList{w.Store, []store.Recording{r}}
+	for _, late := range []bool{false, true} { // the second time it is there, by the URL of before
+		if late {
+			w.objects.put(r.ObjectKey, 1000)
+		}
+		if err := w.sweepUploads(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := w.db.Recording(t.Context(), w.user.UserID, r.ID); err != nil || got.Status != store.RecordingAwaitingUpload {
+			t.Errorf("awaited again, and then %s (%s), %v", got.Status, got.Error, err)
+		}
 	}
 }
