@@ -1,6 +1,8 @@
 package turn
 
 import (
+	"encoding/binary"
+	"math"
 	"net"
 	"net/netip"
 )
@@ -10,17 +12,19 @@ import (
 // is a list of what is allowed: everything that is not on it is denied,
 // whether private, loopback, link-local, multicast or public.
 //
-// Where devices send media to each other, the peers are wherever those are.
-// What is public may be relayed to then, as by any TURN server on the Internet,
-// and what the operator names; never anything else that only this machine
-// reaches, nor this machine itself.
+// Where devices send media to each other, two relays of ours bring any two
+// together. The operator may allow more: networks by name, or what is public, as
+// on any TURN server on the Internet. Public is not what shares a network with
+// this machine, whatever its addresses look like: with IPv6, and in many data
+// centres, neighbours have public ones, and trust each other as private ones do.
 
 // bounds are where relays may send to and hear from, besides each other.
 type bounds struct {
 	media    peerSet
-	public   bool                    // any public address
 	networks []netip.Prefix          // any address in these
-	own      map[netip.Addr]struct{} // this machine's addresses, which are neither
+	public   bool                    // any public address that is not in near
+	near     []netip.Prefix          // the networks that this machine is in
+	own      map[netip.Addr]struct{} // this machine's addresses, which are never allowed by either
 }
 
 // lowestPort is the first that is nobody's by convention: no browser sends from
@@ -43,34 +47,51 @@ func (b *bounds) allowsHost(host netip.Addr) bool {
 
 // beyond reports whether a host is one that other people's devices may have.
 func (b *bounds) beyond(host netip.Addr) bool {
-	if _, own := b.own[host]; own || !singleHost(host) {
+	if _, own := b.own[host.WithZone("")]; own || !singleHost(host) {
 		return false
 	}
-	for _, p := range b.networks {
-		if p.Contains(host.WithZone("")) {
+	return contains(b.networks, host) || b.public && isPublic(host) && !contains(b.near, host)
+}
+
+func contains(networks []netip.Prefix, host netip.Addr) bool {
+	host = host.WithZone("")
+	for _, p := range networks {
+		if p.Contains(host) {
 			return true
 		}
 	}
-	return b.public && isPublic(host)
+	return false
 }
 
-// ownAddresses returns the addresses of this machine's interfaces, but for
-// loopback, together with others.
-func ownAddresses(others []netip.Addr) (map[netip.Addr]struct{}, error) {
-	own := map[netip.Addr]struct{}{}
-	for _, ip := range others {
-		own[ip.Unmap()] = struct{}{}
-	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() {
-			own[addrOf(n.IP)] = struct{}{}
+// surroundings returns the addresses that interfaces have, those at which each
+// of their IPv4 networks is addressed as a whole, and the networks. Loopback is
+// left out.
+func surroundings(interfaces []net.Addr) (own map[netip.Addr]struct{}, near []netip.Prefix, err error) {
+	own = map[netip.Addr]struct{}{}
+	for _, a := range interfaces {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			return nil, nil, err
+		}
+		ip := p.Addr()
+		if ip.IsLoopback() {
+			continue
+		}
+		own[ip] = struct{}{}
+		near = append(near, p.Masked())
+		if ip.Is4() && p.Bits() < ip.BitLen()-1 { // RFC 3021: a network of two has neither
+			own[p.Masked().Addr()], own[lastOf(p)] = struct{}{}, struct{}{}
 		}
 	}
-	return own, nil
+	return own, near, nil
+}
+
+// lastOf returns the last address of an IPv4 network: its broadcast address.
+func lastOf(p netip.Prefix) netip.Addr {
+	ip := p.Addr().As4()
+	n := binary.BigEndian.Uint32(ip[:]) | math.MaxUint32>>p.Bits()
+	binary.BigEndian.PutUint32(ip[:], n)
+	return netip.AddrFrom4(ip)
 }
 
 // isPublic reports whether an address is one of the public Internet.

@@ -1,8 +1,11 @@
 package turn
 
 import (
+	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -65,20 +68,28 @@ func TestPolicy(t *testing.T) {
 }
 
 // TestPolicyBetweenDevices holds what may be relayed to where devices send media
-// to each other.
+// to each other: on a machine with public neighbours, some of whom the operator
+// names.
 func TestPolicyBetweenDevices(t *testing.T) {
 	t.Parallel()
+	own, near, err := surroundings(interfaces(t,
+		"127.0.0.1/8", "::1/128", "9.9.9.9/24", "10.1.0.1/16", "2620:fe::fe/48", "2a01:4f8:1:2::10/64", "fe80::10/64"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := bounds{
-		media: newPeerSet([]netip.AddrPort{netip.MustParseAddrPort("9.9.9.9:8090")}), public: true,
-		networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd12::/32")},
-		own: map[netip.Addr]struct{}{
-			netip.MustParseAddr("9.9.9.9"): {}, netip.MustParseAddr("10.1.0.1"): {}, netip.MustParseAddr("2620:fe::fe"): {},
+		media: newPeerSet([]netip.AddrPort{netip.MustParseAddrPort("9.9.9.9:8090")}), public: true, own: own, near: near,
+		networks: []netip.Prefix{
+			netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd12::/32"), netip.MustParsePrefix("2a01:4f8:1:2::40/124"),
 		},
 	}
 	for peer, want := range map[string]bool{
 		"8.8.8.8:50000": true, "[::ffff:8.8.8.8]:50000": true, "[2a00:1450::1]:50000": true, "8.8.8.8:1024": true,
 		"8.8.8.8:1023": false, "8.8.8.8:53": false, "8.8.8.8:0": false,
 		"9.9.9.9:8090": true, "9.9.9.9:5432": false, "[2620:fe::fe]:50000": false, // this machine
+		"9.9.9.10:5353": false, "[::ffff:9.9.9.10]:5353": false, "9.9.8.10:5353": true, // its neighbours, and others
+		"[2a01:4f8:1:2::20]:5353": false, "[2a01:4f8:1:3::20]:5353": true, "[2620:fe::1]:5353": false, "[2a01:4f8:1:2::41]:5353": true,
+		"10.1.255.255:50000": false, "10.1.0.0:50000": false, "9.9.9.255:50000": false, "[fe80::10%eth0]:50000": false, // all of them
 		"10.1.2.3:50000": true, "10.1.0.1:50000": false, "10.2.0.1:50000": false, "[fd12::5]:50000": true, "[fd13::5]:50000": false,
 		"127.0.0.1:50000": false, "[::1]:50000": false, "[::ffff:127.0.0.1]:50000": false, "0.0.0.0:50000": false, "[::]:50000": false,
 		"192.168.1.1:50000": false, "172.16.0.1:50000": false, "100.64.0.1:50000": false, "198.18.0.1:50000": false,
@@ -94,21 +105,72 @@ func TestPolicyBetweenDevices(t *testing.T) {
 	if r.allowsHost(netip.Addr{}) || r.allowsHost(netip.MustParseAddr("127.0.0.1")) || !r.allowsHost(netip.MustParseAddr("8.8.8.8")) {
 		t.Error("hosts are not judged like their ports")
 	}
+	r.public = false
+	for peer, want := range map[string]bool{
+		"8.8.8.8:50000": false, "[2a00:1450::1]:50000": false, "9.9.9.10:50000": false, "[2a01:4f8:1:2::20]:50000": false,
+		"10.1.2.3:50000": true, "[2a01:4f8:1:2::41]:50000": true, "[fd12::5]:50000": true, "9.9.9.9:8090": true,
+	} {
+		if got := r.allows(netip.MustParseAddrPort(peer)); got != want {
+			t.Errorf("without what is public, %s is allowed: %v, want %v", peer, got, want)
+		}
+	}
 }
 
-func TestOwnAddresses(t *testing.T) {
+// interfaces are addresses with the lengths of their networks, as the system
+// tells them.
+func interfaces(t *testing.T, cidrs ...string) (all []net.Addr) {
+	t.Helper()
+	for _, s := range cidrs {
+		ip, n, err := net.ParseCIDR(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, &net.IPNet{IP: ip, Mask: n.Mask})
+	}
+	return all
+}
+
+func TestSurroundings(t *testing.T) {
 	t.Parallel()
-	told := netip.MustParseAddr("::ffff:198.51.100.7")
-	own, err := ownAddresses([]netip.Addr{told})
+	own, near, err := surroundings(interfaces(t,
+		"127.0.0.1/8", "::1/128", "198.51.100.7/30", "192.0.2.7/31", "192.0.2.9/32", "2001:db8::7/64", "fe80::7/64"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := own[told.Unmap()]; !ok {
-		t.Errorf("%v lacks the address that clients are told", own)
+	wantOwn := []string{ // the network of four is addressed as a whole by its first and its last
+		"192.0.2.7", "192.0.2.9", "198.51.100.4", "198.51.100.7", "2001:db8::7", "fe80::7",
 	}
-	for ip := range own {
-		if ip.IsLoopback() || ip.Is4In6() {
-			t.Errorf("%v is among this machine's own", ip)
+	if got := slices.SortedFunc(maps.Keys(own), netip.Addr.Compare); fmt.Sprint(got) != fmt.Sprint(wantOwn) {
+		t.Errorf("own are %v, want %v", got, wantOwn)
+	}
+	wantNear := []string{"198.51.100.4/30", "192.0.2.6/31", "192.0.2.9/32", "2001:db8::/64", "fe80::/64"}
+	if fmt.Sprint(near) != fmt.Sprint(wantNear) {
+		t.Errorf("near are %v, want %v", near, wantNear)
+	}
+	if _, _, err := surroundings([]net.Addr{&net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.IPMask{255, 0, 255, 0}}}); err == nil {
+		t.Error("a network that nobody understands is passed over")
+	}
+}
+
+// TestThisMachine holds that its own interfaces are understood.
+func TestThisMachine(t *testing.T) {
+	t.Parallel()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, near, err := surroundings(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			t.Fatalf("%v is a %T", a, a)
+		}
+		ip := addrOf(n.IP)
+		if _, known := own[ip]; known == ip.IsLoopback() || contains(near, ip) == ip.IsLoopback() {
+			t.Errorf("%v is not told by %v and %v", n, own, near)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type relays struct {
 	media            func() []netip.AddrPort
 	anywhere         bool           // also to public addresses
 	networks         []netip.Prefix // also to these
+	seenAt           func() []netip.AddrPort
 	stats            *counters
 	revoked          *revocations
 
@@ -237,11 +238,21 @@ func (r *relays) look() *bounds {
 	if !r.anywhere && len(r.networks) == 0 {
 		return found
 	}
-	own, err := ownAddresses(r.public)
+	interfaces, err := net.InterfaceAddrs()
 	if err != nil { // lest it is this machine
 		return found
 	}
-	found.own, found.public, found.networks = own, r.anywhere, r.networks
+	own, near, err := surroundings(interfaces)
+	if err != nil {
+		return found
+	}
+	for _, ip := range r.public {
+		own[ip.Unmap()] = struct{}{}
+	}
+	for _, a := range r.seenAt() {
+		own[a.Addr().Unmap()] = struct{}{}
+	}
+	found.own, found.near, found.public, found.networks = own, near, r.anywhere, r.networks
 	return found
 }
 

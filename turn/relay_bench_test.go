@@ -12,7 +12,9 @@ func BenchmarkFilter(b *testing.B) {
 	for name, peer := range map[string]netip.AddrPort{"media": media, "public": netip.MustParseAddrPort("8.8.8.8:50000")} {
 		b.Run(name, func(b *testing.B) {
 			r := &relays{known: map[netip.AddrPort]*relayConn{}, local: map[netip.AddrPort]*relayConn{}}
-			r.bounds.Store(&bounds{media: newPeerSet([]netip.AddrPort{media}), public: true})
+			r.bounds.Store(&bounds{media: newPeerSet([]netip.AddrPort{media}), public: true, near: []netip.Prefix{
+				netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("2001:db8::/64"), netip.MustParsePrefix("fe80::/64"),
+			}})
 			to := net.UDPAddrFromAddrPort(peer)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -1,8 +1,8 @@
 // Package turn runs the TURN server and issues the credentials it accepts.
 //
 // It relays between clients and our own media port, and between two of its
-// own clients; to no other address in the world, unless it is told that devices
-// send media to each other: then also to public addresses, where those may be.
+// own clients; to no other address in the world, unless it is told which, for
+// devices that send media to each other.
 package turn
 
 import (
@@ -37,11 +37,16 @@ type Config struct {
 	// AllowPeers returns the transport addresses, besides other relays, that
 	// relays may talk to. It is called for every permission.
 	AllowPeers func() []netip.AddrPort
-	// AllowPublic lets relays talk to every public address but this machine's,
-	// from port 1024 up.
-	AllowPublic bool
-	// AllowNetworks lets relays talk to other addresses in the same way.
+	// AllowNetworks lets relays talk to every address in these but this
+	// machine's, from port 1024 up.
 	AllowNetworks []netip.Prefix
+	// AllowPublic lets relays talk to every public address in the same way, but
+	// for those in the networks that this machine's interfaces are in.
+	AllowPublic bool
+	// SeenAt returns at which addresses others reach this machine, besides those
+	// of its interfaces and PublicIPs: neither of the two allows them. It is
+	// called for every permission then, and may be nil.
+	SeenAt func() []netip.AddrPort
 	// Logger may be nil.
 	Logger *slog.Logger
 
@@ -73,6 +78,9 @@ func (c Config) withDefaults() (Config, error) {
 	orElse(&c.Patience, 10*time.Second)
 	if c.AllowPeers == nil {
 		c.AllowPeers = func() []netip.AddrPort { return nil }
+	}
+	if c.SeenAt == nil {
+		c.SeenAt = func() []netip.AddrPort { return nil }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -119,7 +127,7 @@ func New(c Config) (*Server, error) {
 	s.relays = &relays{
 		bind: addrOf(s.addr.IP), public: c.PublicIPs, portMin: c.RelayPortMin, portMax: c.RelayPortMax,
 		max: c.MaxAllocations, maxPerUser: c.MaxUserAllocations, media: c.AllowPeers,
-		anywhere: c.AllowPublic, networks: c.AllowNetworks, stats: s.stats, revoked: s.revoked,
+		anywhere: c.AllowPublic, networks: c.AllowNetworks, seenAt: c.SeenAt, stats: s.stats, revoked: s.revoked,
 		known: map[netip.AddrPort]*relayConn{}, local: map[netip.AddrPort]*relayConn{}, users: map[string]int{},
 	}
 	s.relays.bounds.Store(&bounds{})

@@ -97,11 +97,13 @@ func TestRelaysBetweenDevices(t *testing.T) {
 	config := Config{
 		Addr: "0.0.0.0:0", PublicIPs: []netip.Addr{netip.MustParseAddr("9.9.9.9")}, AllowPublic: true,
 		AllowNetworks: []netip.Prefix{netip.PrefixFrom(other.Addr(), 32)},
+		SeenAt:        func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("[::ffff:1.1.1.1]:8090")} },
 	}
 	s := start(t, config)
 	client, relay := allocate(t, s, "udp", "ada")
 	for host, allowed := range map[string]bool{
 		"8.8.8.8": true, "127.0.0.1": true, "9.9.9.9": true, // a relay is there
+		"1.1.1.1":   false, // nothing but this machine is
 		"127.0.0.2": false, "10.0.0.1": false, "192.168.1.1": false, "169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false,
 	} {
 		err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(host), Port: int(other.Port())})
@@ -117,6 +119,29 @@ func TestRelaysBetweenDevices(t *testing.T) {
 		}
 		eventually(t, "a packet to "+service+" is dropped", func() bool { return s.Stats().DroppedPackets > dropped })
 	}
+}
+
+// TestRelaysBetweenDevicesAlone has relays that reach each other, and one
+// network of the operator's, and not the public.
+func TestRelaysBetweenDevicesAlone(t *testing.T) {
+	t.Parallel()
+	other := peer(t)
+	s := start(t, Config{
+		Addr: "0.0.0.0:0", PublicIPs: []netip.Addr{netip.MustParseAddr("9.9.9.9")},
+		AllowNetworks: []netip.Prefix{netip.PrefixFrom(other.Addr(), 32)},
+	})
+	client, relay := allocate(t, s, "udp", "ada")
+	_, second := allocate(t, s, "tcp", "bob")
+	for _, host := range []string{"8.8.8.8", "1.1.1.1", "127.0.0.2"} {
+		if err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(host), Port: int(other.Port())}); err == nil {
+			t.Errorf("%s is allowed", host)
+		}
+	}
+	exchange(t, relay, other, relay, other)
+	if _, err := second.WriteTo([]byte("hello"), relay.LocalAddr()); err != nil { // lets in what the first sends
+		t.Fatal(err)
+	}
+	exchange(t, relay, addrPortOf(second.LocalAddr()), second, addrPortOf(relay.LocalAddr()))
 }
 
 func TestRelaysReachEachOther(t *testing.T) {
