@@ -116,6 +116,7 @@ type Config struct {
 	TURNRelayPortMin uint16   `group:"TURN" env:"TURN_RELAY_PORT_MIN" name:"turn-relay-port-min" default:"49160"`
 	TURNRelayPortMax uint16   `group:"TURN" env:"TURN_RELAY_PORT_MAX" name:"turn-relay-port-max" default:"49359"`
 	TURNPeerNetworks []string `group:"TURN" env:"TURN_PEER_NETWORKS" name:"turn-peer-networks"`
+	TURNPublicPeers  bool     `group:"TURN" env:"TURN_PUBLIC_PEERS" name:"turn-public-peers"`
 	TURNURLs         []string `group:"TURN" env:"TURN_URLS" name:"turn-urls"`
 	TURNUsername     string   `group:"TURN" env:"TURN_USERNAME" name:"turn-username"`
 	TURNCredential   string   `group:"TURN" env:"TURN_CREDENTIAL" name:"turn-credential"`
@@ -310,8 +311,22 @@ func (c *Config) validateMedia() error {
 	if c.MediaProvider == streams.ProviderSFU && c.MediaMode == modeP2P {
 		return fmt.Errorf("MEDIA_PROVIDER is %s and MEDIA_MODE %s: set one of them", c.MediaProvider, c.MediaMode)
 	}
-	if len(c.TURNPeerNetworks) > 0 && c.mediaProvider() != streams.ProviderP2P {
-		return errors.New("TURN_PEER_NETWORKS is for MEDIA_MODE=p2p: otherwise relays lead to this server's media port alone")
+	return c.validatePeers()
+}
+
+// validatePeers looks at what relays may reach besides each other.
+func (c *Config) validatePeers() error {
+	for _, s := range []struct {
+		name string
+		set  bool
+	}{{"TURN_PEER_NETWORKS", len(c.TURNPeerNetworks) > 0}, {"TURN_PUBLIC_PEERS", c.TURNPublicPeers}} {
+		switch {
+		case !s.set:
+		case c.mediaProvider() != streams.ProviderP2P:
+			return fmt.Errorf("%s is for MEDIA_MODE=%s: otherwise relays lead to this server's media port alone", s.name, modeP2P)
+		case c.TURNPort < 0:
+			return fmt.Errorf("%s is for the relays of this server, and TURN_PORT=-1 leaves it none: set one of them", s.name)
+		}
 	}
 	_, err := networks("TURN_PEER_NETWORKS", c.TURNPeerNetworks)
 	return err

@@ -175,6 +175,32 @@ func TestClusterSettings(t *testing.T) {
 	}
 }
 
+// TestPeersOfRelays holds that what does nothing is refused.
+func TestPeersOfRelays(t *testing.T) {
+	t.Parallel()
+	for name, setting := range map[string]string{
+		"TURN_PEER_NETWORKS": "--turn-peer-networks=10.0.0.0/8", "TURN_PUBLIC_PEERS": "--turn-public-peers",
+	} {
+		for also, told := range map[string]string{
+			"--media-mode=p2p":                                               "",
+			"--media-provider=p2p":                                           "",
+			"--media-provider=sfu":                                           "MEDIA_MODE=p2p",
+			"--media-mode=single_server_sfu --turn-port=-1":                  "MEDIA_MODE=p2p",
+			"--media-mode=p2p --turn-port=-1":                                "TURN_PORT",
+			"--media-mode=p2p --turn-port=-1 --turn-urls=turn:t.example.org": "TURN_PORT",
+		} {
+			_, _, err := parse(append([]string{"serve", setting}, strings.Fields(also)...), t.Output(), t.Output())
+			if told == "" && err != nil || told != "" && (err == nil || !strings.Contains(err.Error(), told) || !strings.Contains(err.Error(), name)) {
+				t.Errorf("%s %s: got %v, want it named with %q", setting, also, err, told)
+			}
+		}
+	}
+	_, _, err := parse([]string{"serve", "--media-mode=p2p", "--turn-peer-networks=10.0.0.0/33"}, t.Output(), t.Output())
+	if err == nil || !strings.Contains(err.Error(), "TURN_PEER_NETWORKS") {
+		t.Errorf("a wrong network: %v", err)
+	}
+}
+
 // TestWrongSettingsAreNamed holds that an operator reads which variable is
 // wrong, and what it takes.
 func TestWrongSettingsAreNamed(t *testing.T) {
@@ -187,6 +213,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		"TURN_RELAY_PORT_MIN=99999":                 "16 bit",
 		"TURN_URLS=http://x":                        "turn:",
 		"TURN_PEER_NETWORKS=10.0.0.0/8":             "MEDIA_MODE=p2p",
+		"TURN_PUBLIC_PEERS=true":                    "MEDIA_MODE=p2p",
 		"BETTER_AUTH_BASE_URL=cam":                  "http(s)://host[:port]",
 		"BETTER_AUTH_TRUSTED_ORIGINS=https://a,b":   "http(s)://host[:port]",
 		"BETTER_AUTH_SECRET=short":                  "32 characters",

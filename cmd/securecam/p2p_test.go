@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,13 +149,34 @@ func TestPeerToPeerRelayed(t *testing.T) {
 		t.Errorf("they are connected by %v, %v", pair, err)
 	}
 
-	client := relayClient(t, s.clientServers)
-	for host, allowed := range map[string]bool{
-		"198.51.100.7": true, "8.8.8.8": true, // relays, and where other people's devices may be
-		"127.0.0.1": false, "10.0.0.1": false, "192.168.0.1": false, "169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false,
+	holdPermissions(t, relayClient(t, s.clientServers), "198.51.100.7") // relays
+}
+
+// TestPeerToPeerRelayedBeyond has relays lead where the operator says.
+func TestPeerToPeerRelayedBeyond(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ setting, allowed string }{
+		"networks": {"--turn-peer-networks=10.0.0.0/30,9.9.9.9", "10.0.0.1 9.9.9.9"},
+		"public":   {"--turn-public-peers", "8.8.8.8 9.9.9.9"},
 	} {
-		if err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(host), Port: 50000}); (err == nil) != allowed {
-			t.Errorf("a permission for %s: %v, is allowed: %v", host, err, allowed)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startPeerToPeer(t, startApp(t, "--media-mode=p2p", "--public-ips=198.51.100.7", c.setting))
+			holdPermissions(t, relayClient(t, s.clientServers), append(strings.Fields(c.allowed), "198.51.100.7")...)
+		})
+	}
+}
+
+// holdPermissions tries what a relay leads to: these alone.
+func holdPermissions(t *testing.T, client *turn.Client, allowed ...string) {
+	t.Helper()
+	for _, host := range []string{
+		"198.51.100.7", "8.8.8.8", "9.9.9.9",
+		"127.0.0.1", "10.0.0.1", "10.0.0.9", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
+	} {
+		err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(host), Port: 50000})
+		if want := slices.Contains(allowed, host); (err == nil) != want {
+			t.Errorf("a permission for %s: %v, is allowed: %v", host, err, want)
 		}
 	}
 }

@@ -233,7 +233,8 @@ func (a *app) openPlane(c *Config, keys secrets, events *mediaEvents, now func()
 }
 
 // openTURN starts the TURN server. Where devices send media to each other, its
-// relays lead to wherever those are, and not to the SFU, which has none of it.
+// relays lead to each other and where the operator says, and not to the SFU,
+// which has none of it.
 func (a *app) openTURN(c *Config, keys secrets, media *sfu.SFU, ips []netip.Addr, now func() time.Time) (*turn.Server, error) {
 	config := turn.Config{
 		Addr:         net.JoinHostPort(c.ListenHost, strconv.Itoa(c.TURNPort)),
@@ -250,7 +251,8 @@ func (a *app) openTURN(c *Config, keys secrets, media *sfu.SFU, ips []netip.Addr
 		if err != nil {
 			return nil, err
 		}
-		config.AllowPeers, config.AllowPublic, config.AllowNetworks = nil, true, reachable
+		config.AllowPeers, config.SeenAt = nil, media.Addrs
+		config.AllowPublic, config.AllowNetworks = c.TURNPublicPeers, reachable
 	}
 	return turn.New(config)
 }
