@@ -1,0 +1,21 @@
+//go:build race
+
+package store_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+)
+
+// TestMain has the models take a quarter of the walks, unless -rapid.checks says
+// otherwise: SQLite, which is Go, is ten times slower with the race detector,
+// which has nothing to find where one goroutine walks.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
