@@ -129,6 +129,7 @@ func (s *SFU) Stats() Stats {
 	s.quality.mu.Unlock()
 	st.Data = DataStats{
 		Received: s.data.Received.Load(), Sent: s.data.Sent.Load(), Refused: s.data.Refused.Load(), Dropped: s.data.Dropped.Load(),
+		Unheard: s.data.Unheard.Load(),
 	}
 	slowest := s.costly.slowest.Load()
 	for _, sh := range s.shards {

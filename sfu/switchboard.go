@@ -91,7 +91,7 @@ func (b *switchboard) pass(sess *session, m datachannel.Message) {
 	camera := b.camera
 	b.mu.Unlock()
 	if camera == nil {
-		b.counters.Dropped.Add(1)
+		b.counters.Unheard.Add(1)
 		return
 	}
 	camera.data.Send(datachannel.Message{Text: true, Data: raw})

@@ -155,7 +155,8 @@ type CongestionStats struct {
 type DataStats struct {
 	Received, Sent uint64
 	Refused        uint64 // came too fast, were too long or malformed, or on too many channels
-	Dropped        uint64 // their receiver was not there, or did not take them in time
+	Dropped        uint64 // their receiver did not take them in time
+	Unheard        uint64 // their receiver has no channel
 }
 
 // SocketStats are the counters of the media port.

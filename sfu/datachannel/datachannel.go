@@ -46,6 +46,7 @@ type Counters struct {
 	Received, Sent atomic.Uint64
 	Refused        atomic.Uint64 // came too fast, were too long, or on too many channels; channels that were opened too fast
 	Dropped        atomic.Uint64 // the peer did not take them in time
+	Unheard        atomic.Uint64 // the peer has no channel, which many never have
 }
 
 // Config is what a Peer needs; nothing has a default.
@@ -89,7 +90,11 @@ func New(cfg Config) *Peer {
 // Send queues a message for the channel that the peer opened last. It never waits, and reports false, having counted
 // it, if there is no channel or too much waits already. The Peer keeps the data.
 func (p *Peer) Send(m Message) bool {
-	if len(m.Data) <= p.cfg.MaxSend && p.Open() {
+	if !p.Open() {
+		p.cfg.Counters.Unheard.Add(1)
+		return false
+	}
+	if len(m.Data) <= p.cfg.MaxSend {
 		select {
 		case p.queue <- m:
 			return true

@@ -101,8 +101,8 @@ func eventually(t *testing.T, what string, f func() bool) {
 func TestMessagesBothWays(t *testing.T) {
 	counters, got := &Counters{}, make(chan Message, 1)
 	p, client := pair(t, Config{Counters: counters, Receive: func(m Message) { got <- m }})
-	if p.Send(Message{Text: true, Data: []byte("nobody listens")}) || counters.Dropped.Load() != 1 {
-		t.Error("a message without a channel is not counted as dropped")
+	if p.Send(Message{Text: true, Data: []byte("nobody listens")}) || counters.Unheard.Load() != 1 {
+		t.Error("a message without a channel is not counted as unheard")
 	}
 	c := dial(t, client, 0)
 	if _, err := c.WriteDataChannel([]byte("hello"), true); err != nil {

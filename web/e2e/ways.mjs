@@ -142,6 +142,7 @@ async function restart(who, tab, watching) {
 }
 
 /** Not Firefox: from none of its addresses it tries one of loopback by TCP. */
+/** Not Firefox: it gathers no loopback address for TCP, and so finds no way to one. */
 async function overTCP() {
   await chrome.evaluate(playInPage, { credentials: credentials.whep, tcp: true });
   await goesOn('Chromium sees pictures over TCP', chrome);
