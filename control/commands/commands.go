@@ -276,9 +276,14 @@ func (s *Service) Retry(ctx context.Context, p auth.Principal, id string) (store
 	case err != nil:
 		return store.Command{}, err
 	}
-	c = s.dispatch(ctx, c)
+	// In this order: a camera may answer while it is still being sent to, and
+	// its answer is the last that the source hears.
 	s.tellSource(ctx, c)
-	return c, nil
+	after := s.dispatch(ctx, c)
+	if newlySent(c, after) {
+		s.tellSource(ctx, after)
+	}
+	return after, nil
 }
 
 // Delete deletes a command that has ended, on behalf of its source or its user.

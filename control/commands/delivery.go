@@ -167,14 +167,17 @@ func (s *Service) Due(j store.Job) (next, fails time.Time) {
 	if !sent && j.Status != string(store.CommandQueued) {
 		return time.Time{}, time.Time{}
 	}
-	pause, again := s.cfg.AckTimeout, j.Attempts-1
+	pause, again, deadline := s.cfg.AckTimeout, j.Attempts-1, j.QueuedAt.Add(s.cfg.Deadline)
 	switch {
-	case sent && again >= s.cfg.Retries:
-		return time.Time{}, j.UpdatedAt.Add(pause)
+	case sent && again >= s.cfg.Retries: // whichever comes first, as in ExpireCommands
+		if unanswered := j.UpdatedAt.Add(pause); unanswered.Before(deadline) {
+			return time.Time{}, unanswered
+		}
+		return time.Time{}, deadline
 	case sent && again > 0:
 		pause = s.cfg.Again
 	}
-	return j.UpdatedAt.Add(pause), j.QueuedAt.Add(s.cfg.Deadline)
+	return j.UpdatedAt.Add(pause), deadline
 }
 
 // again is Again but for a fifth of the time between two looks: a command goes
