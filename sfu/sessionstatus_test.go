@@ -135,7 +135,13 @@ func TestSessionsTellWhyNot(t *testing.T) {
 		change func(sdp string) string
 		want   string
 	}{
-		"another certificate": {func(sdp string) string { return fingerprint.ReplaceAllString(sdp, "${1}00") }, transport.FailureFingerprint},
+		"another certificate": {func(sdp string) string {
+			other := fingerprint.ReplaceAllString(sdp, "${1}00")
+			if other == sdp { // as one certificate in 256 has it
+				other = fingerprint.ReplaceAllString(sdp, "${1}01")
+			}
+			return other
+		}, transport.FailureFingerprint},
 		"another password": {func(sdp string) string {
 			return password.ReplaceAllString(sdp, "a=ice-pwd:"+strings.Repeat("x", 32)+"\r")
 		}, transport.FailureNoPath},
