@@ -109,8 +109,10 @@ func (s *Service) Mount(_ fiber.Router, api huma.API) {
 		ErrNotAwaiting, ErrStorage, rest.ErrStorageLimit, auth.ErrForbidden)
 	rest.Register(api, op(http.MethodPost, one+"/finalize", "Say that the file is uploaded", auth.Device), s.handleFinalize,
 		ErrNotAwaiting, ErrNoObject, ErrObjectKey, ErrStorage, rest.ErrStorageLimit, auth.ErrForbidden)
-	rest.Register(api, op(http.MethodPost, one+"/await-upload", "Await an upload once more that did not come", auth.Either),
-		s.handleAwait, ErrNotFailed, auth.ErrForbidden)
+	again := op(http.MethodPost, one+"/await-upload", "Await an upload once more that did not come", auth.Either)
+	again.Description = "The camera is not told. One that keeps a file which was not awaited any more looks now and then whether it is " +
+		"(GET /recordings?status=awaiting_upload), and then asks for a new URL: those of before lead to nothing."
+	rest.Register(api, again, s.handleAwait, ErrNotFailed, auth.ErrForbidden)
 	rest.Register(api, remove, s.handleDelete, ErrNotReady, ErrStorage, rest.ErrState)
 }
 

@@ -176,6 +176,15 @@ await camera.evaluate(() => {
 await until('the second viewer has called again', async () => await viewers[1].evaluate(() => window.peers.length) === 2);
 await Promise.all(viewers.map(sees));
 
+// The camera hears that its upload was given up, keeps what it has, and finds
+// it awaited again.
+let givenUp = 0;
+await camera.route(/recordings\?streamId=/, async (route) => {
+  const response = await route.fetch();
+  const { items: [recording] } = await response.json();
+  givenUp++;
+  await route.fulfill({ response, json: { items: [{ ...recording, status: 'failed' }] } });
+}, { times: 1 });
 await at(viewers[1], 'end').click();
 await until('one viewer is left', async () => await openPeers(camera) === 1);
 await sees(viewers[0]);
@@ -185,6 +194,7 @@ const recorded = await until('the camera has uploaded what was watched', async (
   const { items } = await (await context.request.get(new URL('/recordings?status=ready', base).href)).json();
   return items[0];
 });
+check(givenUp === 1, 'the camera has not looked whether its upload is awaited');
 check(recorded.size > 10_000 && recorded.durationMs > 1_000, `the recording is ${JSON.stringify(recorded)}`);
 const replayed = await viewers[0].evaluate(async (id) => {
   const { downloadUrl } = await import('/sim/js/recordings.js');

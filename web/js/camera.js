@@ -319,7 +319,9 @@ export class Camera extends EventTarget {
     if (!this.#synced) this.#sync();
     const path = `/devices/${this.#tab.device?.id}/heartbeat`;
     const answer = await this.#tab.call('POST', path).catch(() => null);
-    if (answer?.device && !this.#off.signal.aborted) this.#tab.update(answer.device);
+    if (!answer?.device || this.#off.signal.aborted) return;
+    this.#tab.update(answer.device);
+    this.#recorder.offer();
   }
 
   #changed() {

@@ -3,7 +3,7 @@
 
 import { ApiError, failure } from './api.js';
 import { backoff } from './backoff.js';
-import { awaited, finalize, uploadUrl } from './recordings.js';
+import { finalize, ofStream, uploadUrl } from './recordings.js';
 
 /** @typedef {import('./tab.js').Tab} Tab */
 
@@ -13,6 +13,12 @@ const MAX_BITS_PER_SECOND = 2_500_000;
 const CHUNK_MS = 5_000;
 const MOST_BYTES = 1 << 30; // of one recording, which then ends
 const TRIES = 5;
+// What did not get through in that many is kept, the newest few and no more
+// bytes together than one recording may have: the server may come back, or be
+// told to await it once more.
+const MOST_KEPT = 4;
+const OFFER_MS = 30_000; // until it is tried again after another failure, twice as long each time
+const LONGEST_OFFER_MS = 600_000;
 const TYPES = ['video/webm;codecs=vp8,opus', 'video/webm', 'video/mp4'];
 
 /** One stream, from when it is first seen here. */
@@ -47,7 +53,7 @@ class Take {
   /**
    * Ends it, unless it has ended because the camera's source was changed or
    * there was enough.
-   * @returns {Promise<{file: Blob, durationMs: number}>}
+   * @returns {Promise<Done>}
    */
   async finish() {
     if (this.#recorder.state !== 'inactive') {
@@ -61,10 +67,15 @@ class Take {
   }
 }
 
+/** @typedef {{file: Blob, durationMs: number}} Done a take that has ended */
+
 /** Owned by a Camera. */
 export class Recorder {
   /** @type {Map<string, Take>} by stream */
   #takes = new Map();
+  /** @type {Map<string, Done & {next: number, pause: number}>} by stream, oldest first */
+  #kept = new Map();
+  #offering = false;
   #tab;
 
   /** @param {Tab} tab */
@@ -82,7 +93,7 @@ export class Recorder {
     for (const [id, take] of this.#takes) {
       if (wanted.has(id)) continue;
       this.#takes.delete(id);
-      take.finish().then((done) => this.#upload(id, done)).catch(() => {}); // the row says that nothing came
+      take.finish().then((done) => this.#upload(id, done)).catch(() => {}); // nothing was recorded
     }
     if (typeof MediaRecorder === 'undefined') return;
     for (const id of wanted) {
@@ -95,24 +106,68 @@ export class Recorder {
     }
   }
 
+  /** Uploads what did not get through, if it is awaited. To be called now and then. */
+  async offer() {
+    if (this.#offering) return;
+    this.#offering = true;
+    for (const [id, take] of [...this.#kept]) {
+      if (performance.now() < take.next) continue;
+      try {
+        if (await this.#settle(id, take)) this.#kept.delete(id);
+      } catch {
+        take.next = performance.now() + take.pause;
+        take.pause = Math.min(2 * take.pause, LONGEST_OFFER_MS);
+      }
+    }
+    this.#offering = false;
+  }
+
   /**
    * @param {string} streamId
-   * @param {{file: Blob, durationMs: number}} done
+   * @param {Done} done
    */
-  async #upload(streamId, { file, durationMs }) {
+  async #upload(streamId, done) {
     for (let tries = 0; ; tries++) {
       try {
-        const recording = await awaited(this.#tab, streamId);
-        if (!recording) return; // this camera is not recorded any more
-        const to = await uploadUrl(this.#tab, recording.id, file);
-        const response = await fetch(to.url, { method: to.method, headers: to.headers, body: file });
-        if (!response.ok) throw await failure(response);
-        await finalize(this.#tab, recording.id, durationMs);
-        return;
+        if (await this.#settle(streamId, done)) return;
+        break;
       } catch (err) {
-        if (tries >= TRIES || (err instanceof ApiError && !err.passing)) throw err;
+        if (tries >= TRIES || (err instanceof ApiError && !err.passing)) break;
         await new Promise((resolve) => { setTimeout(resolve, backoff(tries)); });
       }
     }
+    this.#keep(streamId, done);
+  }
+
+  /**
+   * @param {string} streamId
+   * @param {Done} done
+   */
+  #keep(streamId, done) {
+    this.#kept.set(streamId, { ...done, next: 0, pause: OFFER_MS });
+    let bytes = 0;
+    for (const { file } of this.#kept.values()) bytes += file.size;
+    for (const [id, { file }] of this.#kept) {
+      if (this.#kept.size <= MOST_KEPT && bytes <= MOST_BYTES) return;
+      bytes -= file.size;
+      this.#kept.delete(id); // the row says that nothing came
+    }
+  }
+
+  /**
+   * @param {string} streamId
+   * @param {Done} done
+   * @returns {Promise<boolean>} false: it is not awaited any more, but may be again
+   */
+  async #settle(streamId, { file, durationMs }) {
+    const recording = await ofStream(this.#tab, streamId);
+    // This camera is not recorded any more, or the answer to an earlier try was lost.
+    if (!recording || recording.status === 'ready') return true;
+    if (recording.status !== 'awaiting_upload') return false;
+    const to = await uploadUrl(this.#tab, recording.id, file);
+    const response = await fetch(to.url, { method: to.method, headers: to.headers, body: file });
+    if (!response.ok) throw await failure(response);
+    await finalize(this.#tab, recording.id, durationMs);
+    return true;
   }
 }

@@ -43,13 +43,13 @@ export function remove(id) {
 }
 
 /**
- * What the camera of this tab is to upload of a stream that has ended.
+ * What there is to be of a stream of this tab's camera that has ended.
  * @param {import('./tab.js').Tab} tab
  * @param {string} streamId
  * @returns {Promise<Recording | undefined>} undefined: nothing
  */
-export async function awaited(tab, streamId) {
-  const query = new URLSearchParams({ streamId, status: 'awaiting_upload' });
+export async function ofStream(tab, streamId) {
+  const query = new URLSearchParams({ streamId });
   return (await tab.call('GET', `/recordings?${query}`)).items[0];
 }
 
