@@ -11,7 +11,7 @@ async function call(method, path, query = {}) {
   if (response.ok) return response.status === 204 ? null : response.json();
   let message = `${response.status} ${response.statusText}`;
   try { message = (await response.json()).message; } catch { /* not ours */ }
-  throw new Error(message);
+  throw Object.assign(new Error(message), { status: response.status });
 }
 
 function el(tag, props = {}, ...children) {
@@ -94,14 +94,16 @@ const row = (...cells) => el('tr', {}, cells.map((c) => (c instanceof HTMLTableC
 const num = (text) => el('td', { className: 'num' }, text);
 const actions = (...buttons) => el('td', { className: 'actions' }, buttons);
 
-/** A list with pages: each press of "More" adds one. What is shown is in items. */
-async function list(path, query, heads, item, nothing, items = []) {
+/** A list with pages: each press of "More" adds one, and tells loaded of all that are shown then. */
+async function list(path, query, heads, item, nothing, loaded = () => {}) {
   const box = el('div');
+  const items = [];
   const load = async (cursor) => {
     const page = await call('GET', path, { ...query, cursor });
     items.push(...page.items);
     box.replaceChildren(table(heads, items.map(item), nothing));
     if (page.nextCursor) box.append(el('p', {}, button('More', () => load(page.nextCursor).catch((err) => toast(err.message, true)))));
+    loaded(items);
   };
   await load('');
   return box;
@@ -139,18 +141,42 @@ const QUEUES = {
   },
 };
 
-/** Tries all dead letters again that are shown. What is refused stays. */
+const AT_A_TIME = 4;
+
+/** Tries jobs again, a few at a time, and no more once the server has enough. */
+async function tryAgain(queue, jobs) {
+  const left = [...jobs];
+  const refused = [];
+  let enough = null;
+  const work = async () => {
+    while (left.length > 0 && !enough) {
+      const job = left.shift();
+      try {
+        await call('POST', `jobs/${queue}/${job.id}/retry`);
+      } catch (err) {
+        if (err.status === 429) enough = err;
+        refused.push(err);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  const not = left.length + refused.length;
+  return { done: jobs.length - not, not, why: (enough ?? refused[0])?.message };
+}
+
+/** A button for all dead letters that are shown. What is refused stays. */
 function retryAll(queue, jobs) {
   const dead = jobs.filter((j) => j.dead);
   if (dead.length < 2) return null;
   const text = queue === 'uploads' ? `Await all ${dead.length} again` : `Retry all ${dead.length}`;
-  return button(text, async () => {
+  const all = button(text, async () => {
     if (!(await ask(text, 'What is not possible any more stays here.', text))) return;
-    const results = await Promise.allSettled(dead.map((j) => call('POST', `jobs/${queue}/${j.id}/retry`)));
-    const failed = results.filter((r) => r.status === 'rejected');
-    toast(`${dead.length - failed.length} done.${failed.length ? ` ${failed.length} not: ${failed[0].reason.message}` : ''}`, failed.length > 0);
+    all.disabled = true;
+    const { done, not, why } = await tryAgain(queue, dead);
+    toast(`${done} done.${not ? ` ${not} not: ${why}` : ''}`, not > 0);
     show();
   });
+  return all;
 }
 
 /** When a job goes on by itself. */
@@ -231,7 +257,7 @@ const sections = {
     const choice = (name, values, now) => el('select', { ariaLabel: name, onchange: (e) => go('jobs', { queue, status, [name]: e.target.value }) },
       Object.entries(values).map(([value, text]) => el('option', { value, selected: value === now }, text)));
     const names = Object.fromEntries(Object.entries(QUEUES).map(([name, { title }]) => [name, title]));
-    const jobs = [];
+    const again = el('span');
     const heads = ['Job', 'State', 'Attempts', QUEUES[queue].target, 'Queued', 'Next attempt', ''];
     const shown = await list(`jobs/${queue}`, { status }, heads, (j) => row(
       el('td', {}, j.type, j.error ? el('small', {}, j.error) : null), tag(words(j.status), KINDS[j.status] ?? 'warn'),
@@ -239,9 +265,9 @@ const sections = {
       actions(
         j.dead ? deed(QUEUES[queue].again, '', 'POST', `jobs/${queue}/${j.id}/retry`, {}, '') : null,
         j.status === 'failed' ? deed('Delete', QUEUES[queue].remove, 'DELETE', `jobs/${queue}/${j.id}`) : null,
-      )), QUEUES[queue].nothing[status] ?? 'Nothing here.', jobs);
+      )), QUEUES[queue].nothing[status] ?? 'Nothing here.', (jobs) => again.replaceChildren(...[retryAll(queue, jobs)].filter(Boolean)));
     return [
-      el('div', { className: 'bar' }, el('h2', {}, 'Jobs'), retryAll(queue, jobs),
+      el('div', { className: 'bar' }, el('h2', {}, 'Jobs'), again,
         choice('queue', names, queue), choice('status', states, status), button('Refresh', () => show())),
       shown,
     ];
