@@ -101,8 +101,9 @@ func Run(ctx context.Context, t Target, done func(Result)) ([]Result, error) {
 	}
 	http := newHTTPClient(t.Insecure)
 	defer http.CloseIdleConnections()
-	publish := &probe{http: http, protocol: "whip", endpoint: t.WHIP, token: t.Token, other: t.PlayToken, load: t.Load.of(t.Load.BusyWHIP, t.Token)}
-	play := &probe{http: http, protocol: "whep", endpoint: t.WHEP, token: t.PlayToken, other: t.Token, load: t.Load.of(t.Load.BusyWHEP, t.PlayToken)}
+	publish := &probe{http: http, protocol: "whip", endpoint: t.WHIP, token: t.Token, other: t.PlayToken}
+	play := &probe{http: http, protocol: "whep", endpoint: t.WHEP, token: t.PlayToken, other: t.Token}
+	publish.load, play.load = t.Load.of(t.Load.BusyWHIP, t.Token), t.Load.of(t.Load.BusyWHEP, t.PlayToken)
 	if t.WHEP != "" && t.WHIP != "" {
 		all(play, idleChecks())
 	}

@@ -91,10 +91,7 @@ func (p *probe) flood(ctx context.Context, r request) (sent int, refusal *respon
 				if over {
 					return
 				}
-				got, failed := p.once(ctx, r)
-				if failed == nil && got.status >= 500 && got.status != http.StatusServiceUnavailable {
-					failed = want("a request of a burst", got, 429, 400)
-				}
+				got, failed := p.unbroken(ctx, r)
 				mu.Lock()
 				if err == nil {
 					err = failed
@@ -108,6 +105,15 @@ func (p *probe) flood(ctx context.Context, r request) (sent int, refusal *respon
 	}
 	all.Wait()
 	return sent, refusal, err
+}
+
+// unbroken sends a request, which may be refused but not break the server.
+func (p *probe) unbroken(ctx context.Context, r request) (response, error) {
+	got, err := p.once(ctx, r)
+	if err == nil && got.status >= 500 && got.status != http.StatusServiceUnavailable {
+		err = want("a request of a burst", got, 429, 400)
+	}
+	return got, err
 }
 
 // retryAfter reads when to come back: RFC 9110, section 10.2.3.
