@@ -134,20 +134,20 @@ func TestReplacedCameraIsNotHeard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	say := func(camera *session) uint64 {
-		before := count.Dropped.Load()
-		b.pass(camera, datachannel.Message{Text: true, Data: raw})
-		return count.Dropped.Load() - before
-	}
 	// Both viewers have no channel open, which is counted for each.
-	if n := say(first); n != 2 {
-		t.Errorf("the camera was refused by %d viewers, want both", n)
+	say := func(camera *session) (viewers, dropped uint64) {
+		viewers, dropped = count.Unheard.Load(), count.Dropped.Load()
+		b.pass(camera, datachannel.Message{Text: true, Data: raw})
+		return count.Unheard.Load() - viewers, count.Dropped.Load() - dropped
 	}
-	if n := say(second); n != 1 {
+	if n, dropped := say(first); n != 2 || dropped != 0 {
+		t.Errorf("the camera reached %d viewers, want both", n)
+	}
+	if n, dropped := say(second); n != 0 || dropped != 1 {
 		t.Errorf("one that is no camera yet reached %d viewers", n)
 	}
 	b.join(second)
-	if n := say(first); n != 1 {
+	if n, dropped := say(first); n != 0 || dropped != 1 {
 		t.Errorf("one that is no camera any more reached %d viewers", n)
 	}
 }

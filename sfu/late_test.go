@@ -74,7 +74,7 @@ func (w *lossyCamera) run(d time.Duration) {
 		delete(w.answers, w.now)
 		asked, _ := w.layer.reception.overdue(now, nil)
 		for _, seq := range asked {
-			if !w.loses() && !w.loses() {
+			if onTheWay, back := w.loses(), w.loses(); !onTheWay && !back {
 				w.answers[w.now+w.rtt] = append(w.answers[w.now+w.rtt], seq)
 			}
 		}

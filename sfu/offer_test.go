@@ -26,7 +26,7 @@ func offerFile(tb testing.TB, name string) string {
 // TestHostileOffers holds that what cannot be served is refused with the right error, before and in Publish and Play.
 func TestHostileOffers(t *testing.T) {
 	t.Parallel()
-	s := newSFU(t)
+	s := newSFU(t, func(c *Config) { c.PublisherWait = patience }) // the camera may know before the server that it is connected
 	publishCamera(t, s, "m", vp8, opus)
 	whip, whep := offerFile(t, "chrome-whip.sdp"), offerFile(t, "chrome-whep.sdp")
 	audioPart := whip[strings.Index(whip, "m=audio"):strings.Index(whip, "m=video")]
