@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 	"github.com/pion/webrtc/v4"
 
@@ -165,6 +167,54 @@ func TestPeerToPeerRelayedBeyond(t *testing.T) {
 			holdPermissions(t, relayClient(t, s.clientServers), append(strings.Fields(c.allowed), "198.51.100.7")...)
 		})
 	}
+}
+
+// TestPeerToPeerRelayedToItself has relays not lead to the address at which a
+// STUN server sees this machine, public as it is.
+func TestPeerToPeerRelayedToItself(t *testing.T) {
+	t.Parallel()
+	server := stunServer(t, net.IPv4(9, 9, 9, 9))
+	s := startPeerToPeer(t, startApp(t, "--media-mode=p2p", "--public-ips=198.51.100.7", "--turn-public-peers", "--stun-urls=stun:"+server))
+	client := relayClient(t, s.clientServers)
+	eventually(t, time.Minute, func() string {
+		if client.CreatePermission(&net.UDPAddr{IP: net.IPv4(9, 9, 9, 9), Port: 50000}) == nil {
+			return "a relay leads to the machine that it is on"
+		}
+		return ""
+	})
+	holdPermissions(t, client, "198.51.100.7", "8.8.8.8")
+}
+
+// stunServer sees everybody at one address, and returns its own.
+func stunServer(t *testing.T, ip net.IP) string {
+	t.Helper()
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for b := make([]byte, 1500); ; {
+			n, from, err := conn.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			m := &stun.Message{Raw: b[:n]}
+			if m.Decode() != nil {
+				continue
+			}
+			out := stun.MustBuild(stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess,
+				&stun.XORMappedAddress{IP: ip, Port: 50001})
+			if _, err := conn.WriteTo(out.Raw, from); err != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = conn.Close()
+		done.Wait()
+	})
+	return conn.LocalAddr().String()
 }
 
 // holdPermissions tries what a relay leads to: these alone.
