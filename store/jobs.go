@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -58,6 +59,38 @@ func (db *DB) Job(ctx context.Context, queue, id string) (Job, error) {
 		return Job{}, err
 	}
 	return one(ctx, db.r, scanJob, from+" WHERE id = $1 AND "+which, id)
+}
+
+const hasFailed = "status = 'failed'"
+
+// DeleteFailedJob deletes a job that has failed. It returns ErrConflict when it
+// has not, or has been queued again since.
+func (db *DB) DeleteFailedJob(ctx context.Context, queue string, j Job, by Actor) error {
+	switch queue {
+	case QueuePushes:
+		return db.deleteFailed(ctx, "push_notifications", "push_notification", j, by)
+	case QueueDeliveries:
+		return db.deleteFailed(ctx, "webhook_deliveries", "webhook_delivery", j, by)
+	case QueueCommands:
+		return db.deleteCommand(ctx, j.OwnerUserID, j.ID, hasFailed, by)
+	case QueueUploads:
+		_, err := db.deleteRecording(ctx, j.OwnerUserID, j.ID, uploaded+" AND "+hasFailed, by)
+		return err
+	}
+	return fmt.Errorf("%w: no queue %q", ErrNotFound, queue)
+}
+
+func (db *DB) deleteFailed(ctx context.Context, table, target string, j Job, by Actor) error {
+	return db.inTx(ctx, func(tx *txn) error {
+		err := changeOne(ctx, tx, "DELETE FROM "+table+" WHERE id = $1 AND "+hasFailed, j.ID)
+		if errors.Is(err, ErrNotFound) {
+			return conflictIf(ctx, tx, "SELECT id FROM "+table+" WHERE id = $1", j.ID)
+		}
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, j.OwnerUserID, target, "delete", j.ID, nil)
+	})
 }
 
 // jobsOf returns the query of a queue's jobs and the condition for what of the

@@ -209,5 +209,58 @@ func TestJobsOfUploads(t *testing.T) {
 		wantErr(t, db.DeleteDevice(ctx, w.user.ID, w.camera.ID, w.by), nil)
 		want(t, "dead, of a camera that is gone", wantJobs(t, db, store.QueueUploads, "failed", 1)[0].Dead, false)
 		wantErr(t, second(db.AwaitUpload(ctx, w.user.ID, r.ID, later, w.by)), store.ErrConflict)
+		wantErr(t, db.DeleteFailedJob(ctx, store.QueueUploads, store.Job{ID: ours.ID, OwnerUserID: w.user.ID}, w.by), store.ErrConflict)
+		wantErr(t, db.DeleteFailedJob(ctx, store.QueueUploads, store.Job{ID: r.ID, OwnerUserID: w.user.ID}, w.by), nil)
+		wantJobs(t, db, store.QueueUploads, "", 0)
+	})
+}
+
+// TestDeleteFailedJob deletes by what was true when the job was read: what goes
+// on by now stays.
+func TestDeleteFailedJob(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, at := t.Context(), storetest.Now()
+		w := newWorld(t, db)
+		wantErr(t, second(db.QueuePush(ctx, store.Push{
+			OwnerUserID: w.user.ID, RecipientDeviceID: w.client.ID, Type: "motion", Payload: []byte(`{}`), CreatedAt: at,
+		}, "", w.by)), nil)
+		hook := store.Webhook{
+			ID: storetest.ID(), UserID: w.user.ID, Name: "hook", Kind: store.KindWebhook, URL: "https://example.org/", Enabled: true,
+			CreatedAt: at, UpdatedAt: at,
+		}
+		wantErr(t, db.CreateWebhook(ctx, hook, 9, w.by), nil)
+		wantErr(t, db.QueueDelivery(ctx, store.Delivery{
+			ID: storetest.ID(), UserID: w.user.ID, WebhookID: hook.ID, MessageID: "m", Type: "ping", Payload: []byte(`{}`), CreatedAt: at,
+		}, w.by), nil)
+		failed := store.Outcome{Status: store.WorkFailed, At: at}
+		wantErr(t, db.CreateCommand(ctx, w.command(), w.by), nil)
+		awaited := w.awaiting(t)
+		for queue, settle := range map[string]func(id string){
+			store.QueuePushes: func(id string) {
+				claimed, err := db.ClaimPushes(ctx, store.Claim{At: at, Until: at, Limit: 9})
+				wantErr(t, err, nil)
+				wantErr(t, db.SettlePush(ctx, id, claimed[0].Claim, failed), nil)
+			},
+			store.QueueDeliveries: func(id string) {
+				claimed, err := db.ClaimDeliveries(ctx, store.Claim{At: at, Until: at, Limit: 9})
+				wantErr(t, err, nil)
+				wantErr(t, db.SettleDelivery(ctx, id, claimed[0].Claim, store.DeliveryOutcome{Outcome: failed}), nil)
+			},
+			store.QueueCommands: func(string) {
+				_, err := db.ExpireCommands(ctx, store.CommandExpiry{At: at, CreatedBefore: at.Add(time.Hour), Limit: 9})
+				wantErr(t, err, nil)
+			},
+			store.QueueUploads: func(string) { wantErr(t, db.GiveUpRecording(ctx, awaited, "not_uploaded", at), nil) },
+		} {
+			job := wantJobs(t, db, queue, "", 1)[0]
+			wantErr(t, db.DeleteFailedJob(ctx, queue, job, w.by), store.ErrConflict)
+			settle(job.ID)
+			wantErr(t, db.DeleteFailedJob(ctx, queue, job, w.by), nil)
+			wantErr(t, db.DeleteFailedJob(ctx, queue, job, w.by), store.ErrNotFound)
+		}
+		for _, target := range []string{"push_notification", "webhook_delivery", "command", "recording"} {
+			w.wantAudited(t, target+".delete", 1)
+		}
 	})
 }

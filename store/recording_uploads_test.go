@@ -83,7 +83,7 @@ func TestExpectedUploads(t *testing.T) {
 func (w world) awaiting(t *testing.T) store.Recording {
 	t.Helper()
 	r := w.recording()
-	r.Status = store.RecordingAwaitingUpload
+	r.NodeID, r.Status = "", store.RecordingAwaitingUpload
 	wantErr(t, w.db.CreateRecording(t.Context(), r, w.by), nil)
 	return r
 }

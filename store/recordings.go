@@ -149,9 +149,14 @@ func (db *DB) Recordings(ctx context.Context, userID string, by RecordingFilter,
 // caller deletes its object. It returns ErrConflict while the recording runs
 // or awaits its upload.
 func (db *DB) DeleteRecording(ctx context.Context, userID, id string, by Actor) (r Recording, err error) {
+	return db.deleteRecording(ctx, userID, id, "status IN ('ready', 'failed')", by)
+}
+
+// deleteRecording returns ErrConflict for a recording that the condition does
+// not hold for.
+func (db *DB) deleteRecording(ctx context.Context, userID, id, which string, by Actor) (r Recording, err error) {
 	err = db.inTx(ctx, func(tx *txn) (err error) {
-		const query = `DELETE FROM recordings WHERE id = $1 AND owner_user_id = $2 AND status IN ('ready', 'failed')
-			RETURNING ` + recordingColumns
+		query := "DELETE FROM recordings WHERE id = $1 AND owner_user_id = $2 AND " + which + " RETURNING " + recordingColumns
 		r, err = one(ctx, tx, scanRecording, query, id, userID)
 		if errors.Is(err, ErrNotFound) {
 			return conflictIf(ctx, tx, `SELECT id FROM recordings WHERE id = $1 AND owner_user_id = $2`, id, userID)

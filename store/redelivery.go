@@ -126,6 +126,12 @@ func (db *DB) RetryCommand(ctx context.Context, userID, id string, at time.Time,
 // DeleteCommand deletes the user's command, which returns ErrConflict until it
 // has ended.
 func (db *DB) DeleteCommand(ctx context.Context, userID, id string, by Actor) error {
+	return db.deleteCommand(ctx, userID, id, "status NOT IN ('queued', 'sent')", by)
+}
+
+// deleteCommand returns ErrConflict for a command that the condition does not
+// hold for.
+func (db *DB) deleteCommand(ctx context.Context, userID, id, which string, by Actor) error {
 	return db.inTx(ctx, func(tx *txn) error {
 		const mine = "SELECT " + commandColumns + " FROM device_commands WHERE id = $1 AND owner_user_id = $2"
 		c, err := one(ctx, tx, scanCommand, mine, id, userID)
@@ -139,8 +145,7 @@ func (db *DB) DeleteCommand(ctx context.Context, userID, id string, by Actor) er
 		if _, err := change(ctx, tx, `UPDATE stream_sessions SET command_id = NULL WHERE command_id = $1`, id); err != nil {
 			return err
 		}
-		const query = `DELETE FROM device_commands WHERE id = $1 AND status NOT IN ('queued', 'sent')`
-		err = changeOne(ctx, tx, query, id)
+		err = changeOne(ctx, tx, "DELETE FROM device_commands WHERE id = $1 AND "+which, id)
 		if errors.Is(err, ErrNotFound) {
 			return conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1`, id)
 		}

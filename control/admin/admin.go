@@ -27,6 +27,7 @@ type Store interface {
 	LiveDevices(ctx context.Context) ([]store.DeviceSummary, error)
 	AllJobs(ctx context.Context, queue, status string, p store.Page) ([]store.Job, error)
 	Job(ctx context.Context, queue, id string) (store.Job, error)
+	DeleteFailedJob(ctx context.Context, queue string, j store.Job, by store.Actor) error
 	AuditEntries(ctx context.Context, userID string, f store.AuditFilter, p store.Page) ([]store.AuditEntry, error)
 	OpenStreams(ctx context.Context) ([]store.Stream, error)
 	OpenMediaSessions(ctx context.Context) ([]store.MediaSession, error)
@@ -57,19 +58,16 @@ type Streams interface {
 // Pushes sends dead letters to devices again.
 type Pushes interface {
 	Retry(ctx context.Context, p auth.Principal, id string) (store.Push, error)
-	Delete(ctx context.Context, p auth.Principal, id string) error
 }
 
 // Webhooks sends messages of the log again.
 type Webhooks interface {
 	Replay(ctx context.Context, p auth.Principal, webhookID, id string) (store.Delivery, error)
-	DeleteDelivery(ctx context.Context, p auth.Principal, webhookID, id string) error
 }
 
 // Commands sends commands again that nobody answered.
 type Commands interface {
 	Retry(ctx context.Context, p auth.Principal, id string) (store.Command, error)
-	Delete(ctx context.Context, p auth.Principal, id string) error
 	// Due returns when a job goes out next, and when it fails; zero for never.
 	Due(j store.Job) (next, fails time.Time)
 }
@@ -77,7 +75,6 @@ type Commands interface {
 // Recordings awaits uploads again that did not come.
 type Recordings interface {
 	Await(ctx context.Context, p auth.Principal, id string) (store.Recording, error)
-	Delete(ctx context.Context, p auth.Principal, id string) error
 	// GivenUp returns when an upload fails that is awaited since then.
 	GivenUp(since time.Time) time.Time
 }

@@ -14,9 +14,10 @@ import (
 )
 
 var (
-	errNotDead = fault.New(fault.Conflict, "job_not_failed", "Only a dead letter can be tried again, or deleted.")
-	errNoUse   = fault.New(fault.Conflict, "job_not_possible",
-		"That cannot be tried again: its devices are not linked any more, or what it was for is over.")
+	errNotDead = fault.New(fault.Conflict, "job_not_failed",
+		"That has not failed, or somebody has taken it up again: only a dead letter can be tried again, or deleted.")
+	errNoUse = fault.New(fault.Conflict, "job_not_possible",
+		"That cannot be tried again: it was taken back, what it was for is over, or its devices are not linked or there any more.")
 )
 
 // Job is queued work.
@@ -75,14 +76,10 @@ func (s *Service) mountJobs(api huma.API) {
 	rest.Register(api, s.operation(http.MethodGet, "/jobs/{queue}", "List queued work, newest first"), s.jobs)
 	retry := s.operation(http.MethodPost, "/jobs/{queue}/{id}/retry", "Queue a dead letter again")
 	retry.DefaultStatus = http.StatusNoContent
-	rest.Register(api, retry, func(ctx context.Context, in *jobInput) (*struct{}, error) {
-		return nil, s.settleDead(ctx, in, s.retry)
-	}, errNotDead, errNoUse, rest.ErrLimitReached)
+	rest.Register(api, retry, s.retryJob, errNotDead, errNoUse, rest.ErrLimitReached)
 	remove := s.operation(http.MethodDelete, "/jobs/{queue}/{id}", "Delete what has failed")
 	remove.DefaultStatus = http.StatusNoContent
-	rest.Register(api, remove, func(ctx context.Context, in *jobInput) (*struct{}, error) {
-		return nil, s.settleDead(ctx, in, s.deleteJob)
-	}, errNotDead, errStorage)
+	rest.Register(api, remove, s.deleteJob, errNotDead)
 }
 
 func (s *Service) jobs(ctx context.Context, in *jobsInput) (*jobsOutput, error) {
@@ -99,27 +96,31 @@ func (s *Service) jobs(ctx context.Context, in *jobsInput) (*jobsOutput, error) 
 	})}, nil
 }
 
-// settleDead does something about a job that has failed, whoever owns it. In
-// between, its owner may have done something as well.
-func (s *Service) settleDead(ctx context.Context, in *jobInput, do func(ctx context.Context, queue string, j store.Job) error) error {
+// failedJob returns a job that has failed, whoever owns it. Its owner may do
+// something about it at any time.
+func (s *Service) failedJob(ctx context.Context, in *jobInput) (store.Job, error) {
 	job, err := s.cfg.Store.Job(ctx, in.Queue, in.ID)
+	if err == nil && job.Status != string(store.WorkFailed) {
+		err = errNotDead
+	}
+	return job, err
+}
+
+// retryJob queues a dead letter again.
+func (s *Service) retryJob(ctx context.Context, in *jobInput) (*struct{}, error) {
+	job, err := s.failedJob(ctx, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if job.Status != string(store.WorkFailed) {
-		return errNotDead
-	}
-	err = do(ctx, in.Queue, job)
+	err = s.retry(ctx, in.Queue, job)
 	var refused *fault.Error
-	switch {
-	case !errors.As(err, &refused):
-		return err
-	case refused.Kind == fault.Conflict, refused.Kind == fault.Forbidden:
-		return errNoUse.With(err)
-	case refused.Kind == fault.Unavailable:
-		return errStorage.With(err)
+	if !errors.As(err, &refused) || refused.Kind != fault.Conflict && refused.Kind != fault.Forbidden {
+		return nil, err
 	}
-	return err
+	if _, now := s.failedJob(ctx, in); now != nil { // somebody was faster
+		return nil, now
+	}
+	return nil, errNoUse.With(err)
 }
 
 // retry queues a dead letter again.
@@ -142,17 +143,14 @@ func (s *Service) retry(ctx context.Context, queue string, j store.Job) (err err
 }
 
 // deleteJob deletes what has failed.
-func (s *Service) deleteJob(ctx context.Context, queue string, j store.Job) (err error) {
-	owner := s.as(ctx, j.OwnerUserID)
-	switch queue {
-	case store.QueuePushes:
-		err = s.cfg.Pushes.Delete(ctx, owner, j.ID)
-	case store.QueueDeliveries:
-		err = s.cfg.Webhooks.DeleteDelivery(ctx, owner, j.Target, j.ID)
-	case store.QueueCommands:
-		err = s.cfg.Commands.Delete(ctx, owner, j.ID)
-	case store.QueueUploads:
-		err = s.cfg.Recordings.Delete(ctx, owner, j.ID)
+func (s *Service) deleteJob(ctx context.Context, in *jobInput) (*struct{}, error) {
+	job, err := s.failedJob(ctx, in)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	err = s.cfg.Store.DeleteFailedJob(ctx, in.Queue, job, s.as(ctx, job.OwnerUserID).Actor())
+	if errors.Is(err, store.ErrConflict) {
+		return nil, errNotDead.With(err)
+	}
+	return nil, err
 }
