@@ -27,7 +27,7 @@ type Outcome string
 const (
 	Passed  Outcome = "pass"
 	Failed  Outcome = "FAIL"
-	Skipped Outcome = "skip" // does not apply to this server
+	Skipped Outcome = "skip" // does not apply to this server, or was not provoked
 )
 
 // Check is one thing that the text asks for.
@@ -58,7 +58,7 @@ type Target struct {
 
 // Load is how much the server is asked to provoke its limits. The zero value provokes none.
 type Load struct {
-	Burst    int // how many requests of a kind are sent at once, at most, until one is answered 429
+	Burst    int // how many requests of a kind are sent in a row, at most, a few of them at a time, until one is answered 429
 	Sessions int // how many players are opened, at most, until one is answered 503
 	// BusyWHIP and BusyWHEP are endpoints of a server that is full or about to stop, which need no provoking; BusyToken is
 	// good for both, Token if empty.
@@ -80,7 +80,7 @@ func (l Load) of(busy, token string) Load {
 // checkTimeout bounds one check, pauses that the server asks for included.
 const checkTimeout = 45 * time.Second
 
-// errSkip says that a check does not apply.
+// errSkip says that a check does not apply, or that nothing provoked what it is about.
 var errSkip = errors.New("skip")
 
 func skip(why string) error { return fmt.Errorf("%w: %s", errSkip, why) }

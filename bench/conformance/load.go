@@ -143,6 +143,9 @@ func overload(ctx context.Context, p *probe) error {
 	if p.protocol == "whip" {
 		return skip("not provoked: a camera has but one session, so that takes an endpoint of a server that is busy")
 	}
+	if p.load.Sessions <= 0 {
+		return skip("not provoked: no sessions were asked for")
+	}
 	opened := 0
 	for ; opened < p.load.Sessions; opened++ {
 		got, err := p.once(ctx, request{method: http.MethodPost, contentType: typeSDP, body: newOffer(p.protocol).String()})

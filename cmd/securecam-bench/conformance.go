@@ -16,8 +16,8 @@ type conformanceArgs struct {
 	Token     string `help:"Bearer token of both."`
 	PlayToken string `help:"Bearer token of the player, if another."`
 	Insecure  bool   `help:"Accept any TLS certificate."`
-	Burst     int    `default:"400" placeholder:"N" help:"Send up to N requests of a kind at once, to see 429 (default: ${default})."`
-	Sessions  int    `default:"32" placeholder:"N" help:"Open up to N players at once, to see 503 (default: ${default})."`
+	Burst     int    `placeholder:"N" help:"Send up to N requests of a kind, 8 at a time, to see 429, if the server is yours (default: none)."`
+	Sessions  int    `placeholder:"N" help:"Open up to N players at a time, to see 503, if the server is yours (default: none)."`
 	BusyWHIP  string `name:"busy-whip" placeholder:"URL" help:"Where to publish on a server that is full or stops, to see 503."`
 	BusyWHEP  string `name:"busy-whep" placeholder:"URL" help:"Where to play on such a server."`
 	BusyToken string `placeholder:"T" help:"Bearer token of both, if another."`
