@@ -23,8 +23,10 @@ type Push struct {
 	SentAt            time.Time
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
-	// Claim is the number of the last claim, which is never given again; unlike
-	// Attempts, which begin anew with a dead letter that is sent again.
+	// Claim is the number of the last claim, which is not given again as long as
+	// the row is there; unlike Attempts, which begin anew with a dead letter that
+	// is sent again. A push that is deleted and queued anew with the same key
+	// begins anew in this, too.
 	Claim int64
 }
 
