@@ -87,7 +87,7 @@ func (s *shard) retransmit(m missing) {
 			}
 		case neverSent:
 			unsent++
-		case notSent, notThere:
+		case notSent:
 		}
 		return true
 	})
@@ -110,10 +110,9 @@ func (s *shard) retransmit(m missing) {
 type resent uint8
 
 const (
-	notSent   resent = iota // too soon, or too many
+	notSent   resent = iota // too soon, too many, too old, or it did not come from the camera yet
 	neverSent               // or so long ago that it is not known
 	sentAgain               // now
-	notThere                // it did not come from the camera yet, or is too old
 )
 
 // rtt is the round-trip time of the viewer.
@@ -148,7 +147,7 @@ func (s *shard) repeat(d *downTrack, seq uint16) (n int, o resent) {
 		return 0, notSent
 	}
 	if !d.layer.ring.Find(from, &s.packet, s.buf[rtxHeader:]) {
-		return 0, notThere
+		return 0, notSent
 	}
 	p := &s.packet
 	info := d.layer.inspect(p)
