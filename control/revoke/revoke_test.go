@@ -127,12 +127,32 @@ type deafBus struct{ *bus.Bus }
 
 func (deafBus) Publish(context.Context, string, []byte) error { return errors.New("the bus is down") }
 
+// watched tells of looks.
+type watched struct {
+	revoke.Store
+	looks chan struct{}
+}
+
+func (w watched) Revocations(ctx context.Context, since time.Time) ([]store.Revocation, error) {
+	select {
+	case w.looks <- struct{}{}:
+	default: // nobody listens any more
+	}
+	return w.Store.Revocations(ctx, since)
+}
+
 func TestLostMessagesCostOnlyTime(t *testing.T) {
 	t.Parallel()
 	db, b := storetest.SQLite(t), openBus(t)
 	user := storetest.User(t, db)
 	later := func() time.Time { return time.Now().Add(time.Second) }
-	here, there := run(t, db, deafBus{b}, time.Hour, nil), run(t, db, deafBus{b}, 20*time.Millisecond, later)
+	rows := watched{Store: db, looks: make(chan struct{}, 3)}
+	here, there := run(t, db, deafBus{b}, time.Hour, nil), run(t, rows, deafBus{b}, 20*time.Millisecond, later)
+	// What is there at the start is not late: the look of Load, the first of
+	// Run, and one that nobody asked for have begun.
+	for range cap(rows.looks) {
+		<-rows.looks
+	}
 	db.OnRevocation(here.Wake)
 	if err := db.RevokeUser(t.Context(), user.ID, store.Actor{}); err != nil {
 		t.Fatal(err)
