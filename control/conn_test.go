@@ -38,7 +38,7 @@ func dial(t *testing.T, s *server, request string) net.Conn {
 // TestSlowRequestsAreCut holds connections open as a slow loris does.
 func TestSlowRequestsAreCut(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := startHurried(t)
 	for name, request := range map[string]string{
 		"nothing":        "",
 		"half a line":    "GET /si",
@@ -61,13 +61,13 @@ func TestSlowRequestsAreCut(t *testing.T) {
 // TestSlowDownloadsLive reads an answer for longer than a request may take.
 func TestSlowDownloadsLive(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := startHurried(t)
 	conn := dial(t, s, "GET /objects/big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	br := bufio.NewReader(conn)
 	var got int64
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for began := time.Now(); time.Since(began) < time.Second; <-tick.C { // the read timeout is half of that
+	for began := time.Now(); time.Since(began) < hurried+hurried/2; <-tick.C {
 		n, err := io.CopyN(io.Discard, br, 64<<10)
 		if got += n; err != nil {
 			t.Fatalf("after %d bytes: %v", got, err)
@@ -81,7 +81,7 @@ func TestSlowDownloadsLive(t *testing.T) {
 
 func TestShutdownWaits(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := startHurried(t)
 	conn := dial(t, s, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
 	idle := dial(t, s, "")
 	<-s.entered
@@ -112,7 +112,7 @@ func TestShutdownWaits(t *testing.T) {
 
 func TestShutdownGivesUp(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := startWith(t, func(c *control.Config) { c.CutGrace = time.Minute })
 	conn := dial(t, s, "GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	<-s.entered
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -231,7 +231,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln := tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
-	s := serve(t, ln, "https")
+	s := serve(t, ln, "https", func(c *control.Config) { c.ReadTimeout = hurried })
 	roots := x509.NewCertPool()
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {

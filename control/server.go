@@ -45,6 +45,9 @@ type Config struct {
 	SignUpClosed bool
 	// ReadTimeout bounds the arrival of a whole request; 20 s if zero.
 	ReadTimeout time.Duration
+	// CutGrace is for requests to end with their contexts before they are cut,
+	// once Shutdown waits no more; 500 ms if zero.
+	CutGrace time.Duration
 
 	// Limiter counts requests against Rates, by group: see DefaultRates.
 	// Nothing is limited without it.
@@ -61,19 +64,20 @@ const (
 	bodyLimit   = 64 << 10 // bytes; SDP and JSON are far smaller
 	headerLimit = 8 << 10  // bytes of request line and header
 	idleTimeout = 75 * time.Second
-	cutGrace    = 500 * time.Millisecond // for requests to end with their contexts
 
 	defaultReadTimeout = 20 * time.Second
+	defaultCutGrace    = 500 * time.Millisecond
 )
 
 const signUpPath = "/api/auth/sign-up/email"
 
 // Server answers HTTP. It is made by New, and serves once.
 type Server struct {
-	app  *fiber.App
-	log  *slog.Logger
-	base context.Context //nolint:containedctx // the root of every request's context
-	stop context.CancelFunc
+	app   *fiber.App
+	log   *slog.Logger
+	grace time.Duration   // Config.CutGrace
+	base  context.Context //nolint:containedctx // the root of every request's context
+	stop  context.CancelFunc
 
 	mu       sync.Mutex // guards what follows
 	listener *paced
@@ -94,6 +98,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ReadTimeout == 0 {
 		cfg.ReadTimeout = defaultReadTimeout
 	}
+	if cfg.CutGrace == 0 {
+		cfg.CutGrace = defaultCutGrace
+	}
 	web, err := newStatic(cfg.Static)
 	if err != nil {
 		return nil, err
@@ -106,7 +113,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: cfg.Logger, drained: make(chan struct{}), stopped: make(chan struct{})}
+	s := &Server{log: cfg.Logger, grace: cfg.CutGrace, drained: make(chan struct{}), stopped: make(chan struct{})}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.app = fiber.New(s.appConfig(cfg, headers))
 
@@ -275,14 +282,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // answered yet, then every connection.
 func (s *Server) cut() {
 	s.stop()
-	if s.drainedWithin(cutGrace) {
+	if s.drainedWithin(s.grace) {
 		return
 	}
 	s.mu.Lock()
 	listener, giveUp := s.listener, s.giveUp
 	s.mu.Unlock()
 	s.log.WarnContext(s.base, "connections cut", slog.Int("count", listener.cut()))
-	if !s.drainedWithin(cutGrace) {
+	if !s.drainedWithin(s.grace) {
 		giveUp() // on handlers that heed neither
 		<-s.drained
 	}

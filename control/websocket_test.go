@@ -23,14 +23,14 @@ func mountSocket(app fiber.Router) {
 // TestWebSocketsLive is silent for longer than a request may take to arrive.
 func TestWebSocketsLive(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := startHurried(t)
 	conn, res, err := client.DefaultDialer.DialContext(t.Context(), "ws://"+s.addr+"/socket", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
 	_ = res.Body.Close()
-	for _, silence := range []time.Duration{0, 700 * time.Millisecond} { // the read timeout is 500 ms
+	for _, silence := range []time.Duration{0, hurried + hurried/2} {
 		<-time.After(silence)
 		if err := conn.WriteMessage(client.TextMessage, []byte("hello")); err != nil {
 			t.Fatal(err)

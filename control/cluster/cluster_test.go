@@ -64,11 +64,26 @@ func newBus(t *testing.T) *bus.Bus {
 	return b
 }
 
-// settings are those of one process; with changes what one of them is not like.
+// heard is a bus on which nobody waits for more answers than there will be.
+type heard struct {
+	cluster.Bus
+	answers int
+}
+
+func (h heard) Gather(ctx context.Context, subject string, data []byte, take func([]byte) bool) error {
+	got := 0
+	return h.Bus.Gather(ctx, subject, data, func(response []byte) bool {
+		got++
+		return take(response) || got == h.answers
+	})
+}
+
+// settings are those of one process, of which one other is heard; with changes
+// what one of them is not like.
 func settings(b *bus.Bus, objects *memory, node string, change func(*cluster.Config)) cluster.Config {
 	c := cluster.Config{
-		Bus: b, Objects: objects, Node: node, Database: "database", Secret: "secret",
-		Interval: 10 * time.Millisecond, Patience: 200 * time.Millisecond,
+		Bus: heard{b, 1}, Objects: objects, Node: node, Database: "database", Secret: "secret",
+		Interval: 10 * time.Millisecond, Patience: time.Minute,
 	}
 	if change != nil {
 		change(&c)
@@ -118,12 +133,16 @@ func TestRun(t *testing.T) {
 	failed := make(chan error, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var running sync.WaitGroup
+	var services []*cluster.Service
 	for _, node := range []string{"first", "second"} {
-		s := cluster.New(settings(b, &memory{}, node, func(c *cluster.Config) { c.Bus = deaf{c.Bus} }))
+		s := cluster.New(settings(b, &memory{}, node, func(c *cluster.Config) { c.Bus = deaf{heard{b, 2}} })) // themselves, too
 		if err := s.Join(context.WithValue(t.Context(), joining{}, true)); err != nil {
 			t.Fatal(err)
 		}
+		services = append(services, s)
+	}
+	var running sync.WaitGroup
+	for _, s := range services {
 		running.Go(func() {
 			if err := s.Run(ctx); err != nil {
 				failed <- err

@@ -22,12 +22,8 @@ const (
 	pongMessage = websocket.PongMessage
 )
 
-const (
-	// writeTimeout bounds one message to a peer that has stopped reading.
-	writeTimeout = 10 * time.Second
-	// maxDiscarded bounds what is read from a peer only to be thrown away.
-	maxDiscarded = 1 << 20
-)
+// maxDiscarded bounds what is read from a peer only to be thrown away.
+const maxDiscarded = 1 << 20
 
 // message is one WebSocket message to a client.
 type message struct {

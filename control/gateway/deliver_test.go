@@ -126,14 +126,19 @@ func TestYesWinsOverAnEarlierNo(t *testing.T) {
 	}
 }
 
+// naysayer is a bus on which one node answers, at once, that it has nobody.
+type naysayer struct{ gateway.Bus }
+
+func (naysayer) Gather(ctx context.Context, _ string, _ []byte, take func([]byte) bool) error {
+	take([]byte("no"))
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // TestNoIsTheAnswerInTheEnd has nobody contradict.
 func TestNoIsTheAnswerInTheEnd(t *testing.T) {
 	t.Parallel()
-	common := newBus(t)
-	if _, err := common.Subscribe(bus.DeviceTopic("1")+".*", func(m bus.Msg) { _ = m.Respond([]byte("no")) }); err != nil {
-		t.Fatal(err)
-	}
-	n := start(t, gateway.Config{Bus: common, SendTimeout: 40 * time.Millisecond}, nil)
+	n := start(t, gateway.Config{Bus: naysayer{}, SendTimeout: 40 * time.Millisecond}, nil)
 	if mustSend(t, n, "1", "x", nil) {
 		t.Error("delivered to nobody")
 	}
@@ -166,12 +171,27 @@ func TestSlowReaderIsDroppedAlone(t *testing.T) {
 
 func TestSlowReaderThatWakesHearsWhy(t *testing.T) {
 	t.Parallel()
-	n := start(t, gateway.Config{CloseGrace: 2 * wait}, nil)
+	n := start(t, gateway.Config{CloseGrace: 2 * wait, WriteTimeout: 2 * wait}, nil)
 	slow := n.connect(t, "1")
 	big := strings.Repeat("x", 60_000)
 	for mustSend(t, n, "1", "big", big) {
 	}
 	slow.expectClose(gateway.CloseSlow)
+}
+
+// TestSlowReaderWithFewMessages has fewer messages than the queue takes, and one
+// that the client does not read.
+func TestSlowReaderWithFewMessages(t *testing.T) {
+	t.Parallel()
+	n := start(t, gateway.Config{WriteTimeout: 50 * time.Millisecond, QueueSize: 1000}, nil)
+	n.connect(t, "1")
+	big := strings.Repeat("x", 60_000)
+	for n.Stats().Connections > 0 {
+		mustSend(t, n, "1", "big", big)
+	}
+	if s := n.Stats(); s.SlowReaders != 1 {
+		t.Errorf("%d slow readers, want the one", s.SlowReaders)
+	}
 }
 
 func TestRevoked(t *testing.T) {

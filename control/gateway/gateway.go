@@ -54,6 +54,7 @@ type Config struct {
 	PresenceRefresh time.Duration // lastSeenAt of a connected device; 30 s
 	HandlerTimeout  time.Duration // for one handler, hook or database call; 10 s
 	SendTimeout     time.Duration // for one Send; 2 s, of which a quarter for another node's yes after a no
+	WriteTimeout    time.Duration // for one message to a client that does not read; 10 s
 	CloseGrace      time.Duration // for the rest of the queue and the close handshake; 2 s
 
 	MaxConns           int // in this process; 10000
@@ -121,7 +122,7 @@ type Stats struct {
 	Accepted    uint64 // connections
 	Refused     uint64 // connections over a limit
 	Crowded     uint64 // of those: their address had too many that were not authenticated
-	SlowReaders uint64 // connections closed because their queue was full
+	SlowReaders uint64 // connections closed because their queue was full, or one message did not get through
 	Floods      uint64 // connections closed because they sent too much
 	Replaced    uint64 // connections closed in favour of the device's newer ones
 	Revoked     uint64 // connections closed by Revoked or by an ended token
@@ -142,6 +143,7 @@ func New(cfg Config) *Gateway {
 	orDuration(&cfg.PresenceRefresh, 30*time.Second)
 	orDuration(&cfg.HandlerTimeout, 10*time.Second)
 	orDuration(&cfg.SendTimeout, 2*time.Second)
+	orDuration(&cfg.WriteTimeout, 10*time.Second)
 	orDuration(&cfg.CloseGrace, 2*time.Second)
 	orInt(&cfg.MaxConns, 10000)
 	orInt(&cfg.MaxUnauthenticated, 1000)

@@ -166,6 +166,15 @@ func newBus(t *testing.T) *bus.Bus {
 // start runs a gateway. setup, which may be nil, registers handlers.
 func start(t *testing.T, cfg gateway.Config, setup func(*gateway.Gateway)) *node {
 	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startOn(t, ln, cfg, setup)
+}
+
+func startOn(t *testing.T, ln net.Listener, cfg gateway.Config, setup func(*gateway.Gateway)) *node {
+	t.Helper()
 	n := &node{auth: &tokens{}, presence: &presence{}, events: &events{}}
 	if cfg.Events == nil {
 		cfg.Events = n.events
@@ -187,10 +196,6 @@ func start(t *testing.T, cfg gateway.Config, setup func(*gateway.Gateway)) *node
 	}
 	app := fiber.New(fiber.Config{DisableStartupMessage: true, ErrorHandler: rest.ErrorHandler, Immutable: true})
 	n.Mount(app, nil)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	n.url = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(ln) }()

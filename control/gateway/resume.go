@@ -103,7 +103,7 @@ func (c *conn) eventRange(ctx context.Context) (oldest, newest int64, err error)
 // enqueueWait is enqueue for the connection's own reading goroutine, which may
 // wait until the peer has read what came before.
 func (c *conn) enqueueWait(m message) bool {
-	slow := time.NewTimer(writeTimeout)
+	slow := time.NewTimer(c.g.cfg.WriteTimeout)
 	defer slow.Stop()
 	select {
 	case c.queue <- m:

@@ -41,12 +41,12 @@ func (c *conn) write() {
 		case <-c.stopped:
 			continue
 		case m := <-c.queue:
-			err = c.send(m, time.Now().Add(writeTimeout))
+			err = c.send(m, time.Now().Add(c.g.cfg.WriteTimeout))
 		case <-ping.C:
-			err = c.send(c.dialect.ping(), time.Now().Add(writeTimeout))
+			err = c.send(c.dialect.ping(), time.Now().Add(c.g.cfg.WriteTimeout))
 		}
-		if err != nil {
-			c.stop(0, "")
+		if err != nil && c.stop(0, "") && isTimeout(err) {
+			c.g.slow.Add(1)
 		}
 	}
 }
