@@ -42,6 +42,7 @@ type env struct {
 	app     *fiber.App
 	db      *store.DB
 	service *auth.Service
+	began   time.Time    // what the clock shows until it is moved: how long a test takes is no matter
 	offset  atomic.Int64 // how far the clock was moved
 	log     bytes.Buffer
 	letters letters
@@ -79,12 +80,12 @@ func newEnv(t *testing.T) *env {
 
 func newEnvOn(t *testing.T, db *store.DB, change ...func(*auth.Config)) *env {
 	t.Helper()
-	e := &env{T: t, db: db}
+	e := &env{T: t, db: db, began: time.Now()}
 	logger := slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cfg := auth.Config{
 		Store: e.db, Secret: []byte(testSecret), TrustedOrigins: []string{"https://app.example"}, Logger: logger,
 		LinkURL: "http://example.com", Mailer: &e.letters, UserDeleted: func() { e.deleted.Add(1) },
-		Now: func() time.Time { return time.Now().Add(time.Duration(e.offset.Load())) },
+		Now: e.now,
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -112,6 +113,8 @@ func newEnvOn(t *testing.T, db *store.DB, change ...func(*auth.Config)) *env {
 	}
 	return e
 }
+
+func (e *env) now() time.Time { return e.began.Add(time.Duration(e.offset.Load())) }
 
 type whoOutput struct {
 	Body struct {

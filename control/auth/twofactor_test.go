@@ -21,8 +21,7 @@ type phone struct {
 // code returns what the app shows so many steps from now.
 func (p *phone) code(steps int) string {
 	p.Helper()
-	at := time.Now().Add(time.Duration(p.offset.Load())).Add(time.Duration(steps) * 30 * time.Second)
-	code, err := totp.GenerateCode(p.key.Secret(), at)
+	code, err := totp.GenerateCode(p.key.Secret(), p.now().Add(time.Duration(steps)*30*time.Second))
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -31,7 +30,7 @@ func (p *phone) code(steps int) string {
 
 // later moves the clock on by steps, to the middle of one.
 func (e *env) later(steps int) {
-	now := time.Now().Add(time.Duration(e.offset.Load()))
+	now := e.now()
 	middle := now.Truncate(30 * time.Second).Add(time.Duration(steps)*30*time.Second + 15*time.Second)
 	e.offset.Store(e.offset.Load() + int64(middle.Sub(now)))
 }
