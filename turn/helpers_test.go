@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 5 * time.Second // for what must happen soon
+const patience = 30 * time.Second // for what must happen soon
 
 // peer is an address that echoes what it gets.
 func peer(t *testing.T) netip.AddrPort {

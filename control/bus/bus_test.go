@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 	)
 }
 
+const patience = 30 * time.Second // for what must happen soon
+
 // open returns two buses that reach each other. With the embedded server that
 // is the same bus twice.
 type open func(t *testing.T) (*bus.Bus, *bus.Bus)
@@ -328,8 +330,8 @@ func receive(t *testing.T, c <-chan string) string {
 	select {
 	case s := <-c:
 		return s
-	case <-time.After(5 * time.Second):
-		t.Fatal("nothing arrived within 5s")
+	case <-time.After(patience):
+		t.Fatal("nothing arrived")
 		return ""
 	}
 }
@@ -338,12 +340,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited 10s: %s", what)
+			t.Fatalf("in vain: %s", what)
 		}
 	}
 }

@@ -158,7 +158,7 @@ func TestWake(t *testing.T) {
 	}
 	select {
 	case <-wakes:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("not woken")
 	}
 	if err := b.Wake(t.Context(), "others"); err != nil {

@@ -41,7 +41,7 @@ func newIdentity(t *testing.T) *webpush.Server {
 
 func newSender(t *testing.T) *outbound.Client {
 	t.Helper()
-	c := outbound.New(outbound.Config{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	c := outbound.New(outbound.Config{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: time.Minute})
 	t.Cleanup(c.Close)
 	return c
 }

@@ -170,7 +170,11 @@ func (s *Service) wait(ctx context.Context, failing bool, tick, sweep <-chan tim
 	case <-s.woken:
 	case <-retry:
 	case <-tick:
-		untold = true
+		select {
+		case <-s.woken: // both came while this process stood still
+		default:
+			untold = true
+		}
 	case <-sweep:
 		s.sweep(ctx)
 	}

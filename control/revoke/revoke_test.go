@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,5 +206,52 @@ func TestOutageDelaysARevocation(t *testing.T) {
 	rows.fail(1)
 	if err := revoke.New(revoke.Config{Store: rows}).Load(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a start without the database: %v", err)
+	}
+}
+
+// held is a database that, from some time on, waits with what it has read.
+type held struct {
+	revoke.Store
+	holds   atomic.Bool
+	read    chan struct{}
+	release chan struct{}
+}
+
+func (h *held) Revocations(ctx context.Context, since time.Time) ([]store.Revocation, error) {
+	list, err := h.Store.Revocations(ctx, since)
+	if h.holds.Load() {
+		h.read <- struct{}{}
+		<-h.release
+	}
+	return list, err
+}
+
+// TestWhatWasToldIsNotLate has the time to look untold come while the news
+// waits, too.
+func TestWhatWasToldIsNotLate(t *testing.T) {
+	t.Parallel()
+	db := storetest.SQLite(t)
+	user := storetest.User(t, db)
+	camera := storetest.Camera(t, db, user.ID)
+	rows := &held{Store: db, read: make(chan struct{}), release: make(chan struct{})}
+	later := func() time.Time { return time.Now().Add(time.Second) }
+	const interval, count = time.Millisecond, 20
+	p := run(t, rows, openBus(t), interval, later)
+	rows.holds.Store(true)
+	for range count {
+		<-rows.read
+		if err := db.SetDeviceKey(t.Context(), user.ID, camera.ID, storetest.ID(), store.Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		p.Wake()
+		<-time.After(5 * interval)
+		rows.release <- struct{}{}
+	}
+	<-rows.read
+	rows.holds.Store(false)
+	rows.release <- struct{}{}
+	p.await(t, count)
+	if late := p.Stats().Late; late != 0 {
+		t.Errorf("%d of %d are late", late, count)
 	}
 }

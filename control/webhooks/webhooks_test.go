@@ -124,7 +124,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 
 func (w *world) service(db Store, change func(*Config)) *Service {
 	w.t.Helper()
-	sender := outbound.New(outbound.Config{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	sender := outbound.New(outbound.Config{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: time.Minute})
 	w.t.Cleanup(sender.Close)
 	c := Config{Store: db, Sender: sender, Patience: jobs.Patience{Interval: 10 * time.Millisecond, FirstPause: 1, LongestWait: 2}}
 	if change != nil {
