@@ -32,7 +32,7 @@ bench: build ## load this build with 100 viewers and print what a packet costs; 
 	./bin/securecam-bench run --securecam http://127.0.0.1:18480 --pid $$pid --viewers 100 --json bin/bench.json; status=$$?; \
 	kill $$pid; wait $$pid; exit $$status
 
-bench-media: ## what Chromium sees over bad networks, and how soon
+bench-media: ## what browsers see over bad networks, and how soon
 	@$(GO) test ./cmd/securecam -tags benchmedia -count=1 -v -timeout 20m -run '^TestBenchMedia$$' | grep -E '_test.go:|^(---|ok|FAIL|met|NOT|  )'
 
 bench-api: build ## measure sign-in, lists, commands and 5,000 idle gateway connections of this build, on SQLite

@@ -35,7 +35,8 @@ func (b *table) print() {
 	}
 }
 
-// TestBenchMedia goes through the networks that media has to survive, and prints what a Chromium viewer saw. It judges
+// TestBenchMedia goes through the networks that media has to survive, and prints what viewers saw, in Chromium unless the
+// case says Firefox. It judges
 // by the figures that the product promises; the machine must have nothing else to do. With MEDIA_PLAIN the camera with
 // layers sends a plain picture of 1 Mbit/s, for a machine that cannot encode 5.
 func TestBenchMedia(t *testing.T) {
@@ -54,14 +55,9 @@ func TestBenchMedia(t *testing.T) {
 
 // recovery judges a camera of one layer on ways that carry everything, but badly.
 func (b *table) recovery(s *scene) {
-	const settling, seconds, ms = 5, 30, time.Millisecond
+	const ms = time.Millisecond
 	s.join()
-	w := s.over(impair.Link{}, impair.Link{}, seconds)
-	b.note("one layer, nothing lost", "what this machine makes of it: everything else compares with this", w.String(), true)
-	const want = "under 0.2% of frames lost, frozen under 1%, none over 500 ms"
-	judge := func(name string, w watched) {
-		b.note(name, want, w.String(), w.missed() < 0.2 && w.FrozenMS < seconds*10 && w.Longest <= 500)
-	}
+	b.undisturbed("one layer, nothing lost", s)
 	for _, way := range []struct {
 		name           string
 		camera, viewer impair.Link
@@ -76,9 +72,30 @@ func (b *table) recovery(s *scene) {
 			Loss: 0.02, Burst: 3, Reorder: 0.02, Duplicate: 0.01, Jitter: 20 * ms, Delay: 25 * ms,
 		}},
 	} {
-		b.note("its first seconds: "+way.name, "the player is told to wait", s.over(way.camera, way.viewer, settling).String(), true)
-		judge(way.name, s.over(way.camera, way.viewer, seconds))
+		b.judge(way.name, s, way.camera, way.viewer)
 	}
+	s.script.ask("leave", nil, nil)
+	s.joinInFirefox()
+	b.undisturbed("Firefox: nothing lost", s)
+	b.judge("Firefox: 5% loss to it, 50 ms each way", s, impair.Link{}, lossy)
+	s.script.ask("leave", nil, nil)
+}
+
+// recoverySeconds is how long each of these ways is looked at.
+const recoverySeconds = 30
+
+func (b *table) undisturbed(name string, s *scene) {
+	w := s.over(impair.Link{}, impair.Link{}, recoverySeconds)
+	b.note(name, "what this machine makes of it: everything else compares with this", w.String(), true)
+}
+
+// judge is of one way, after its first seconds.
+func (b *table) judge(name string, s *scene, camera, viewer impair.Link) {
+	const settling, seconds = 5, recoverySeconds
+	b.note("its first seconds: "+name, "the player is told to wait", s.over(camera, viewer, settling).String(), true)
+	w := s.over(camera, viewer, seconds)
+	b.note(name, "under 0.2% of frames lost, frozen under 1%, none over 500 ms", w.String(),
+		w.missed() < 0.2 && w.FrozenMS < seconds*10 && w.Longest <= 500)
 }
 
 // joining judges how soon a viewer who joins sees something: one after the other, when most begin with what came since

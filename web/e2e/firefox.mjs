@@ -174,6 +174,10 @@ class Tab {
     if (answer.type === 'exception') throw new Error(answer.exceptionDetails.text);
     return JSON.parse(answer.result.value);
   }
+
+  async close() {
+    await this.#call('browsingContext.close', { context: this.#context });
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
-// A camera and viewers in Chromium, for a test that puts a bad network between
-// them and the server:
+// A camera in Chromium, and viewers there and in Firefox, for a test that puts a
+// bad network between them and the server:
 //   node recovery.mjs
 // Each line on standard input is a request in JSON, {"do": name, ...}, and is
 // answered by a line on standard output, {"result": ...} or {"error": text}.
@@ -7,13 +7,14 @@
 //
 //   publish  {base, credentials, bitrate, codec?, mode?}  a camera goes live, in a browser of its own
 //   kill     {}                            its browser dies without a word
-//   join     {base, credentials}           a viewer joins: when it saw its first frame
+//   join     {base, credentials, browser?}  a viewer joins, in "firefox" if that is the browser: when it saw its first frame
 //   leave    {}                            the viewer that joined last leaves
 //   measure  {seconds}                     what the viewer that joined last saw of what the camera sent
 //   stats    {}                            what both say of themselves
 
 import { createInterface } from 'node:readline';
 import { launch, openTab } from './browser.mjs';
+import { Firefox } from './firefox.mjs';
 
 const CAMERA = { width: 1280, height: 720, frameRate: 30 };
 const FIRST_FRAME_MS = 20_000;
@@ -21,6 +22,7 @@ const FIRST_FRAME_MS = 20_000;
 const DRAIN_MS = 2_000;
 
 /** @typedef {import('playwright-core').Page} Page */
+/** @typedef {{evaluate: (fn: any, arg?: any) => Promise<any>, close: () => Promise<void>}} Viewer a tab of either browser */
 /** @typedef {import('../js/streams.js').Credentials} Credentials */
 
 /** @type {string[]} */
@@ -136,7 +138,9 @@ class Scene {
   /** @type {Page} */
   #camera;
   #viewers;
-  /** @type {Page[]} in the order of joining */
+  /** @type {Firefox | undefined} */
+  #firefox;
+  /** @type {Viewer[]} in the order of joining */
   #joined = [];
 
   get #viewer() { return this.#joined[this.#joined.length - 1]; }
@@ -165,21 +169,35 @@ class Scene {
     await new Promise((resolve) => { browser.isConnected() ? browser.once('disconnected', resolve) : resolve(null); });
   }
 
-  /** @param {{base: string, credentials: Credentials}} request */
-  async join({ base, credentials }) {
-    const page = await openTab(await this.#viewers.newContext(), 'viewer', faults);
+  /** @param {{base: string, credentials: Credentials, browser?: 'chromium' | 'firefox'}} request */
+  async join({ base, credentials, browser = 'chromium' }) {
+    const address = new URL('/sim', base).href;
+    const page = await (browser === 'firefox' ? this.#openFirefox(address) : this.#openChromium(address));
     this.#joined.push(page);
-    await page.goto(new URL('/sim', base).href);
     return Promise.race([
       page.evaluate(joinInPage, credentials),
       pause(FIRST_FRAME_MS).then(() => { throw new Error('the viewer saw nothing'); }),
     ]);
   }
 
+  /** @param {string} address @returns {Promise<Viewer>} */
+  async #openChromium(address) {
+    const context = await this.#viewers.newContext();
+    const page = await openTab(context, 'viewer', faults);
+    await page.goto(address);
+    return { evaluate: (fn, arg) => page.evaluate(fn, arg), close: () => context.close() };
+  }
+
+  /** @param {string} address @returns {Promise<Viewer>} */
+  async #openFirefox(address) {
+    this.#firefox ??= await Firefox.launch();
+    return this.#firefox.open(address);
+  }
+
   async leave() {
     const page = this.#joined.pop();
     await page.evaluate(leaveInPage);
-    await page.context().close();
+    await page.close();
   }
 
   /**
@@ -236,13 +254,13 @@ class Scene {
   }
 
   async close() {
-    await Promise.all([this.#viewers.close(), this.#cameraBrowser?.close()]);
+    await Promise.all([this.#viewers.close(), this.#firefox?.kill(), this.#cameraBrowser?.close()]);
   }
 }
 
 /**
  * @param {string} otherwise
- * @param {Page} page
+ * @param {Page | Viewer} page
  * @param {(stats: any) => boolean} enough
  */
 async function until(otherwise, page, enough) {
