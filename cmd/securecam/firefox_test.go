@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"testing"
 
+	"github.com/securecam/securecam/bench/peer"
 	"github.com/securecam/securecam/control/diagnosis"
 )
 
@@ -35,13 +38,45 @@ func (s *scene) joinInFirefox() (stream string) {
 	return stream
 }
 
-// session is what the server says of a viewer who is connected, and of the video that he gets.
-func (s *scene) session(stream string) (diagnosis.Session, diagnosis.Track) {
-	s.t.Helper()
+// TestFirefoxOverTCP has Firefox watch where no UDP leaves it, which the server is not told, and restart ICE there.
+func TestFirefoxOverTCP(t *testing.T) {
+	// TURN would be a way too.
+	app := startApp(t, "--listen-host="+ownAddress(t).String(), "--turn-port=-1")
+	user := signUp(t, app.url, "firewall@example.org")
+	camera, info := user.register("camera")
+	var live liveJSON
+	camera.must(http.StatusCreated, "POST", "/media-sessions", nil, &live)
+	published, err := peer.Publish(t.Context(), live.Credentials.endpoint(), testMedia(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = published.Vanish() })
+	client, _ := user.register("client")
+	stream, credentials := request[json.RawMessage](client, info.Device.ID)
+
+	script := startBrowsers(t, "firewall.mjs", app.url)
+	for _, step := range []string{"watch", "restart"} {
+		var got struct {
+			Protocol string `json:"protocol"`
+			Decoded  int    `json:"decoded"`
+		}
+		script.ask(step, map[string]any{"credentials": credentials}, &got)
+		session, _ := watching(user, stream)
+		t.Logf("%s: %d pictures over %s", step, got.Decoded, got.Protocol)
+		at := slices.IndexFunc(session.Pairs, func(p diagnosis.Pair) bool { return p.Selected })
+		if got.Protocol != "tcp" || at < 0 || session.Pairs[at].Protocol != "tcp" {
+			t.Errorf("%s: Firefox is connected over %s, the server's pairs are %+v", step, got.Protocol, session.Pairs)
+		}
+	}
+}
+
+// watching is what the server says of a viewer who is connected, and of the video that he gets.
+func watching(user *apiClient, stream string) (diagnosis.Session, diagnosis.Track) {
+	user.t.Helper()
 	var got struct {
 		Media diagnosis.MediaFacts `json:"media"`
 	}
-	s.user.must(http.StatusOK, "GET", "/streams/"+stream+"/statistics", nil, &got)
+	user.must(http.StatusOK, "GET", "/streams/"+stream+"/statistics", nil, &got)
 	for _, session := range got.Media.Sessions {
 		for _, track := range session.Tracks {
 			if session.StreamID == stream && session.EndedAt.IsZero() && track.Kind == "video" {
@@ -49,6 +84,6 @@ func (s *scene) session(stream string) (diagnosis.Session, diagnosis.Track) {
 			}
 		}
 	}
-	s.t.Fatalf("the server knows of no viewer of stream %s: %+v", stream, got.Media.Sessions)
+	user.t.Fatalf("the server knows of no viewer of stream %s: %+v", stream, got.Media.Sessions)
 	return diagnosis.Session{}, diagnosis.Track{}
 }

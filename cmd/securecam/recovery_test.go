@@ -200,7 +200,7 @@ func TestRecoversFromLoss(t *testing.T) {
 
 	stream := s.joinInFirefox()
 	w := s.mostlyDecoded("5% lost to Firefox", impair.Link{}, lossy)
-	_, video := s.session(stream) // Firefox does not say what was repaired
+	_, video := watching(s.user, stream) // Firefox does not say what was repaired
 	if w.NACKs == 0 || video.NACKs == 0 || video.Retransmitted == 0 {
 		t.Errorf("Firefox asked %d times, the server heard of %d packets and sent %d again", w.NACKs, video.NACKs, video.Retransmitted)
 	}

@@ -58,10 +58,13 @@ export class Firefox {
     process.once('exit', this.#end);
   }
 
-  /** @returns {Promise<Firefox>} */
-  static async launch() {
+  /**
+   * @param {Record<string, string | number | boolean>} [preferences] besides those that all have
+   * @returns {Promise<Firefox>}
+   */
+  static async launch(preferences = {}) {
     const profile = mkdtempSync(join(tmpdir(), 'securecam-firefox-'));
-    const lines = Object.entries(PREFERENCES).map(([key, value]) => `user_pref(${JSON.stringify(key)}, ${JSON.stringify(value)});`);
+    const lines = Object.entries({ ...PREFERENCES, ...preferences }).map(([key, value]) => `user_pref(${JSON.stringify(key)}, ${JSON.stringify(value)});`);
     writeFileSync(join(profile, 'user.js'), lines.join('\n'));
     const child = spawn(
       process.env.FIREFOX ?? 'firefox-esr',

@@ -141,8 +141,7 @@ async function restart(who, tab, watching) {
   return `${who} restarts ICE over ${after.protocol || 'some way'}, and pictures go on`;
 }
 
-/** Not Firefox: from none of its addresses it tries one of loopback by TCP. */
-/** Not Firefox: it gathers no loopback address for TCP, and so finds no way to one. */
+/** Firefox does it in firewall.mjs: from none of its addresses it tries one of loopback. */
 async function overTCP() {
   await chrome.evaluate(playInPage, { credentials: credentials.whep, tcp: true });
   await goesOn('Chromium sees pictures over TCP', chrome);
