@@ -82,7 +82,7 @@ func TestAdminJobs(t *testing.T) {
 		queue := kind.queue
 		kind.lose()
 		var dead []jobJSON
-		eventually(t, time.Minute, func() string {
+		eventually(t, patience, func() string {
 			if dead = adminJobs(t, base, queue, "failed"); len(dead) != 2 {
 				return "not both " + queue + " have failed"
 			}

@@ -240,7 +240,7 @@ func (s *socket) read() {
 // await returns the data of the next event of that name, skipping others.
 func (s *socket) await(event string) json.RawMessage {
 	s.t.Helper()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(patience)
 	for {
 		select {
 		case e := <-s.events:
@@ -251,7 +251,7 @@ func (s *socket) await(event string) json.RawMessage {
 				return e.Data
 			}
 		case <-timeout:
-			s.t.Fatalf("no %s event in 10 s", event)
+			s.t.Fatalf("no %s event in %v", event, patience)
 		}
 	}
 }
@@ -266,6 +266,9 @@ func (s *socket) send(event, id string, data any) {
 		s.t.Fatal(err)
 	}
 }
+
+// patience is for what must happen soon: how soon is a busy machine's affair.
+const patience = time.Minute
 
 // eventually polls until check returns "" or the deadline passes.
 func eventually(t *testing.T, within time.Duration, check func() string) {

@@ -126,7 +126,7 @@ func subscribed(client *apiClient, stream string) credentialsJSON {
 // awaitFinding waits until the first finding of a stream is the wanted one, and returns its words.
 func awaitFinding(t *testing.T, c *apiClient, stream, want string) (words string) {
 	t.Helper()
-	eventually(t, 60*time.Second, func() string {
+	eventually(t, patience, func() string {
 		var got struct {
 			Findings []diagnosis.Finding `json:"findings"`
 		}
@@ -194,7 +194,7 @@ func checkFigures(t *testing.T, user, client *apiClient, stream string) {
 	var got struct {
 		Media diagnosis.MediaFacts `json:"media"`
 	}
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		client.must(http.StatusOK, "GET", "/streams/"+stream+"/statistics", nil, &got)
 		if n := len(got.Media.Sessions); n != 2 {
 			return fmt.Sprintf("%d sessions, want the camera's and its own", n)

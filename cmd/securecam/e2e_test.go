@@ -75,7 +75,7 @@ func story(t *testing.T, base string) {
 
 	// The end of one stream leaves the other; the end of both ends the camera's session.
 	first.must(http.StatusOK, "POST", "/streams/"+stream.ID+"/end", map[string]string{}, &stream)
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if viewer.Ended() {
 			return ""
 		}
@@ -143,7 +143,7 @@ func play(t *testing.T, client *apiClient, stream string) *peer.Viewer {
 func awaitGrowth(t *testing.T, v *peer.Viewer) {
 	t.Helper()
 	before, beforeAudio := v.Video(), v.Audio()
-	eventually(t, 15*time.Second, func() string {
+	eventually(t, patience, func() string {
 		video, audio := v.Video(), v.Audio()
 		if video.Frames < before.Frames+30 || audio.Packets < beforeAudio.Packets+50 {
 			return fmt.Sprintf("video %+v, audio %+v", video, audio)
@@ -158,7 +158,7 @@ func awaitRecording(t *testing.T, c *apiClient) recordingJSON {
 	var list struct {
 		Items []recordingJSON `json:"items"`
 	}
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		c.must(http.StatusOK, "GET", "/recordings", nil, &list)
 		if len(list.Items) == 1 && list.Items[0].Status == "ready" {
 			return ""
@@ -227,7 +227,7 @@ func fetch(t *testing.T, c *apiClient, url, byteRange string) []byte {
 
 func TestCameraKilled(t *testing.T) {
 	t.Parallel()
-	app := startApp(t, "--publisher-timeout-seconds=2")
+	app := startApp(t, "--publisher-timeout-seconds=5")
 	user := signUp(t, app.url, "killed@example.org")
 	camera, info := user.register("camera")
 	client, _ := user.register("client")
@@ -240,7 +240,7 @@ func TestCameraKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ended streamJSON
-	decode(t, awaitLong(t, clientSocket, "stream:ended", 40*time.Second), &ended)
+	decode(t, awaitLong(t, clientSocket, "stream:ended", patience), &ended)
 	if ended.Status != "failed" || ended.Reason != "camera_lost" {
 		t.Errorf("the stream of a killed camera ended %+v, want failed with camera_lost", ended)
 	}
@@ -249,7 +249,7 @@ func TestCameraKilled(t *testing.T) {
 
 func TestViewerKilled(t *testing.T) {
 	t.Parallel()
-	app := startApp(t, "--viewer-timeout-seconds=2")
+	app := startApp(t, "--viewer-timeout-seconds=5")
 	user := signUp(t, app.url, "viewer@example.org")
 	camera, info := user.register("camera")
 	client, _ := user.register("client")
@@ -271,7 +271,7 @@ func TestViewerKilled(t *testing.T) {
 	if err := victim.Vanish(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 40*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if s := client.stream(stream); s.Status != "completed" || s.Reason != "viewer_left" {
 			return fmt.Sprintf("the stream of a killed viewer is %+v", s)
 		}

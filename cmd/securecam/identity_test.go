@@ -92,7 +92,7 @@ func (m *mailbox) keep(letter string) {
 func startPublic(t *testing.T, settings ...string) (base, letters string) {
 	t.Helper()
 	smtp, letters := newMailbox(t)
-	port := strconv.Itoa(freePort(t))
+	port := freePort(t)
 	base = "http://localhost:" + port
 	startApp(t, append(settings, "--port="+port, "--better-auth-base-url="+base, "--smtp-url="+smtp,
 		"--mail-from=SecureCam <cam@example.org>", "--rate-limits=off")...)

@@ -160,7 +160,7 @@ func TestBrowserBandwidth(t *testing.T) {
 		t.Errorf("%d lines come over 400 kbit/s", h)
 	}
 	i.set("clean", "clean")
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if got = i.measure(1); got.last().Height != got.Top {
 			return fmt.Sprintf("no top layer after relief: %v", &got)
 		}

@@ -32,7 +32,7 @@ const (
 // TestBrowsersInACrowd has Chromium and Firefox watch a camera, itself a
 // Chromium, together with many synthetic viewers.
 func TestBrowsersInACrowd(t *testing.T) {
-	app := startApp(t, "--viewer-timeout-seconds=3")
+	app := startApp(t, "--viewer-timeout-seconds=5")
 	user := signUp(t, app.url, "crowd@example.org")
 	var info registered
 	user.must(http.StatusCreated, "POST", "/devices/register",
@@ -76,7 +76,7 @@ func TestBrowsersInACrowd(t *testing.T) {
 	// A closed tab and a killed browser say nothing; the server notices.
 	script.ask("vanish", nil, nil)
 	for browser, client := range clients {
-		eventually(t, 40*time.Second, func() string {
+		eventually(t, patience, func() string {
 			if s := client.stream(streams[browser]); s.Status != "completed" || s.Reason != "viewer_left" {
 				return fmt.Sprintf("the stream of %s, which is gone, is %+v", browser, s)
 			}
@@ -237,7 +237,7 @@ func (c *crowd) awaitMore(t *testing.T) {
 	for i, v := range c.viewers {
 		_, before[i] = v.Delivery(true)
 	}
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, patience, func() string {
 		for i, v := range c.viewers {
 			if _, got := v.Delivery(true); got < before[i]+50 {
 				return fmt.Sprintf("synthetic viewer %d had %d packets and has %d", i, before[i], got)

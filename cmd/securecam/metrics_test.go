@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -38,7 +37,7 @@ func TestMetrics(t *testing.T) {
 
 	// The recorder begins when it is told that somebody publishes.
 	var text string
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		status, body := user.raw("GET", "/ops/metrics", nil)
 		if status != http.StatusOK {
 			t.Fatalf("%d %s", status, body)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,15 +23,22 @@ import (
 	"github.com/securecam/securecam/store/storetest"
 )
 
-// freePort returns a TCP port of loopback that nobody listens on.
-func freePort(t *testing.T) int {
+// freePort returns a TCP port of loopback that nobody listens on, and that the
+// system gives to nobody who does not ask for it: it stays free while a server
+// on it is started again.
+func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := strconv.Itoa(20_000 + rand.IntN(10_000))
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // startNodes runs two processes on one PostgreSQL and one bucket, whose embedded
@@ -37,12 +47,12 @@ func startNodes(t *testing.T) (one, two *process) {
 	t.Helper()
 	testMedia(t)
 	shared, first := append(minioSettings(t), "--database-url="+storetest.PostgresURL(t)), freePort(t)
-	start := func(clusterPort int) *process {
+	start := func(clusterPort string) *process {
 		port := freePort(t)
 		return startProcess(t, t.TempDir(), append([]string{
-			"--port=" + strconv.Itoa(port), "--node-url=http://127.0.0.1:" + strconv.Itoa(port),
+			"--port=" + port, "--node-url=http://127.0.0.1:" + port,
 			"--better-auth-secret=" + strings.Repeat("shared", 8),
-			"--cluster-routes=127.0.0.1:" + strconv.Itoa(first), "--cluster-port=" + strconv.Itoa(clusterPort),
+			"--cluster-routes=127.0.0.1:" + first, "--cluster-port=" + clusterPort,
 		}, shared...)...)
 	}
 	one = start(first)
@@ -96,7 +106,7 @@ func TestTwoNodes(t *testing.T) {
 	if err := two.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = two.wait(10 * time.Second) // it was killed
+	_ = two.wait(patience) // it was killed
 	again := awaitCommandID(t, there, begun.ID)
 	for again.RetryCount == 0 { // what the camera got as it connected is no second attempt
 		again = awaitCommandID(t, there, begun.ID)
@@ -105,7 +115,7 @@ func TestTwoNodes(t *testing.T) {
 		t.Errorf("delivered again as %+v", again)
 	}
 	there.send("command:ack", "9", map[string]string{"commandId": begun.ID, "status": "acknowledged"})
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		var c commandJSON
 		client.must(http.StatusOK, "GET", "/commands/"+begun.ID, nil, &c)
 		if c.Status != "acknowledged" || c.RetryCount == 0 {
@@ -117,7 +127,7 @@ func TestTwoNodes(t *testing.T) {
 
 func awaitOnline(t *testing.T, user *apiClient, device string) {
 	t.Helper()
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		var d deviceJSON
 		user.must(http.StatusOK, "GET", "/devices/"+device, nil, &d)
 		if d.Status != "online" {
@@ -130,7 +140,7 @@ func awaitOnline(t *testing.T, user *apiClient, device string) {
 // awaitNeighbours waits until the nodes have found each other.
 func awaitNeighbours(t *testing.T, client *apiClient, camera *socket, cameraID string) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if sent := client.command(cameraID); sent.Status != "sent" {
 			return "a command to the other node is " + sent.Status
 		}
@@ -143,7 +153,7 @@ func awaitNeighbours(t *testing.T, client *apiClient, camera *socket, cameraID s
 func awaitCommandID(t *testing.T, camera *socket, id string) (c commandJSON) {
 	t.Helper()
 	for c.ID != id {
-		decode(t, awaitLong(t, camera, "command:received", time.Minute), &c)
+		decode(t, awaitLong(t, camera, "command:received", patience), &c)
 	}
 	return c
 }

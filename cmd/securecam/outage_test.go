@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -32,7 +31,7 @@ func (b *backend) start() {
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	eventually(b.t, time.Minute, func() string {
+	eventually(b.t, patience, func() string {
 		if err := b.ready(); err != nil {
 			return err.Error()
 		}
@@ -49,16 +48,6 @@ func (b *backend) stop() {
 	}
 }
 
-func freeTCPPort(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
 func program(t *testing.T, variable string) string {
 	t.Helper()
 	path := os.Getenv(variable)
@@ -71,7 +60,7 @@ func program(t *testing.T, variable string) string {
 // ownPostgres starts a PostgreSQL server and returns its URL.
 func ownPostgres(t *testing.T) (*backend, string) {
 	t.Helper()
-	bin, port := program(t, "TEST_POSTGRES_BIN"), freeTCPPort(t)
+	bin, port := program(t, "TEST_POSTGRES_BIN"), freePort(t)
 	dir, err := os.MkdirTemp("", "securecam-postgres-")
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +103,7 @@ func ownPostgres(t *testing.T) (*backend, string) {
 // ownMinIO starts a MinIO server and returns its port.
 func ownMinIO(t *testing.T) (*backend, string) {
 	t.Helper()
-	bin, port, dir := program(t, "TEST_MINIO_BIN"), freeTCPPort(t), t.TempDir()
+	bin, port, dir := program(t, "TEST_MINIO_BIN"), freePort(t), t.TempDir()
 	b := &backend{t: t}
 	b.make = func() *exec.Cmd {
 		cmd := exec.Command(bin, "server", "--address", "127.0.0.1:"+port, dir)
@@ -225,7 +214,7 @@ func TestOutages(t *testing.T) {
 
 func awaitReady(t *testing.T, c *apiClient) {
 	t.Helper()
-	eventually(t, time.Minute, func() string {
+	eventually(t, patience, func() string {
 		if status, body := c.raw("GET", "/ops/ready", nil); status != http.StatusOK {
 			return string(body)
 		}
@@ -239,7 +228,7 @@ func unavailable(t *testing.T, c *apiClient, method, path string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, patience, func() string {
 		req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 		if err != nil {
 			t.Fatal(err)

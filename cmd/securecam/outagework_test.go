@@ -86,7 +86,7 @@ func queueWork(t *testing.T, user, camera, client *apiClient) *queuedWork {
 	t.Cleanup(hook.Close)
 	user.must(http.StatusCreated, "POST", "/webhooks", map[string]string{"name": "hook", "url": hook.URL}, nil)
 	camera.must(http.StatusCreated, "POST", "/events/motion/start", map[string]string{}, nil)
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if w.tries.Load() == 0 {
 			return "the webhook was not tried"
 		}

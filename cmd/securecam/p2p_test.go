@@ -112,7 +112,7 @@ func (s *p2pStream) meet(t *testing.T, viewer, source *webrtc.PeerConnection) {
 		if got != "me, too" {
 			t.Errorf("heard %q", got)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the peers do not reach each other")
 	}
 }
@@ -176,7 +176,7 @@ func TestPeerToPeerRelayedToItself(t *testing.T) {
 	server := stunServer(t, net.IPv4(9, 9, 9, 9))
 	s := startPeerToPeer(t, startApp(t, "--media-mode=p2p", "--public-ips=198.51.100.7", "--turn-public-peers", "--stun-urls=stun:"+server))
 	client := relayClient(t, s.clientServers)
-	eventually(t, time.Minute, func() string {
+	eventually(t, patience, func() string {
 		if client.CreatePermission(&net.UDPAddr{IP: net.IPv4(9, 9, 9, 9), Port: 50000}) == nil {
 			return "a relay leads to the machine that it is on"
 		}

@@ -167,7 +167,7 @@ func TestTerminatedWithStalledClients(t *testing.T) {
 			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.wait(15 * time.Second); err != nil {
+			if err := p.wait(patience); err != nil {
 				t.Fatalf("securecam ended with %v after SIGTERM, want exit code 0", err)
 			}
 			client = client.elsewhere(startProcess(t, dir).url)
@@ -194,7 +194,7 @@ func TestTerminatedWhileRecording(t *testing.T) {
 			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.wait(40 * time.Second); err != nil {
+			if err := p.wait(patience); err != nil {
 				t.Fatalf("securecam ended with %v after SIGTERM, want exit code 0", err)
 			}
 			client = client.elsewhere(startProcess(t, dir, settings...).url)
@@ -214,7 +214,7 @@ func TestKilledWhileRecording(t *testing.T) {
 			if err := p.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			_ = p.wait(10 * time.Second) // it was killed
+			_ = p.wait(patience) // it was killed
 			client = client.elsewhere(startProcess(t, dir, settings...).url)
 			r := awaitRecording(t, client)
 			if r.DurationMS < 1000 {
@@ -273,7 +273,7 @@ func TestSecondStartKeepsSecrets(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.wait(20 * time.Second); err != nil {
+	if err := p.wait(patience); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "data", secretsFile))

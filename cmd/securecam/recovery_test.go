@@ -346,7 +346,7 @@ func TestBrowserRecordsLayers(t *testing.T) {
 // awaitRecording waits until a recording has begun.
 func (s *scene) awaitRecording() {
 	s.t.Helper()
-	eventually(s.t, 20*time.Second, func() string {
+	eventually(s.t, patience, func() string {
 		var list struct {
 			Items []recordingJSON `json:"items"`
 		}
@@ -378,7 +378,7 @@ func (s *scene) awaitFrames(n int) {
 	s.t.Helper()
 	var before, now sceneStats
 	s.script.ask("stats", nil, &before)
-	eventually(s.t, 30*time.Second, func() string {
+	eventually(s.t, patience, func() string {
 		s.script.ask("stats", nil, &now)
 		if got := now.Viewer.Decoded - before.Viewer.Decoded; got < n {
 			return fmt.Sprintf("%d frames decoded, want %d more", got, n)

@@ -250,7 +250,7 @@ func revokeEach(t *testing.T, one, two *app) {
 			}
 			kind.revoke(h)
 			began := time.Now()
-			eventually(t, 20*time.Second, func() string {
+			eventually(t, patience, func() string {
 				if got := names(h.left(t)); got != kind.left {
 					return "left is " + got + "; want " + kind.left
 				}
