@@ -2,8 +2,12 @@ package bus_test
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,7 +18,7 @@ import (
 // the first.
 func openNodes(t *testing.T, names ...string) []*bus.Bus {
 	t.Helper()
-	first := freeAddr(t)
+	first := "127.0.0.1:" + strconv.Itoa(freePort(t))
 	nodes := make([]*bus.Bus, len(names))
 	for i, name := range names {
 		c := bus.Cluster{Node: name, Addr: "127.0.0.1:0", Routes: []string{first}, Secret: "between us"}
@@ -26,15 +30,22 @@ func openNodes(t *testing.T, names ...string) []*bus.Bus {
 	return nodes
 }
 
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
+// freePort returns a port of loopback that nobody listens on, and that the system
+// gives to nobody who does not ask for it: it stays free while a server on it is
+// started again.
+func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := 20_000 + rand.IntN(10_000)
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // joined waits until two nodes hear each other.

@@ -113,7 +113,7 @@ func BenchmarkRequest(b *testing.B) {
 
 func runServer(t *testing.T) *server.Server {
 	t.Helper()
-	return runServerOn(t, -1)
+	return runServerOn(t, freePort(t))
 }
 
 func runServerOn(t *testing.T, port int) *server.Server {
