@@ -113,7 +113,7 @@ func cameraSide(f Facts) []Finding {
 	running, over := f.Media.of("publish", "")
 	if !f.Media.Publishing {
 		for _, s := range running {
-			return failure("camera_connecting", "The camera is just connecting.", tried(s))
+			return []Finding{connecting(f, s, "camera")}
 		}
 		switch s, _ := last(over); {
 		case s.Failure != "":
@@ -200,8 +200,7 @@ func viewerSide(f Facts) []Finding {
 	var findings []Finding
 	for _, s := range running {
 		if s.ConnectedAt.IsZero() {
-			findings = append(findings, failure("viewer_connecting", "The viewer is just connecting.",
-				strings.TrimSpace(tried(s)+" "+f.Media.Unreachable))...)
+			findings = append(findings, connecting(f, s, "viewer"))
 			continue
 		}
 		if s.Stalled {
@@ -361,7 +360,23 @@ func undecodable(f Facts) []Finding {
 	return failure("decoder_stuck", message+".", "Set the camera to VP8 or to H.264 constrained baseline, which every browser decodes.")
 }
 
-// whyNotConnected explains a session that did not come about.
+// connecting is what there is to say of a session that is not connected yet. Those who try again and again, as browsers'
+// pages do, never have one that failed: what takes long is as good as that.
+func connecting(f Facts, s Session, who string) Finding {
+	if f.Now.Sub(s.Since) <= silence {
+		return Finding{
+			Code: who + "_connecting", Severity: SeverityError, Message: "The " + who + " is just connecting.",
+			Advice: strings.TrimSpace(tried(s) + " " + f.Media.Unreachable),
+		}
+	}
+	s.Failure = "no_path"
+	if slices.ContainsFunc(s.Pairs, func(p Pair) bool { return p.Selected }) {
+		s.Failure = "handshake"
+	}
+	return whyNotConnected(f, s, who)
+}
+
+// whyNotConnected explains a session that did not come about, or takes too long to.
 func whyNotConnected(f Facts, s Session, who string) Finding {
 	switch s.Failure {
 	case "fingerprint":
@@ -373,14 +388,20 @@ func whyNotConnected(f Facts, s Session, who string) Finding {
 	case "handshake":
 		return Finding{
 			Code: who + "_handshake", Severity: SeverityError,
-			Message: "The " + who + " was reached, but the DTLS handshake failed.",
+			Message: "The " + who + " was reached, but the DTLS handshake did not succeed.",
 			Advice:  "A firewall that lets only small packets pass does this; try TURN over TCP.",
 		}
 	default:
+		works := "worked"
+		if s.EndedAt.IsZero() {
+			works = "works so far"
+		}
 		return Finding{
-			Code: who + "_no_path", Severity: SeverityError, Message: "No way between server and " + who + " worked. " + tried(s),
+			Code: who + "_no_path", Severity: SeverityError,
+			Message: fmt.Sprintf("No way between server and %s %s. %s", who, works, tried(s)),
 			Advice: strings.TrimSpace(f.Media.Unreachable +
-				" Open the media port (MEDIA_UDP_PORT, UDP) in the server's firewall, set PUBLIC_IPS to its public address, or use TURN."),
+				" Open the media ports (MEDIA_UDP_PORT, UDP, and MEDIA_TCP_PORT, TCP) in the server's firewall, set PUBLIC_IPS to its public" +
+				" address, or use TURN. If others have no trouble, the " + who + "'s own network blocks it."),
 		}
 	}
 }

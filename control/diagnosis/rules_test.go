@@ -32,6 +32,7 @@ func TestDiagnose(t *testing.T) {
 	t.Parallel()
 	camera := func(f *Facts) *Session { return &f.Media.Sessions[0] }
 	viewer := func(f *Facts) *Session { return &f.Media.Sessions[1] }
+	begins := func(s *Session, ago time.Duration) { s.Since, s.ConnectedAt = moment.Add(-ago), time.Time{} }
 	over := func(s *Session, failure, reason string) { s.EndedAt, s.Failure, s.Reason = moment, failure, reason }
 	for code, change := range map[string]func(*Facts){
 		"all_well":            func(*Facts) {},
@@ -39,7 +40,7 @@ func TestDiagnose(t *testing.T) {
 		"camera_not_accepted": func(f *Facts) { f.Stream.Status = store.StreamRequested },
 		"stream_ended":        func(f *Facts) { f.Stream.Status, f.Stream.Reason = store.StreamFailed, "camera_unavailable" },
 		"media_not_here":      func(f *Facts) { f.Media = nil },
-		"camera_connecting":   func(f *Facts) { f.Media.Publishing, camera(f).ConnectedAt = false, time.Time{} },
+		"camera_connecting":   func(f *Facts) { f.Media.Publishing = false; begins(camera(f), 3*time.Second) },
 		"camera_no_path":      func(f *Facts) { f.Media.Publishing = false; over(camera(f), "no_path", "") },
 		"camera_handshake":    func(f *Facts) { f.Media.Publishing = false; over(camera(f), "handshake", "") },
 		"camera_fingerprint":  func(f *Facts) { f.Media.Publishing = false; over(camera(f), "fingerprint", "") },
@@ -61,7 +62,7 @@ func TestDiagnose(t *testing.T) {
 		"camera_refused":       func(f *Facts) { f.Media.Publishing = false; over(camera(f), "", reasonRefused) },
 		"p2p_not_seen":         func(f *Facts) { f.Stream.MediaProvider, f.Media, f.Report = providerP2P, nil, nil },
 		"viewer_gone":          func(f *Facts) { over(viewer(f), "", "peer_closed") },
-		"viewer_connecting":    func(f *Facts) { viewer(f).ConnectedAt = time.Time{} },
+		"viewer_connecting":    func(f *Facts) { begins(viewer(f), 3*time.Second) },
 		"viewer_far":           func(f *Facts) { viewer(f).RTTMillis = 900 },
 		"no_audio":             func(f *Facts) { viewer(f).Tracks = append(viewer(f).Tracks, Track{Kind: "audio", Rejected: true}) },
 		"paused":               func(f *Facts) { viewer(f).Tracks[0].Paused = true },
@@ -190,12 +191,30 @@ func TestDiagnosePeerToPeer(t *testing.T) {
 	}
 }
 
+// TestDiagnoseEndlessTry: a player that gives up before the server does, and tries again, is not always just connecting.
+func TestDiagnoseEndlessTry(t *testing.T) {
+	t.Parallel()
+	for want, pairs := range map[string][]Pair{
+		"viewer_no_path":   {{Remote: "host", Protocol: "udp", Address: "192.0.2.1", State: "failed"}},
+		"viewer_handshake": {{State: "failed"}, {State: "succeeded", Selected: true}},
+	} {
+		f := well()
+		s := &f.Media.Sessions[1]
+		s.Since, s.ConnectedAt, s.Pairs = moment.Add(-3001*time.Millisecond), time.Time{}, pairs
+		f.Media.Sessions = append(f.Media.Sessions, Session{Role: "play", StreamID: "s", EndedAt: s.Since, Reason: "closed_by_client"})
+		if g := Diagnose(f)[0]; g.Code != want || !strings.Contains(g.Advice, "TURN") {
+			t.Errorf("%s: found %+v", want, g)
+		}
+	}
+}
+
 // TestDiagnoseUnreachable: what is known against the server's own addresses is in the advice.
 func TestDiagnoseUnreachable(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Session){
 		"failed":     func(s *Session) { s.EndedAt, s.Failure = moment, "no_path" },
-		"connecting": func(s *Session) { s.ConnectedAt = time.Time{} },
+		"connecting": func(s *Session) { s.Since, s.ConnectedAt = moment, time.Time{} },
+		"trying":     func(s *Session) { s.ConnectedAt = time.Time{} },
 	} {
 		f := well()
 		f.Media.Unreachable = "Media is offered at private addresses."

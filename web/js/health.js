@@ -137,7 +137,10 @@ export class Health {
 
   async #ask() {
     const { findings } = await this.#tab.call('GET', `/streams/${this.#id}/diagnosis`);
-    const worst = findings.find((/** @type {{severity: string}} */ f) => f.severity === 'error');
+    // Of a connection that is just being made this side knows as much.
+    const worst = findings.find((/** @type {{severity: string, code: string}} */ f) => (
+      f.severity === 'error' && f.code !== 'viewer_connecting'
+    ));
     this.#verdict = worst ? [worst.message, worst.advice].filter(Boolean).join('\n') : '';
   }
 }
