@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,26 @@ func TestAdmin(t *testing.T) {
 	_, log := user.raw("GET", "/audit?action=user.", nil)
 	if !strings.Contains(string(log), `"action":"user.disable"`) || !strings.Contains(string(log), `"admin":"root"`) {
 		t.Errorf("the audit log is %s", log)
+	}
+}
+
+// TestProfilesSayWhatIsWrong has the runtime refuse profiles, in its own words,
+// which the description of the API must name.
+func TestProfilesSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	app := startApp(t, adminSettings()...)
+	if pprof.StartCPUProfile(io.Discard) == nil { // or somebody profiles the test
+		defer pprof.StopCPUProfile()
+	}
+	for path, want := range map[string]int{
+		"profile?seconds=1":      http.StatusInternalServerError, // it is taken already
+		"heap?seconds=x":         http.StatusBadRequest,
+		"heap?seconds=1&debug=1": http.StatusBadRequest,
+		"heap?debug=1":           http.StatusOK,
+		"heap":                   http.StatusOK,
+		"nothing":                http.StatusNotFound,
+	} {
+		administer(t, app.url, "GET", "/admin/pprof/"+path, want, nil)
 	}
 }
 

@@ -38,9 +38,12 @@ func (s *Service) Mount(app fiber.Router, api huma.API) {
 	s.mountAPI(api)
 	s.mountObjects(app, api)
 	app.Get("/admin/pprof/*", s.guarded(profile))
-	document(api, "/admin/pprof/{profile}", "Profiles of the Go runtime",
+	const profiles = "/admin/pprof/{profile}"
+	document(api, profiles, "Profiles of the Go runtime",
 		"heap, goroutine, allocs, block, mutex, threadcreate; profile and trace take seconds=N, and debug=1 asks for text",
 		[]string{"application/octet-stream", "text/plain"}, rest.ErrNotFound)
+	rest.OrPlain(api, profiles, http.StatusBadRequest, "In plain text: `seconds` is no such number, or does not go with the profile or `debug`.")
+	rest.OrPlain(api, profiles, http.StatusInternalServerError, "In plain text: somebody takes the same profile already.")
 }
 
 // operation makes one of the API's operations.

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -56,6 +57,21 @@ func OrNull(api huma.API, op huma.Operation) {
 	for _, body := range registered(api, op.Method, op.Path).Responses[strconv.Itoa(http.StatusOK)].Content {
 		body.Schema = &huma.Schema{OneOf: []*huma.Schema{body.Schema, {Type: "null"}}}
 	}
+}
+
+// OrPlain has the description of a GET that a plain handler answers say that a
+// status may also come with a line of plain text, and why.
+func OrPlain(api huma.API, path string, status int, why string) {
+	responses, key := registered(api, http.MethodGet, path).Responses, strconv.Itoa(status)
+	response := &huma.Response{Description: why, Content: Content("text/plain")}
+	if known := responses[key]; known != nil {
+		if name, shared := strings.CutPrefix(known.Ref, "#/components/responses/"); shared {
+			known = api.OpenAPI().Components.Responses[name]
+		}
+		response.Description = known.Description + "\n\n" + why
+		maps.Copy(response.Content, known.Content)
+	}
+	responses[key] = response
 }
 
 // OrRedirect has the description of a registered operation say that it may send
