@@ -28,12 +28,12 @@ function check(claim, otherwise) {
  * @returns {Promise<T>} its first value that is one
  */
 async function until(what, read) {
-  for (const end = Date.now() + 30_000; Date.now() < end;) {
+  for (const end = Date.now() + 60_000; Date.now() < end;) {
     const value = await read();
     if (value) return value;
     await new Promise((resolve) => { setTimeout(resolve, 100); });
   }
-  throw new Error(`${what}: not after 30 s`);
+  throw new Error(`${what}: not after a minute`);
 }
 
 // What a browser keeps of its subscription.

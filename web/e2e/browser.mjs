@@ -47,7 +47,7 @@ export async function allowSteering(context) {
  */
 export async function openTab(context, name, faults) {
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000); // a busy machine takes its time
   page.on('pageerror', (err) => faults.push(`${name}: ${err.message}`));
   page.on('console', (message) => {
     if (/Content Security Policy|violates/i.test(message.text())) faults.push(`${name}: ${message.text()}`);

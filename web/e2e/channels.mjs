@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { launch, openTab } from './browser.mjs';
 import { Firefox } from './firefox.mjs';
 
-const LIMIT_MS = 40_000;
+const LIMIT_MS = 60_000;
 const LONGEST = 16 << 10; // bytes of a message that the server takes
 const SERIES = 40;
 

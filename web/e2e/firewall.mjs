@@ -10,7 +10,7 @@
 import { createInterface } from 'node:readline';
 import { Firefox } from './firefox.mjs';
 
-const LIMIT_MS = 40_000;
+const LIMIT_MS = 60_000;
 const PICTURES = 30;
 
 /** @typedef {import('../js/streams.js').Credentials} Credentials */

@@ -18,7 +18,7 @@ const ENCODINGS = [
   { rid: 'm', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: 'h', maxBitrate: 4_300_000 },
 ];
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 60_000;
 const SAMPLE_MS = 250;
 
 const [base, impaired] = process.argv.slice(2);

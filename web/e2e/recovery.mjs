@@ -17,7 +17,7 @@ import { launch, openTab } from './browser.mjs';
 import { Firefox } from './firefox.mjs';
 
 const CAMERA = { width: 1280, height: 720, frameRate: 30 };
-const FIRST_FRAME_MS = 20_000;
+const FIRST_FRAME_MS = 60_000;
 /** What is on its way when the camera pauses has this long to arrive. */
 const DRAIN_MS = 2_000;
 

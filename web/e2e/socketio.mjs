@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
 
 const [base, cameraToken, clientToken, cameraId] = process.argv.slice(2);
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 
 /**
  * @param {object} options

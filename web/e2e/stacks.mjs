@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { launch, openTab } from './browser.mjs';
 
 const ENOUGH = 30; // frames
-const LIMIT_MS = 40_000;
+const LIMIT_MS = 60_000;
 
 const [base] = process.argv.slice(2);
 if (!base) {

@@ -15,7 +15,7 @@ import { launch, openTab } from './browser.mjs';
 import { Firefox } from './firefox.mjs';
 
 const CAMERA = { width: 640, height: 360, frameRate: 30, bitrate: 600_000 };
-const FIRST_FRAMES_MS = 20_000;
+const FIRST_FRAMES_MS = 60_000;
 const SETTLE_MS = 1_000;
 
 /** @typedef {import('../js/streams.js').Credentials} Credentials */

@@ -13,7 +13,7 @@ const RIDS = [
   { rid: 'm', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: 'h', maxBitrate: 1_500_000 },
 ];
-const LIMIT_MS = 40_000;
+const LIMIT_MS = 60_000;
 
 const [base] = process.argv.slice(2);
 if (!base) {
