@@ -33,6 +33,8 @@ const (
 	replayInterval = 5 * time.Millisecond
 	// replayRate is how fast they go, in bytes a second: 16 Mbit/s, or a multiple of what the layer takes.
 	replayRate, replayFactor = 2_000_000, 3
+	// leastGain is the part of a replay's rate, one in so many, by which it comes nearer to now at least, or is taken to.
+	leastGain = 4
 	// replayShare bounds the packets that all of a shard's down tracks catch up with at a time, so that the others are
 	// not held up.
 	replayShare = 128
@@ -120,14 +122,17 @@ func (r *replay) begin(l *layer, first uint16, timestamp uint32, span ring.Span,
 	lag := max(int64(int32(span.Timestamp-timestamp)), 0)
 	clock := int64(l.track.spec.clockRate)
 	r.rate = replayRate
+	live := 0
 	if lag > clock/10 {
-		r.rate = max(r.rate, replayFactor*int(int64(span.Bytes)*clock/lag))
+		live = int(int64(span.Bytes) * clock / lag)
+		r.rate = max(r.rate, replayFactor*live)
 	}
 	if most > 0 {
 		r.rate = min(r.rate, most)
 	}
-	// While it goes on, more comes: at worst a share of what goes.
-	took := int64(span.Bytes)*clock/int64(r.rate)*replayFactor/(replayFactor-1) + ticks(4*replayInterval, uint32(clock))
+	// While it goes on, more comes, which takes a share of what goes.
+	gains := r.rate - min(max(live, r.rate/replayFactor), r.rate*(leastGain-1)/leastGain)
+	took := int64(span.Bytes)*clock/int64(max(gains, 1)) + ticks(4*replayInterval, uint32(clock))
 	*r = replay{
 		active: true, layer: l, next: first, rate: r.rate, plea: span.Arrival,
 		from: timestamp, until: timestamp + uint32(lag+took), lag: uint32(lag), collapsed: lag > 0,
@@ -327,9 +332,10 @@ func (s *shard) catchUp() {
 	}
 }
 
-// refill gives a replay what it may send until the next time.
+// refill gives a replay what it may send until the next time. What it sent too much before is taken off: a packet may be
+// more than that.
 func (r *replay) refill() {
-	r.budget = int(int64(r.rate) * int64(replayInterval) / int64(time.Second))
+	r.budget = min(r.budget, 0) + int(int64(r.rate)*int64(replayInterval)/int64(time.Second))
 }
 
 // replayNext sends one packet, or finds that the down track has caught up. It reports whether there may be another.

@@ -215,6 +215,42 @@ func TestReplayFair(t *testing.T) {
 	}
 }
 
+// TestReplayPace joins over a way that is believed to carry little: the group goes no faster than that, whatever the size
+// of its packets, and its time is collapsed into the time that this really takes.
+func TestReplayPace(t *testing.T) {
+	t.Parallel()
+	const octets, frames, tick = 1000, 60, int(replayInterval / time.Millisecond) // 240 kbit/s, at 30 frames a second
+	for _, budget := range []int{600_000, 300_000} {
+		sink := &keepingSink{}
+		b := newBench(webrtc.MimeTypeVP8)
+		seq := uint16(0)
+		frame := func() {
+			b.feed(t, seq, append(payload(codec.VP8, seq == 0, 0, seq), make([]byte, octets)...), 0)
+			seq++
+		}
+		for range frames {
+			frame()
+		}
+		d := joining(b, sink)
+		d.seat.budget = budget
+		b.shard.add(b.fan, d)
+		for ms := tick; d.replay.active; ms += tick {
+			if sent, most := len(sink.packets)*octets, d.seat.pace()*ms/1000+octets; sent > most {
+				t.Fatalf("%d kbit/s: %d bytes in %d ms, want %d at most", budget/1000, sent, ms, most)
+			}
+			if ms > 5000 {
+				t.Fatalf("%d kbit/s: not through after %d ms", budget/1000, ms)
+			}
+			if b.shard.catchUp(); ms%33 < tick {
+				frame()
+			}
+		}
+		if late := (int32(seq-1)*3000 - int32(d.replay.until)) / 90; late > 150 {
+			t.Errorf("%d kbit/s: the last frames come %d ms too late", budget/1000, late)
+		}
+	}
+}
+
 // TestReplayModel joins at any moment of any group, whose packets come in any order, late or never, while a replay is
 // under way or not, with retransmissions in between: every packet that comes goes out once, numbers and timestamps are
 // those of one stream, and what is sent again is what was sent.
