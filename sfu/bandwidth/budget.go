@@ -5,6 +5,8 @@ import "time"
 const (
 	// patience is how long the estimate must be below what is sent before less is: one bad moment is none.
 	patience = 250 * int64(time.Millisecond)
+	// arriving is for how long something better is given that time at least: it begins with a keyframe.
+	arriving = int64(time.Second)
 	// lastPatience is the same before nothing is sent at all.
 	lastPatience = 2 * int64(time.Second)
 	// severe is the share of what is sent below which there is none of it.
@@ -49,13 +51,13 @@ func (b *budgeter) limit(now int64, able float64) float64 {
 	return able
 }
 
-// decide returns the budget. rate is what the way is believed to carry, able what of that is proved, and climbing says
-// that there is about to be more.
-func (b *budgeter) decide(now int64, d Demand, rate, able float64, climbing bool) int {
+// decide returns the budget. rate is what the way is believed to carry, able what of that is proved, really what is sent of
+// what is meant to be, and climbing says that there is about to be more.
+func (b *budgeter) decide(now int64, d Demand, rate, able, really float64, climbing bool) int {
 	if b.cut && d.Sent < b.sent {
 		b.cut = false
 	}
-	if rate < float64(d.Sent) {
+	if rate < really || b.cut && rate < float64(d.Sent) {
 		return b.lower(now, d, rate)
 	}
 	b.below, b.cut = 0, false
@@ -82,8 +84,11 @@ func (b *budgeter) lower(now int64, d Demand, rate float64) int {
 		b.below = now
 	}
 	wait, least := patience, severe*float64(d.Sent)
-	if d.Last {
+	switch {
+	case d.Last:
 		wait, least = lastPatience, 0
+	case b.raised != 0:
+		wait = max(wait, b.raised+arriving-b.below)
 	}
 	if !b.cut && rate >= least && now-b.below < wait {
 		return d.keep()

@@ -186,7 +186,10 @@ func (c *Controller) Feedback(now int64, raw []byte) {
 	c.estimate.counted(now, seen, lost, float64(c.sending.rate(now)), probing)
 	use, rate := c.delay.use(), c.arriving.rate(c.arriveAt)
 	if through, known := c.jam.rate(); known && c.delay.lag() > collapseLag && through < collapseShare*float64(c.sending.rate(now)) {
-		use, rate = overUse, min(rate, int(through)) // a queue that stands shows the way's rate at once
+		use = overUse
+	}
+	if through := c.jam.lately(c.reference); use == overUse && through > 0 {
+		rate = int(through) // a queue that stands shows the way's rate at once
 	}
 	if use == overUse && !c.estimate.holding {
 		c.stats.Overuses++
@@ -278,10 +281,18 @@ func (c *Controller) Tick(now int64, d Demand) Decision {
 	if d.Last && now-c.estimate.reducedAt > congested+2*c.estimate.rtt { // the least goes on as long as nothing speaks against it
 		rate = max(rate, float64(d.Sent))
 	}
-	budget := c.budget.decide(now, d, rate, able, c.prober.active())
+	budget := c.budget.decide(now, d, rate, able, c.really(now, d), c.prober.active())
 	return Decision{
 		Budget: budget, Starving: c.budget.starving, Hopeless: c.budget.cut && rate < hopeless*float64(d.Sent), Padding: c.prober.due(now),
 	}
+}
+
+// really is what is sent of late of what is meant to be: a keyframe counts in what a layer takes long after it is through.
+func (c *Controller) really(now int64, d Demand) float64 {
+	if sent := c.sending.rate(now); sent > 0 {
+		return float64(min(sent, d.Sent))
+	}
+	return float64(d.Sent)
 }
 
 // listen lowers the estimate while nothing is heard of what is sent.
@@ -299,12 +310,14 @@ func (c *Controller) listen(now int64) {
 	c.estimate.clamp()
 }
 
-// most is what is worth proving, 0 if nothing better is wanted than what is sent.
+// most is what is worth proving, 0 if nothing better is wanted than what is sent. What was too much takes more, if it is
+// wanted still.
 func (c *Controller) most(d Demand) float64 {
-	if d.Goal == 0 {
-		return 0
+	goal := float64(d.Goal)
+	if goal > 0 && goal >= c.budget.tooMuch {
+		return max(goal, c.budget.bar())
 	}
-	return max(float64(d.Goal), c.budget.bar())
+	return goal
 }
 
 // blind reports whether what is better can only be tried, not probed.

@@ -129,6 +129,29 @@ func TestBursts(t *testing.T) {
 	}
 }
 
+// TestHeavyLoss: a way of 1 Mbit/s that is sent twice as much loses half, which says nothing worse than that.
+func TestHeavyLoss(t *testing.T) {
+	t.Parallel()
+	for sending, want := range map[float64]float64{2_000_000: 850_000, 1_000_000: 425_000} {
+		e := estimate{rate: 900_000, floor: leastRate, ceil: leastCeiling}
+		if e.lossy(second, 0.5, sending, false); e.rate != want {
+			t.Errorf("half of %v is lost: %v, want %v", sending, e.rate, want)
+		}
+	}
+}
+
+// TestMost: what was too much takes more to be tried again, what is less does not.
+func TestMost(t *testing.T) {
+	t.Parallel()
+	c := New(second, true)
+	c.budget.tooMuch = 4_000_000
+	for goal, want := range map[int]float64{0: 0, 500_000: 500_000, 4_400_000: 5_000_000, 6_000_000: 6_000_000} {
+		if got := c.most(Demand{Goal: goal}); got != want {
+			t.Errorf("%v is worth proving for %d, want %v", got, goal, want)
+		}
+	}
+}
+
 // TestWish: nothing is probed or sent beyond what is wanted.
 func TestWish(t *testing.T) {
 	t.Parallel()

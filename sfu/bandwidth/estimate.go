@@ -187,10 +187,10 @@ func (e *estimate) lossy(now int64, share, sending float64, probing bool) {
 	}
 	e.reducedAt, e.doubted = now, true
 	if share >= heavyLoss && sending > 0 {
-		e.rate = min(e.rate, sending)
-		share = 2 * (1 - backOff*(1-share)) // what comes through, less what overuse takes
+		e.rate = min(e.rate, backOff*(1-share)*sending) // what comes through, less what overuse takes
+	} else {
+		e.rate *= 1 - 0.5*share
 	}
-	e.rate *= 1 - 0.5*share
 	e.clamp()
 }
 

@@ -5,6 +5,8 @@ const (
 	jamLag = 25.0
 	// jamTime is how long packets must come that late until their rate is that of the way, in quarters of a millisecond.
 	jamTime = 60 * 4
+	// jamMemory is for how long it counts after the queue is gone, in quarters of a millisecond: a trend is seen late.
+	jamMemory = 300 * 4
 )
 
 // jam measures what comes out of a queue since it stands, which is all that the way carries. What came before that, over
@@ -13,28 +15,39 @@ type jam struct {
 	standing    bool
 	since, last uint32 // arrivals
 	bytes       int    // after the first packet
+
+	through float64 // of the last queue that stood long enough
+	ended   uint32  // when it was measured last
 }
 
 // packet takes an acknowledged packet, in the order of sending. arrived is in quarters of a millisecond.
 func (j *jam) packet(late bool, arrived uint32, size int) {
 	switch {
 	case !late:
-		*j = jam{}
+		j.standing = false
+		return
 	case !j.standing:
-		*j = jam{standing: true, since: arrived, last: arrived}
-	default:
-		if int32(arrived-j.last) > 0 {
-			j.last = arrived
-		}
-		j.bytes += size
+		j.standing, j.since, j.last, j.bytes = true, arrived, arrived, 0
+		return
+	}
+	if int32(arrived-j.last) > 0 {
+		j.last = arrived
+	}
+	j.bytes += size
+	if span := j.last - j.since; span >= jamTime {
+		j.through, j.ended = float64(j.bytes)*8/(float64(span)/4000), j.last
 	}
 }
 
-// rate returns what came through, in bit/s, if that is known by now.
+// rate returns what comes through, in bit/s, if that is known by now.
 func (j *jam) rate() (through float64, known bool) {
-	span := j.last - j.since
-	if !j.standing || span < jamTime {
-		return 0, false
+	return j.through, j.standing && j.last-j.since >= jamTime
+}
+
+// lately returns what came through of a queue that stood until not long before now, an arrival; 0 if none did.
+func (j *jam) lately(now uint32) float64 {
+	if j.through > 0 && now-j.ended <= jamMemory {
+		return j.through
 	}
-	return float64(j.bytes) * 8 / (float64(span) / 4000), true
+	return 0
 }

@@ -21,7 +21,7 @@ type meter struct {
 func (m *meter) add(at int64, size int) {
 	n := at / meterSlot
 	if !m.begun {
-		m.begun, m.head, m.first = true, n, n
+		m.begun, m.head, m.first = true, n, n+1
 	}
 	m.advance(n)
 	if m.head-n < meterSlots {
