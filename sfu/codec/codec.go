@@ -45,7 +45,7 @@ type Info struct {
 	Spatial, Temporal uint8
 	// End says that the packet is the last one of its spatial layer's frame. VP8 and H.264 have only the marker for it.
 	End bool
-	// Sync says that from this frame on its temporal layer can be decoded by whoever had those below it.
+	// Sync says that from this frame on its temporal layer can be decoded by whoever had those below it. Only VP8 tells.
 	Sync bool
 	// Up is the highest temporal layer that can be decoded from this frame on, with those between, by whoever had the
 	// frame's own: none if it is not above that. Of several spatial layers the lowest speaks for all.

@@ -50,7 +50,7 @@ func TestInspect(t *testing.T) {
 		{
 			"vp9 upper layers, last packet", VP9,
 			[]byte{0xac, 0x05, 0x53, 9, 0},
-			Info{End: true, Spatial: 1, Temporal: 2, Sync: true, Up: highestTemporal, Picture: Picture{ID: 5, IDAt: 1, TL0: 9, TL0At: 3}},
+			Info{End: true, Spatial: 1, Temporal: 2, Up: highestTemporal, Picture: Picture{ID: 5, IDAt: 1, TL0: 9, TL0At: 3}},
 		},
 		{"vp9 flexible", VP9, []byte{0xf8, 0x05, 0x40, 0x03, 0x04, 0}, Info{Start: true, Temporal: 2, Picture: Picture{ID: 5, IDAt: 1}}},
 		{"vp9 endless references", VP9, []byte{0x58, 0x03, 0x05, 0x07}, Info{}},

@@ -68,8 +68,10 @@ func (d *vp9) readLayers(b []byte, at int) int {
 		return 0
 	}
 	d.info.Temporal, d.info.Spatial = b[at]>>5, b[at]>>1&0x07
-	if b[at]&0x10 != 0 { // layers above can be joined; encoders also say so where its own can
-		d.info.Sync, d.info.Up = true, highestTemporal
+	// A switching up point: later pictures of all higher layers do without those before this one. Of its own layer that says
+	// nothing: pictures of the highest are all such points, also where each is predicted from the one before.
+	if b[at]&0x10 != 0 {
+		d.info.Up = highestTemporal
 	}
 	at++
 	if b[0]&vp9Flexible != 0 {
