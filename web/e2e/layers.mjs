@@ -22,6 +22,8 @@ const CASES = [
 ];
 const LIMIT_MS = 60_000;
 const WATCH_MS = 1_000;
+const SETTLE_MS = 500; // a wish has come to the server, and pictures by it to the viewer
+const SPATIAL = 3;
 const MOST_FROZEN_S = 3; // in all: on a busy machine the camera itself stalls while it encodes keyframes
 
 const [base, only = ''] = process.argv.slice(2);
@@ -77,6 +79,12 @@ async function statsInPage() {
   };
 }
 
+/** Frames of the camera, of which a picture has one in each spatial layer. */
+async function sentInPage() {
+  const all = [...(await window.peer.pc.getStats()).values()];
+  return all.find((s) => s.type === 'outbound-rtp' && s.kind === 'video').framesSent;
+}
+
 /**
  * @template T
  * @param {string} what
@@ -117,6 +125,24 @@ async function steps(plain) {
   return [0, 1, 2].map((spatialId) => ({ wish: { spatialId }, height: height / 2 ** (2 - spatialId) }));
 }
 
+/** Fewer pictures are wished for, and all of them again, which layers above must be joined for. */
+async function frameRates() {
+  const read = async () => ({ sent: (await camera.evaluate(sentInPage)) / SPATIAL, decoded: (await stats()).decoded });
+  const seen = [];
+  for (const { temporalId, right } of [
+    { temporalId: 0, right: (/** @type {number} */ share) => share < 0.4 }, { temporalId: 2, right: (/** @type {number} */ share) => share > 0.6 },
+  ]) {
+    await viewer.evaluate((w) => window.peer.prefer(w), { temporalId });
+    await pause(SETTLE_MS);
+    const before = await read();
+    const after = await until('pictures to count', read, ({ sent }) => sent > before.sent + 30);
+    const [decoded, sent] = [after.decoded - before.decoded, Math.round(after.sent - before.sent)];
+    if (!right(decoded / sent)) throw new Error(`of ${sent} pictures ${decoded} are seen up to temporal layer ${temporalId}`);
+    seen.push(`${decoded} of ${sent} up to T${temporalId}`);
+  }
+  return seen;
+}
+
 /** @param {typeof CASES[0] & {plain?: boolean}} arg */
 async function run({ name, codec, encodings, plain = false }) {
   const began = Date.now();
@@ -135,6 +161,7 @@ async function run({ name, codec, encodings, plain = false }) {
     // A busy machine encodes few; a viewer who is sent what cannot be decoded sees none.
     await until(`${height} lines that move`, stats, (s) => s.decoded > before.decoded + 10);
   }
+  if (name.startsWith('VP9')) seen.push(...await frameRates());
   const end = await stats();
   if (end.lost > 0) throw new Error(`${end.lost} packets lost`);
   if (end.frozen > MOST_FROZEN_S) throw new Error(`frozen for ${end.frozen} s`);
