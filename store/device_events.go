@@ -20,21 +20,49 @@ type DeviceEvent struct {
 // but the last keep. It returns ErrNotFound when there is no such device.
 func (db *DB) AppendDeviceEvent(ctx context.Context, deviceID string, e DeviceEvent, keep int) (seq int64, err error) {
 	err = db.inTx(ctx, func(tx *txn) (err error) {
-		// The head's row is locked until the commit, so that nobody sees a
-		// number before all below it.
-		const next = `INSERT INTO device_event_heads (device_id, seq)
-			SELECT id, 1 FROM devices WHERE id = $1 AND deleted_at IS NULL
-			ON CONFLICT (device_id) DO UPDATE SET seq = device_event_heads.seq + 1 RETURNING seq`
-		if seq, err = one(ctx, tx, scanNumber, next, deviceID); err != nil {
-			return err
-		}
-		const columns = "device_id, seq, event, data, created_at"
-		if err := insert(ctx, tx, "device_events", columns, deviceID, seq, e.Event, string(e.Data), ms(e.CreatedAt)); err != nil {
-			return err
-		}
-		_, err = change(ctx, tx, `DELETE FROM device_events WHERE device_id = $1 AND seq <= $2`, deviceID, seq-int64(keep))
+		seq, err = appendDeviceEvent(ctx, tx, deviceID, e, keep)
 		return err
 	})
+	return seq, err
+}
+
+// AppendCommandEvent is AppendDeviceEvent for news of a command, as long as its
+// status is that one still, or it has been deleted since. Otherwise it returns
+// ErrConflict: whoever has changed it tells of that, and nobody is to hear of
+// what was before afterwards.
+func (db *DB) AppendCommandEvent(
+	ctx context.Context, id string, status CommandStatus, deviceID string, e DeviceEvent, keep int,
+) (seq int64, err error) {
+	err = db.inTx(ctx, func(tx *txn) error {
+		// The row is locked until the commit, so that what changes it is told of later.
+		const hold = `UPDATE device_commands SET status = status WHERE id = $1 AND status = $2`
+		n, err := change(ctx, tx, hold, id, status)
+		if err == nil && n == 0 {
+			err = conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1`, id)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		seq, err = appendDeviceEvent(ctx, tx, deviceID, e, keep)
+		return err
+	})
+	return seq, err
+}
+
+func appendDeviceEvent(ctx context.Context, tx *txn, deviceID string, e DeviceEvent, keep int) (seq int64, err error) {
+	// The head's row is locked until the commit, so that nobody sees a number
+	// before all below it.
+	const next = `INSERT INTO device_event_heads (device_id, seq)
+		SELECT id, 1 FROM devices WHERE id = $1 AND deleted_at IS NULL
+		ON CONFLICT (device_id) DO UPDATE SET seq = device_event_heads.seq + 1 RETURNING seq`
+	if seq, err = one(ctx, tx, scanNumber, next, deviceID); err != nil {
+		return 0, err
+	}
+	const columns = "device_id, seq, event, data, created_at"
+	if err := insert(ctx, tx, "device_events", columns, deviceID, seq, e.Event, string(e.Data), ms(e.CreatedAt)); err != nil {
+		return 0, err
+	}
+	_, err = change(ctx, tx, `DELETE FROM device_events WHERE device_id = $1 AND seq <= $2`, deviceID, seq-int64(keep))
 	return seq, err
 }
 

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -82,5 +83,68 @@ func TestDeviceEventsHaveNoHole(t *testing.T) {
 			}
 		}
 		wg.Wait()
+	})
+}
+
+// TestCommandEvents appends news of a command, which is none once the command
+// has another status.
+func TestCommandEvents(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w, ctx, at := newWorld(t, db), t.Context(), storetest.Now()
+		c := w.command()
+		wantErr(t, db.CreateCommand(ctx, c, w.by), nil)
+		news := func(status store.CommandStatus, device string) (int64, error) {
+			e := store.DeviceEvent{Event: string(status), Data: []byte("{}"), CreatedAt: at}
+			return db.AppendCommandEvent(ctx, c.ID, status, device, e, 10)
+		}
+		wantNews := func(status store.CommandStatus, seq int64, wanted error) {
+			t.Helper()
+			got, err := news(status, w.client.ID)
+			wantErr(t, err, wanted)
+			want(t, "number", got, seq)
+		}
+		wantNews(store.CommandSent, 0, store.ErrConflict)
+		wantNews(store.CommandQueued, 1, nil)
+		wantErr(t, db.MarkCommandSent(ctx, c.ID, c.Attempt, at), nil)
+		wantNews(store.CommandQueued, 0, store.ErrConflict)
+		wantNews(store.CommandSent, 2, nil)
+		_, err := news(store.CommandSent, "nobody")
+		wantErr(t, err, store.ErrNotFound)
+		_, err = db.AckCommand(ctx, w.camera.ID, c.ID, store.CommandRejected, nil, "", at, w.by)
+		wantErr(t, err, nil)
+		wantNews(store.CommandSent, 0, store.ErrConflict)
+		wantErr(t, db.DeleteCommand(ctx, w.user.ID, c.ID, w.by), nil)
+		wantNews(store.CommandRejected, 3, nil) // nobody has told of it yet
+	})
+}
+
+// TestCommandEventsInOrder has a camera answer at the same moment as somebody
+// tells that the command was sent.
+func TestCommandEventsInOrder(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w, ctx, at := newWorld(t, db), t.Context(), storetest.Now()
+		for range 20 {
+			c := w.command()
+			wantErr(t, db.CreateCommand(ctx, c, w.by), nil)
+			wantErr(t, db.MarkCommandSent(ctx, c.ID, c.Attempt, at), nil)
+			news := func(status store.CommandStatus) error {
+				e := store.DeviceEvent{Event: string(status), Data: []byte("{}"), CreatedAt: at}
+				return second(db.AppendCommandEvent(ctx, c.ID, status, w.client.ID, e, 2))
+			}
+			atOnce(t, 2, func(i int) error {
+				if i == 0 {
+					return news(store.CommandSent)
+				}
+				_, err := db.AckCommand(ctx, w.camera.ID, c.ID, store.CommandAcknowledged, nil, "", at, w.by)
+				return errors.Join(err, news(store.CommandAcknowledged))
+			})
+			events, err := db.DeviceEvents(ctx, w.client.ID, 0, 2)
+			wantErr(t, err, nil)
+			if last := events[len(events)-1].Event; last != "acknowledged" {
+				t.Fatalf("the last news is that it is %s", last)
+			}
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -106,5 +107,65 @@ func TestRetryTellsInOrder(t *testing.T) {
 		if !slices.Equal(told, want) {
 			t.Errorf("the source hears %q, want %q", told, want)
 		}
+	}
+}
+
+// promptStore is a store whose camera answers as soon as a command is marked
+// sent.
+type promptStore struct {
+	Store
+	answer func(id string)
+}
+
+func (s promptStore) MarkCommandSent(ctx context.Context, id string, attempt int64, at time.Time) error {
+	err := s.Store.MarkCommandSent(ctx, id, attempt, at)
+	s.answer(id)
+	return err
+}
+
+// TestAnswerBeforeSentIsTold has a camera answer after its command is marked
+// sent, and before its source is told that, in each of the ways in which it is.
+func TestAnswerBeforeSentIsTold(t *testing.T) {
+	t.Parallel()
+	for name, deliver := range map[string]func(s *station, c store.Command) (want []string){
+		"retry": func(s *station, c store.Command) []string {
+			s.after(s.cfg.Deadline)
+			s.gate.take("")
+			s.gate.connected[s.camera.ID] = true
+			if _, err := s.Retry(t.Context(), auth.Principal{UserID: s.user, SessionID: "s"}, c.ID); err != nil {
+				t.Error(err)
+			}
+			return []string{"queued", "acknowledged"}
+		},
+		"the camera connects": func(s *station, _ store.Command) []string {
+			s.gate.connected[s.camera.ID] = true
+			s.gate.hook(t.Context(), s.camera.ID)(t.Context())
+			return []string{"acknowledged"}
+		},
+		"redelivery": func(s *station, _ store.Command) []string {
+			s.gate.connected[s.camera.ID] = true
+			s.after(20 * time.Second)
+			return []string{"acknowledged"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStation(t)
+			s.gate.connected[s.client.ID] = true
+			camera := auth.Principal{UserID: s.user, DeviceID: s.camera.ID, Role: store.RoleCamera}
+			s.cfg.Store = promptStore{s.cfg.Store, func(id string) {
+				if _, err := s.Ack(t.Context(), camera, id, Answer{Status: store.CommandAcknowledged}); err != nil {
+					t.Error(err)
+				}
+			}}
+			want := deliver(s, s.create())
+			var told []string
+			for _, h := range s.gate.take(s.client.ID) {
+				told = append(told, h.status)
+			}
+			if !slices.Equal(told, want) {
+				t.Errorf("the source hears %q, want %q", told, want)
+			}
+		})
 	}
 }

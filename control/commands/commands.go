@@ -31,6 +31,8 @@ type Rows interface {
 		errText string, at time.Time, by store.Actor) (store.Command, error)
 	RetryCommand(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Command, error)
 	DeleteCommand(ctx context.Context, userID, id string, by store.Actor) error
+	AppendCommandEvent(
+		ctx context.Context, id string, status store.CommandStatus, deviceID string, e store.DeviceEvent, keep int) (seq int64, err error)
 }
 
 // Queue is the commands that are not answered.
@@ -55,7 +57,7 @@ type Store interface {
 
 // Gateway carries events to and from devices.
 type Gateway interface {
-	Send(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
+	SendNews(ctx context.Context, deviceID, event string, data any, add gateway.Append) (delivered bool, err error)
 	Relay(ctx context.Context, deviceID, event string, data any) (delivered bool, err error)
 	Handle(event string, h gateway.Handler)
 	OnConnect(hook func(ctx context.Context, deviceID string) (ready func(context.Context)))
@@ -352,8 +354,13 @@ func (s *Service) tellSource(ctx context.Context, c store.Command) {
 	}
 }
 
+// tell is tellSource with what went wrong. A status that another has followed is
+// not told any more.
 func (s *Service) tell(ctx context.Context, c store.Command) error {
-	_, err := s.cfg.Gateway.Send(ctx, c.SourceDeviceID, eventStatus, toCommand(c))
+	add := func(ctx context.Context, deviceID string, e store.DeviceEvent, keep int) (seq int64, err error) {
+		return s.cfg.Store.AppendCommandEvent(ctx, c.ID, c.Status, deviceID, e, keep)
+	}
+	_, err := s.cfg.Gateway.SendNews(ctx, c.SourceDeviceID, eventStatus, toCommand(c), add)
 	return err
 }
 

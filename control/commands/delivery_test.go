@@ -3,6 +3,7 @@ package commands
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
@@ -36,7 +37,18 @@ func (g *fakeGateway) OnConnect(hook func(ctx context.Context, deviceID string) 
 	g.hook = hook
 }
 
-func (g *fakeGateway) Send(ctx context.Context, deviceID, event string, data any) (bool, error) {
+func (g *fakeGateway) SendNews(ctx context.Context, deviceID, event string, data any, add gateway.Append) (bool, error) {
+	_, err := add(ctx, deviceID, store.DeviceEvent{Event: event, Data: json.RawMessage("{}"), CreatedAt: storetest.Now()}, 1)
+	if errors.Is(err, store.ErrConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return g.send(ctx, deviceID, event, data)
+}
+
+func (g *fakeGateway) send(ctx context.Context, deviceID, event string, data any) (bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -57,7 +69,7 @@ func (g *fakeGateway) Relay(ctx context.Context, deviceID, event string, data an
 	if g.during != nil {
 		g.during()
 	}
-	return g.Send(ctx, deviceID, event, data)
+	return g.send(ctx, deviceID, event, data)
 }
 
 // take returns what a device has heard of a command since the last take.

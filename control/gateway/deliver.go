@@ -31,15 +31,26 @@ const (
 // to hear of it now. A device without connections, or that does not exist, is
 // no error.
 func (g *Gateway) Send(ctx context.Context, deviceID, event string, data any) (delivered bool, err error) {
+	return g.SendNews(ctx, deviceID, event, data, g.cfg.Events.AppendDeviceEvent)
+}
+
+// Append keeps an event among those of a device, and numbers it. It returns
+// store.ErrConflict when the event is no news any more, and nobody is to hear of
+// it, and store.ErrNotFound when there is no such device.
+type Append func(ctx context.Context, deviceID string, e store.DeviceEvent, keep int) (seq int64, err error)
+
+// SendNews is Send for an event that may be overtaken by another: devices hear
+// events in the order in which they are appended.
+func (g *Gateway) SendNews(ctx context.Context, deviceID, event string, data any, add Append) (delivered bool, err error) {
 	raw, err := encode(event, data)
 	if err != nil {
 		return false, err
 	}
 	e := deviceEvent{Event: event, Data: raw}
-	e.Seq, err = g.cfg.Events.AppendDeviceEvent(ctx, deviceID, store.DeviceEvent{
+	e.Seq, err = add(ctx, deviceID, store.DeviceEvent{
 		Event: event, Data: raw, CreatedAt: g.cfg.Now().UTC().Truncate(time.Millisecond),
 	}, g.cfg.KeepEvents)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return false, nil
 	}
 	if err != nil {
