@@ -144,11 +144,26 @@ const (
 	paceStep, paceSlack = time.Millisecond, 10 * time.Microsecond
 )
 
-// patienceAt says which part of the window a shard waits that works so large a share of the time. Up to some hundred
-// viewers of one camera it does not wait: there is time to send each packet by itself.
-func patienceAt(share float64) float64 {
-	const none, all = 0.15, 0.3
-	return min(max((share-none)/(all-none), 0), 1)
+// Shares of a core that a shard works, and what it does then.
+const (
+	// alone sends each packet at once.
+	alone = 0.05
+	// paired waits for no more than a second packet: what a message costs the kernel is shared by two, and a third
+	// would save less.
+	paired = 0.15
+	// together waits for all of a frame.
+	together = 0.3
+	// pairing is the part of the window that a second packet is worth.
+	pairing = 0.4
+)
+
+// patienceAt says which part of the window a shard waits that works so large a share of the time, and for how many packets.
+func patienceAt(share float64) (part float64, enough int) {
+	if share < alone {
+		return 0, 1
+	}
+	more := min(max((share-paired)/(together-paired), 0), 1)
+	return pairing + more*(1-pairing), 2 + int(more*(maxBurst-2))
 }
 
 // pace decides how long a shard waits for the rest of a frame. An idle one sends every packet at once; the busier it
@@ -160,13 +175,14 @@ type pace struct {
 	share  float64       // of a core, in the last paceWindow
 }
 
-// patience is how long to wait now.
-func (p *pace) patience() time.Duration {
-	wait := time.Duration(float64(p.window) * patienceAt(p.share)).Round(paceStep)
+// patience is how long to wait now, and for how many packets.
+func (p *pace) patience() (wait time.Duration, enough int) {
+	part, enough := patienceAt(p.share)
+	wait = time.Duration(float64(p.window) * part).Round(paceStep)
 	if wait == 0 {
-		return 0
+		return 0, 1
 	}
-	return min(wait, p.window) + paceSlack
+	return min(wait, p.window) + paceSlack, enough
 }
 
 // worked takes into account what a burst cost that began at began, was taken at taken, and ended at now.

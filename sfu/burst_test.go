@@ -219,6 +219,22 @@ func TestCollect(t *testing.T) {
 			t.Fatalf("%d packets went out", n)
 		}
 	})
+	t.Run("a second packet", func(t *testing.T) {
+		t.Parallel()
+		b, sink, send, hold := collecting(alone)
+		send(false)
+		first := <-b.shard.queue
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.shard.collect(first, hold)
+		}()
+		send(false)
+		<-done
+		if n := len(sink.packets); n != 2 {
+			t.Fatalf("%d packets went out", n)
+		}
+	})
 	t.Run("the window", func(t *testing.T) {
 		t.Parallel()
 		b, sink, send, hold := collecting(1)

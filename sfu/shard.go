@@ -135,14 +135,15 @@ func (s *shard) run() {
 	}
 }
 
-// collect takes first and what else waits, or comes within the pace's patience until every frame is complete, and
-// forwards it as one burst.
+// collect takes first and what else waits, or comes within the pace's patience until every frame is complete or there
+// is enough, and forwards it as one burst.
 func (s *shard) collect(first job, hold *time.Timer) {
 	s.now = s.clock()
 	began := s.now
 	s.burst.begin()
 	s.take(first)
-	patience, holding := s.pace.patience(), false
+	patience, enough := s.pace.patience()
+	holding := false
 	for !s.burst.full() {
 		select {
 		case j := <-s.queue:
@@ -150,7 +151,7 @@ func (s *shard) collect(first job, hold *time.Timer) {
 			continue
 		default:
 		}
-		if patience == 0 || s.burst.complete() {
+		if s.burst.n >= enough || s.burst.complete() {
 			break
 		}
 		if !holding {
