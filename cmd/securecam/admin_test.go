@@ -8,7 +8,6 @@ import (
 	"runtime/pprof"
 	"strings"
 	"testing"
-	"time"
 )
 
 const adminPassword = "correct horse battery"
@@ -29,7 +28,7 @@ func administer(t *testing.T, base, method, path string, want int, into any) {
 	req.Header.Set("X-Securecam-Admin", "1")
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport, Timeout: 30 * time.Second}).Do(req)
+	res, err := (&http.Client{Transport: transport, Timeout: patience}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func newBrowser(t *testing.T, base string) *apiClient {
 	}
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &apiClient{t: t, base: base, http: &http.Client{Jar: jar, Transport: transport, Timeout: 30 * time.Second}}
+	return &apiClient{t: t, base: base, http: &http.Client{Jar: jar, Transport: transport, Timeout: patience}}
 }
 
 // signUp makes a browser with an account of its own.
@@ -100,7 +100,7 @@ func (c *apiClient) register(role string) (*apiClient, registered) {
 	c.must(http.StatusCreated, "POST", "/devices/register", map[string]string{
 		"name": role, "role": role, "recordingPolicy": "session",
 	}, &r)
-	return &apiClient{t: c.t, base: c.base, http: &http.Client{Transport: c.http.Transport, Timeout: 30 * time.Second}, token: r.Token}, r
+	return &apiClient{t: c.t, base: c.base, http: &http.Client{Transport: c.http.Transport, Timeout: patience}, token: r.Token}, r
 }
 
 // raw sends a request and returns the answer.

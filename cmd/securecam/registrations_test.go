@@ -19,6 +19,9 @@ import (
 	"github.com/securecam/securecam/store/storetest"
 )
 
+// crowdPatience is how long a busy machine may take to answer all of them.
+const crowdPatience = 5 * time.Minute
+
 // registration is how one of many sign-ups was answered.
 type registration struct {
 	email      string
@@ -46,7 +49,7 @@ func (c registrants) send(request *http.Request) (*http.Response, []byte, error)
 		return nil, nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := errors.Join(conn.SetDeadline(time.Now().Add(5*time.Minute)), request.Write(conn)); err != nil {
+	if err := errors.Join(conn.SetDeadline(time.Now().Add(crowdPatience)), request.Write(conn)); err != nil {
 		return nil, nil, err
 	}
 	response, err := http.ReadResponse(bufio.NewReaderSize(conn, 1<<10), request)
@@ -145,6 +148,7 @@ func register(t *testing.T, databaseURL string, people int) {
 	t.Helper()
 	base := startProcess(t, t.TempDir(), "--database-url="+databaseURL, "--trusted-proxies=127.0.0.0/8").url
 	bystander := signUp(t, base, "bystander@example.org")
+	bystander.http.Timeout = crowdPatience
 	stop := make(chan struct{})
 	var watching sync.WaitGroup
 	var answered atomic.Int64
