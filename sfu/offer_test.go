@@ -26,7 +26,11 @@ func offerFile(tb testing.TB, name string) string {
 // TestHostileOffers holds that what cannot be served is refused with the right error, before and in Publish and Play.
 func TestHostileOffers(t *testing.T) {
 	t.Parallel()
-	s := newSFU(t, func(c *Config) { c.PublisherWait = patience }) // the camera may know before the server that it is connected
+	s := newSFU(t, func(c *Config) {
+		c.PublisherWait = patience // the camera may know before the server that it is connected
+		// It sends nothing, and other tests may take their turn before these.
+		c.ConnectTimeout, c.PublisherTimeout = 4*patience, 4*patience
+	})
 	publishCamera(t, s, "m", vp8, opus)
 	whip, whep := offerFile(t, "chrome-whip.sdp"), offerFile(t, "chrome-whep.sdp")
 	audioPart := whip[strings.Index(whip, "m=audio"):strings.Index(whip, "m=video")]

@@ -37,7 +37,7 @@ func TestGroup(t *testing.T) {
 				t.Fatal(err)
 			}
 			if b, back, err := from.NewReader().Next(); err != nil || string(b) != "back" || back.Port() != port {
-				t.Fatalf("%q from %v: %v", b, back, err)
+				t.Fatalf("%q from %v, want port %d: %v", b, back, port, err)
 			}
 		}
 		got := make([]map[byte]byte, len(group)) // of each socket: how many of each sender
