@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"testing"
 
@@ -67,6 +68,14 @@ func TestFirefoxOverTCP(t *testing.T) {
 		if got.Protocol != "tcp" || at < 0 || session.Pairs[at].Protocol != "tcp" {
 			t.Errorf("%s: Firefox is connected over %s, the server's pairs are %+v", step, got.Protocol, session.Pairs)
 		}
+	}
+}
+
+// TestStandingPicture has a browser show the first frame alone: the page says that it is not let play, not that it is live.
+func TestStandingPicture(t *testing.T) {
+	t.Parallel()
+	if out, err := exec.CommandContext(t.Context(), "node", "../../web/e2e/standing.mjs").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 

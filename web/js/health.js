@@ -37,7 +37,7 @@ export class Health {
    */
   play(video) {
     const shown = () => {
-      this.blocked = false;
+      this.blocked &&= video.paused; // Firefox shows the first frame, and stops there
       this.#firstFrame ||= performance.now() - this.#began;
     };
     if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(shown);
