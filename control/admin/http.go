@@ -42,7 +42,8 @@ func (s *Service) Mount(app fiber.Router, api huma.API) {
 	document(api, profiles, "Profiles of the Go runtime",
 		"heap, goroutine, allocs, block, mutex, threadcreate; profile and trace take seconds=N, and debug=1 asks for text",
 		[]string{"application/octet-stream", "text/plain"}, rest.ErrNotFound)
-	rest.OrPlain(api, profiles, http.StatusBadRequest, "In plain text: `seconds` is no such number, or does not go with the profile or `debug`.")
+	rest.OrPlain(api, profiles, http.StatusBadRequest,
+		"In plain text: `seconds` is no such number, or does not go with the profile or `debug`.")
 	rest.OrPlain(api, profiles, http.StatusInternalServerError, "In plain text: somebody takes the same profile already.")
 }
 
