@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type sample struct {
 	Gap      float64 `json:"gap"` // the longest time without a new picture since the sample before, ms
 	At       float64 `json:"at"`  // ms
 	Height   int     `json:"height"`
+	Layer    string  `json:"layer"` // whose picture has that height, "" if none has
 	Decoded  int     `json:"decoded"`
 	Received int     `json:"received"`
 	Dropped  int     `json:"dropped"`
@@ -130,21 +132,22 @@ func (s *stretch) fps() float64 {
 	return float64(s.last().Decoded-s.first().Decoded) / (s.last().At - s.first().At) * 1000
 }
 
-func (s *stretch) switches() int {
-	n := 0
-	for k := 1; k < len(s.Samples); k++ {
-		if s.Samples[k].Height != s.Samples[k-1].Height {
-			n++
+// trail says which layer was seen from when on, in seconds.
+func (s *stretch) trail() string {
+	var b strings.Builder
+	for k, x := range s.Samples {
+		if k == 0 || x.Layer != s.Samples[k-1].Layer {
+			fmt.Fprintf(&b, " %s at %.1f", x.Layer, (x.At-s.first().At)/1000)
 		}
 	}
-	return n
+	return b.String()
 }
 
 func (s *stretch) String() string {
 	a, b := s.first(), s.last()
-	return fmt.Sprintf("%d lines, %.1f fps, longest gap %.0f ms, %d freezes of %.2f s, %d switches, %d of %d frames dropped, %.0f kbit/s, "+
+	return fmt.Sprintf("%d lines, layers%s, %.1f fps, longest gap %.0f ms, %d freezes of %.2f s, %d of %d frames dropped, %.0f kbit/s, "+
 		"%d packets lost, %d NACKs, %d RTX, %d PLIs; the camera sends %.0f/%.0f/%.0f kbit/s",
-		b.Height, s.fps(), s.gap(), b.Freezes-a.Freezes, b.Frozen-a.Frozen, s.switches(), b.Dropped-a.Dropped, b.Received-a.Received,
+		b.Height, s.trail(), s.fps(), s.gap(), b.Freezes-a.Freezes, b.Frozen-a.Frozen, b.Dropped-a.Dropped, b.Received-a.Received,
 		float64(b.Bytes-a.Bytes)*8/(b.At-a.At), b.Lost-a.Lost, b.NACKs-a.NACKs, b.RTX-a.RTX, b.PLIs-a.PLIs,
 		s.Sent["l"]/1000, s.Sent["m"]/1000, s.Sent["h"]/1000)
 }

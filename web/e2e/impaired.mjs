@@ -141,10 +141,13 @@ const actions = {
   /** @param {any} request */
   async measure({ seconds }) {
     const sent = await camera.evaluate(sentInPage);
-    const samples = [await viewer.evaluate(statsInPage)];
-    for (let i = 0; i < seconds * 1000 / SAMPLE_MS; i++) {
-      await pause(SAMPLE_MS);
-      samples.push(await viewer.evaluate(statsInPage));
+    const samples = [];
+    for (let i = 0; i <= seconds * 1000 / SAMPLE_MS; i++) {
+      if (i > 0) await pause(SAMPLE_MS);
+      const [seen, layers] = await Promise.all([viewer.evaluate(statsInPage), camera.evaluate(sentInPage)]);
+      // A busy camera changes the size of all its layers; the viewer sees that a moment later.
+      const layer = Object.keys(layers).find((rid) => layers[rid].height === seen.height) ?? samples.at(-1)?.layer ?? '';
+      samples.push({ ...seen, layer });
     }
     if (faults.length) throw new Error(`the pages report: ${faults.join('; ')}`);
     const now = await camera.evaluate(sentInPage);
