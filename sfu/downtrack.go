@@ -229,7 +229,7 @@ func (d *downTrack) aim(r rung) {
 	if d.seat.hopeless && d.layer != nil && r.layer != d.layer {
 		d.layer, d.abandoned = nil, true
 	}
-	higher := d.cut.aim(r.spatial, r.temporal)
+	higher := d.cut.aim(r.spatial, r.temporal) || !again && d.cut.waits()
 	if d.layer == nil || d.gone() {
 		d.asked.Store(d.target)
 		if r.layer != d.layer && d.join(r.layer) {

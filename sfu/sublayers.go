@@ -40,6 +40,9 @@ func (c *cut) aim(spatial, temporal uint8) bool {
 	return higher
 }
 
+// waits reports whether something is wanted that can only begin with a keyframe.
+func (c *cut) waits() bool { return c.goal.spatial > c.now.spatial }
+
 // begin begins with a keyframe, at which everything that is wanted can go out. What only stands in for what is wanted
 // goes out as a whole.
 func (c *cut) begin(seq uint16, wanted bool) {
@@ -89,7 +92,7 @@ func (d *downTrack) at(p *ring.Packet, info *codec.Info) sublayers {
 	c := &d.cut
 	if info.Start && d.mapper.Newer(p.Seq) {
 		c.step(p.Seq, info)
-		if c.goal.spatial > c.now.spatial {
+		if c.waits() {
 			d.pass(d.layer)
 		}
 	}

@@ -84,6 +84,26 @@ func newLayersTest(t *rapid.T, mime string) *layersTest {
 	return lt
 }
 
+// TestTurnsBack has a viewer on its way to another stream go back, to more than it had of the first: that takes a keyframe.
+func TestTurnsBack(t *testing.T) {
+	t.Parallel()
+	for spatial, asks := range []bool{false, true, true} {
+		b := newBench(webrtc.MimeTypeVP9)
+		other := newLayer(b.layer.track, 2, 16)
+		other.keys = newKeyframes(time.Hour, func(bool) {})
+		b.layer.track.join(other)
+		d := newDownTrack(b.layer.track, stream{ssrc: 1, payloadType: 96}, &keepingSink{}, newSeat())
+		b.shard.add(b.fan, d)
+		d.layer, d.target = b.layer, other
+		d.cut = cut{goal: sublayers{everything, everything}, now: sublayers{0, everything}}
+		b.layer.keys.wanted.Store(false)
+		d.aim(rung{layer: b.layer, spatial: uint8(spatial), temporal: everything})
+		if asked := b.layer.keys.wanted.Load(); asked != asks {
+			t.Errorf("back to spatial layer %d: asked for a keyframe %t, want %t", spatial, asked, asks)
+		}
+	}
+}
+
 // announce says what the stream consists of, as if it had been measured.
 func (c *svcCamera) announce() {
 	f := &facts{highest: sublayers{c.spatials - 1, c.temporals - 1}}
@@ -130,7 +150,17 @@ func (t *layersTest) wish() {
 	p.SpatialID = rapid.IntRange(-1, 2).Draw(t.T, "spatial")
 	p.TemporalID = rapid.IntRange(-1, 2).Draw(t.T, "temporal")
 	t.down.seat.wish.Store(&p)
+	before, waited := t.down.target, t.waits()
 	t.down.choose()
+	if d := t.down; t.waits() && (!waited || d.target != before) && !d.target.keys.wanted.Load() {
+		t.Fatalf("waits for layer %s up to %+v, sees %+v, and nobody asked for a keyframe", d.target.rid, d.cut.goal, d.cut.now)
+	}
+}
+
+// waits reports whether the viewer is to see what takes a keyframe that is yet to come.
+func (t *layersTest) waits() bool {
+	d := t.down
+	return d.target != nil && !d.inLine && (d.layer != d.target || d.cut.goal.spatial > d.cut.now.spatial)
 }
 
 // deliver has the packets come, with some a few places late, some lost, and some left by a shard that is too busy.
