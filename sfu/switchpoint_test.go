@@ -54,8 +54,10 @@ func encodeFreely(t *rapid.T) []referrer {
 
 // info is what is made of a picture's payload descriptor: flexible mode says what it refers to.
 func (p *referrer) info(t *rapid.T, number int) codec.Info {
-	b := []byte{0x80 | modelBit(!p.key, 0x40) | 0x20 | 0x10 | 0x08 | 0x04, 0x80 | byte(number>>8), byte(number),
-		p.temporal<<5 | modelBit(p.up, 0x10)}
+	b := []byte{
+		0x80 | modelBit(!p.key, 0x40) | 0x20 | 0x10 | 0x08 | 0x04, 0x80 | byte(number>>8), byte(number),
+		p.temporal<<5 | modelBit(p.up, 0x10),
+	}
 	for i, n := range p.needs {
 		b = append(b, byte(number-n)<<1|modelBit(i < len(p.needs)-1, 1))
 	}
