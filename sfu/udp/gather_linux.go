@@ -12,29 +12,35 @@ const (
 // gathering decides whether a reader waits for the next datagram, or looks once in a while what has come: a wake costs
 // as much as ten datagrams.
 type gathering struct {
-	on    bool
-	found int // looks or wakes since since that were not in vain
-	since time.Time
+	on       bool
+	found    int // looks or wakes since since that were not in vain
+	messages int // that they found
+	since    time.Time
 }
 
-// looked takes a look, or a wake, at now into account, where a look is worth every pause. It reports whether on has
-// changed.
-func (g *gathering) looked(found bool, now time.Time, pause time.Duration) bool {
-	if found {
+// looked takes a look, or a wake, at now into account that found so many messages, where a look is worth every pause. It
+// reports whether on has changed.
+func (g *gathering) looked(messages int, now time.Time, pause time.Duration) bool {
+	if messages > 0 {
 		g.found++
+		g.messages += messages
 	}
 	span := now.Sub(g.since)
 	if span < gatherWindow && pause > 0 {
 		return false
 	}
 	was := g.on
-	// More wakes than there would be looks are too many; looks of which less than half find something are too many, too.
-	// A window that a long wait ended says that there is little to do.
-	needed := 0.5
-	if !was {
-		needed = 1
-	}
-	g.on = pause > 0 && float64(g.found)*float64(pause) > needed*float64(span)
-	g.found, g.since = 0, now
+	g.on = pause > 0 && g.worth(float64(span)/float64(pause))
+	g.found, g.messages, g.since = 0, 0, now
 	return g.on != was
+}
+
+// worth reports whether so many looks are better than wakes. Half as many wakes again are too many: what comes then waits.
+// Looks of which less than half find something are too many, and so are more of them than there are messages: a large
+// frame began them, and is over. A window that a long wait ended says that there is little to do.
+func (g *gathering) worth(looks float64) bool {
+	if g.on {
+		return float64(g.found) > looks/2 && float64(g.messages) > looks
+	}
+	return float64(g.found) > looks*3/2
 }

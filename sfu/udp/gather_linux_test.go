@@ -21,7 +21,7 @@ func TestGatheringFollowsLoad(t *testing.T) {
 	busy := func() { // a wake every quarter of a millisecond, or a look that finds as much
 		for range 2 * gatherWindow / (250 * time.Microsecond) {
 			now = now.Add(250 * time.Microsecond)
-			g.looked(true, now, pause)
+			g.looked(1, now, pause)
 		}
 	}
 	busy()
@@ -29,9 +29,9 @@ func TestGatheringFollowsLoad(t *testing.T) {
 		t.Fatal("a reader that wakes 4,000 times a second goes on doing so")
 	}
 	for range looks { // looks that all find something: three in four
-		for _, found := range []bool{true, true, true, false} {
+		for _, messages := range []int{1, 2, 2, 0} {
 			now = now.Add(pause)
-			g.looked(found, now, pause)
+			g.looked(messages, now, pause)
 		}
 	}
 	if !g.on {
@@ -39,20 +39,28 @@ func TestGatheringFollowsLoad(t *testing.T) {
 	}
 	for i := range looks {
 		now = now.Add(pause)
-		g.looked(i%4 == 0, now, pause)
+		g.looked(8*(1-min(i%4, 1)), now, pause)
 	}
 	if g.on {
 		t.Fatal("a reader goes on looking in vain")
 	}
-	for range 100 { // one camera's packets
-		now = now.Add(4 * time.Millisecond)
-		if g.looked(true, now, pause); g.on {
-			t.Fatal("250 wakes a second are too many")
+	for range 500 { // one camera's packets
+		now = now.Add(3 * time.Millisecond / 2)
+		if g.looked(1, now, pause); g.on {
+			t.Fatal("666 wakes a second are too many")
 		}
 	}
 	busy()
+	for i := range looks { // the same after a large frame
+		now = now.Add(pause)
+		g.looked(min(i%4, 1), now, pause)
+	}
+	if g.on {
+		t.Fatal("a reader goes on looking for fewer messages than looks")
+	}
+	busy()
 	now = now.Add(time.Hour)
-	if g.looked(true, now, pause); g.on {
+	if g.looked(1, now, pause); g.on {
 		t.Fatal("the first datagram after an hour was waited for with looks")
 	}
 }
@@ -67,7 +75,7 @@ func TestGatheringChanges(t *testing.T) {
 		for range rapid.IntRange(0, 500).Draw(t, "looks") {
 			now = now.Add(time.Duration(rapid.IntRange(0, int(20*time.Millisecond)).Draw(t, "pause")))
 			rest := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 5 * time.Millisecond}).Draw(t, "rest")
-			if g.looked(rapid.Bool().Draw(t, "found"), now, rest) {
+			if g.looked(rapid.IntRange(0, 3).Draw(t, "messages"), now, rest) {
 				on = !on
 			}
 			if on != g.on || on && rest == 0 {

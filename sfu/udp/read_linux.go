@@ -112,7 +112,7 @@ func (r *linuxReader) await() error {
 	if err := r.watch.ready.Read(r.receive); err != nil || r.socket.closed.Load() {
 		return ErrClosed
 	}
-	if pause := time.Duration(r.conn.gather.Load()); pause > 0 && r.gather.looked(true, time.Now(), pause) {
+	if pause := time.Duration(r.conn.gather.Load()); pause > 0 && r.gather.looked(1, time.Now(), pause) {
 		return r.heed(false)
 	}
 	return nil
@@ -148,7 +148,7 @@ func (r *linuxReader) look() (found bool, err error) {
 		}
 		r.empty()
 		found = r.take(0)
-		r.gather.looked(found, time.Now(), pause)
+		r.gather.looked(r.count, time.Now(), pause)
 	}
 	return found, nil
 }
