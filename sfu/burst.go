@@ -146,23 +146,23 @@ const (
 
 // Shares of a core that a shard works, and what it does then.
 const (
-	// alone sends each packet at once.
-	alone = 0.05
-	// paired waits for no more than a second packet: what a message costs the kernel is shared by two, and a third
-	// would save less.
-	paired = 0.15
-	// together waits for all of a frame.
-	together = 0.3
+	// pairFrom is where it begins to wait for a second packet: what a message costs the kernel is shared by two, and a
+	// third would save less. Before that it sends each packet at once.
+	pairFrom = 0.05
+	// moreFrom is where it begins to wait for more.
+	moreFrom = 0.15
+	// allFrom is where it waits for all of a frame.
+	allFrom = 0.3
 	// pairing is the part of the window that a second packet is worth.
 	pairing = 0.4
 )
 
 // patienceAt says which part of the window a shard waits that works so large a share of the time, and for how many packets.
 func patienceAt(share float64) (part float64, enough int) {
-	if share < alone {
+	if share < pairFrom {
 		return 0, 1
 	}
-	more := min(max((share-paired)/(together-paired), 0), 1)
+	more := min(max((share-moreFrom)/(allFrom-moreFrom), 0), 1)
 	return pairing + more*(1-pairing), 2 + int(more*(maxBurst-2))
 }
 

@@ -221,7 +221,7 @@ func TestCollect(t *testing.T) {
 	})
 	t.Run("a second packet", func(t *testing.T) {
 		t.Parallel()
-		b, sink, send, hold := collecting(alone)
+		b, sink, send, hold := collecting(pairFrom)
 		send(false)
 		first := <-b.shard.queue
 		done := make(chan struct{})

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"testing"
 
@@ -74,9 +73,7 @@ func TestFirefoxOverTCP(t *testing.T) {
 // TestStandingPicture has a browser show the first frame alone: the page says that it is not let play, not that it is live.
 func TestStandingPicture(t *testing.T) {
 	t.Parallel()
-	if out, err := exec.CommandContext(t.Context(), "node", "../../web/e2e/standing.mjs").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	script(t, "standing.mjs")
 }
 
 // watching is what the server says of a viewer who is connected, and of the video that he gets.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -226,10 +225,8 @@ func awaitReady(t *testing.T, c *apiClient) {
 // pool notices a dead server by its next query.
 func unavailable(t *testing.T, c *apiClient, method, path string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
 	eventually(t, patience, func() string {
-		req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), method, c.base+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,12 +14,12 @@ const (
 type gathering struct {
 	on       bool
 	found    int // looks or wakes since since that were not in vain
-	messages int // that they found
+	messages int // that looks found
 	since    time.Time
 }
 
-// looked takes a look, or a wake, at now into account that found so many messages, where a look is worth every pause. It
-// reports whether on has changed.
+// looked takes a look at now into account that found so many messages, or a wake, which counts for one, where a look is
+// worth every pause. It reports whether on has changed.
 func (g *gathering) looked(messages int, now time.Time, pause time.Duration) bool {
 	if messages > 0 {
 		g.found++

@@ -65,7 +65,9 @@ await shot('retried');
 
 // They arrive, and are listed as such.
 await page.getByLabel('status').selectOption('sent');
+const deadline = Date.now() + 60_000;
 for (let sent = 0; sent !== 4;) {
+  check(Date.now() < deadline, `${sent} of 4 have arrived`);
   await button('Refresh').click();
   await page.waitForTimeout(200);
   sent = await page.locator('tbody tr').count();
