@@ -184,18 +184,31 @@ func (c *Controller) Feedback(now int64, raw []byte) {
 	}
 	probing := c.prober.active()
 	c.estimate.counted(now, seen, lost, float64(c.sending.rate(now)), probing)
-	use, rate := c.delay.use(), c.arriving.rate(c.arriveAt)
-	if through, known := c.jam.rate(); known && c.delay.lag() > collapseLag && through < collapseShare*float64(c.sending.rate(now)) {
-		use = overUse
-	}
-	if through := c.jam.lately(c.reference); use == overUse && through > 0 {
-		rate = int(through) // a queue that stands shows the way's rate at once
-	}
+	use, rate := c.usage(now)
 	if use == overUse && !c.estimate.holding {
 		c.stats.Overuses++
 	}
 	c.estimate.update(now, newest, use, rate, probing)
 	c.proof.note(now, float64(rate))
+}
+
+// usage tells how the way is used, and at what rate it is, 0 if that is not known.
+func (c *Controller) usage(now int64) (use usage, rate int) {
+	use, rate = c.delay.use(), c.arriving.rate(c.arriveAt)
+	through, known := c.jam.rate()
+	collapsed := known && c.delay.lag() > collapseLag && through < collapseShare*float64(c.sending.rate(now))
+	if collapsed {
+		use = overUse
+	}
+	through = c.jam.lately(c.reference)
+	switch {
+	case use != overUse || through == 0:
+	case collapsed && rate > 0:
+		rate = min(rate, int(through))
+	default: // a queue that stands shows the way's rate at once
+		rate = int(through)
+	}
+	return use, rate
 }
 
 func (c *Controller) received(s *sent, at uint32) {
