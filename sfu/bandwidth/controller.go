@@ -302,10 +302,10 @@ func (c *Controller) Tick(now int64, d Demand) Decision {
 
 // really is what is sent of late of what is meant to be: a keyframe counts in what a layer takes long after it is through.
 func (c *Controller) really(now int64, d Demand) float64 {
-	if sent := c.sending.rate(now); sent > 0 {
-		return float64(min(sent, d.Sent))
+	if !c.sending.knows(now) {
+		return float64(d.Sent)
 	}
-	return float64(d.Sent)
+	return float64(min(c.sending.rate(now), d.Sent)) // nothing, if a camera makes no pictures for a while
 }
 
 // listen lowers the estimate while nothing is heard of what is sent.

@@ -39,6 +39,11 @@ func (m *meter) advance(n int64) {
 	}
 }
 
+// knows reports whether it was begun long enough ago to tell a rate, also that of nothing.
+func (m *meter) knows(now int64) bool {
+	return m.begun && max(m.head, now/meterSlot)-m.first >= meterLeast
+}
+
 // rate returns bits a second up to now, 0 while too little was seen.
 func (m *meter) rate(now int64) int { return m.over(now, meterSlots-1) }
 
