@@ -26,7 +26,13 @@ type cut struct {
 	since uint16
 	past  [maxCuts]pastCut // what was before that, the newest first
 	n     int              // of those, how many there are
+	// missed counts pictures that are left out though they are wanted, since the goal was above what goes out.
+	missed uint16
 }
+
+// missedAtMost is how many such pictures it takes until a keyframe is asked for instead of a picture at which more can go
+// out: some cameras never say of one that it is. It is two seconds of every other one of 30 a second.
+const missedAtMost = 30
 
 type pastCut struct {
 	sublayers
@@ -50,7 +56,22 @@ func (c *cut) begin(seq uint16, wanted bool) {
 	if !wanted {
 		c.now = sublayers{everything, everything}
 	}
-	c.since, c.n = seq, 0
+	c.since, c.n, c.missed = seq, 0, 0
+}
+
+// misses takes a picture into account after step did. It reports whether a keyframe is the way to what is wanted.
+func (c *cut) misses(info *codec.Info) bool {
+	switch {
+	case c.goal.temporal <= c.now.temporal:
+		c.missed = 0
+	case info.Temporal > c.now.temporal && info.Temporal <= c.goal.temporal:
+		c.missed++
+	}
+	if c.missed < missedAtMost {
+		return false
+	}
+	c.missed = 0
+	return true
 }
 
 // step takes the first packet of a picture into account, which is the newest of all packets.
@@ -94,6 +115,9 @@ func (d *downTrack) at(p *ring.Packet, info *codec.Info) sublayers {
 		c.step(p.Seq, info)
 		if c.waits() {
 			d.pass(d.layer)
+		}
+		if c.misses(info) && d.target == d.layer && !d.replay.active {
+			d.layer.keys.request()
 		}
 	}
 	return c.of(p.Seq)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/pion/webrtc/v4"
 	"pgregory.net/rapid"
 
 	"github.com/securecam/securecam/sfu/codec"
@@ -97,4 +98,60 @@ func TestVP9SwitchingPoint(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNoSwitchingPoint has a viewer want all pictures again of a camera that says of none that more can go out from it on,
+// but, as some do, of those of upper layers that their own can: a keyframe helps, and is asked for after a while.
+func TestNoSwitchingPoint(t *testing.T) {
+	t.Parallel()
+	for name, points := range map[string][3]bool{"upper layers": {false, true, true}, "all": {true, true, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(webrtc.MimeTypeVP9)
+			d := newDownTrack(b.layer.track, stream{ssrc: 1, payloadType: 96}, &keepingSink{}, newSeat())
+			b.shard.add(b.fan, d)
+			number := 0
+			pictures := func(n int, key bool) {
+				for range n {
+					temporal := [...]byte{0, 2, 1, 2}[number%4]
+					if key {
+						temporal = 0
+					}
+					b.feed(t, uint16(number), append([]byte{
+						0x80 | modelBit(!key, 0x40) | 0x20 | 0x08 | 0x04, 0x80 | byte(number>>8), byte(number),
+						temporal<<5 | modelBit(points[temporal], 0x10), byte(number / 4),
+					}, make([]byte, 100)...), 0)
+					number++
+				}
+			}
+			want := func(temporal int) {
+				p := NoPreference()
+				p.TemporalID = temporal
+				d.seat.wish.Store(&p)
+				d.choose()
+			}
+			asked := b.layer.keys.wanted.Load
+			pictures(1, true)
+			pictures(7, false)
+			want(0)
+			pictures(200, false)
+			if d.cut.now.temporal != 0 || asked() {
+				t.Fatalf("%+v goes out, asked for a keyframe %t", d.cut.now, asked())
+			}
+			want(-1)
+			pictures(16, false)
+			if asked() {
+				t.Fatal("asked for a keyframe at once")
+			}
+			pictures(200, false)
+			if asked() == points[0] || (d.cut.now.temporal >= 2) != points[0] {
+				t.Fatalf("%+v goes out, asked for a keyframe %t", d.cut.now, asked())
+			}
+			pictures(1, true)
+			pictures(200, false)
+			if d.cut.now.temporal < 2 || asked() {
+				t.Errorf("%+v goes out after a keyframe, asked for another %t", d.cut.now, asked())
+			}
+		})
+	}
 }
