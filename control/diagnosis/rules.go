@@ -386,9 +386,13 @@ func whyNotConnected(f Facts, s Session, who string) Finding {
 			Advice:  "Somebody changes the signalling on the way, or the app reuses an old offer: make a new one for each connection.",
 		}
 	case "handshake":
+		succeeded := "did not succeed"
+		if s.EndedAt.IsZero() {
+			succeeded = "has not succeeded so far"
+		}
 		return Finding{
 			Code: who + "_handshake", Severity: SeverityError,
-			Message: "The " + who + " was reached, but the DTLS handshake did not succeed.",
+			Message: "The " + who + " was reached, but the DTLS handshake " + succeeded + ".",
 			Advice:  "A firewall that lets only small packets pass does this; try TURN over TCP.",
 		}
 	default:

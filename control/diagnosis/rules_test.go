@@ -202,8 +202,14 @@ func TestDiagnoseEndlessTry(t *testing.T) {
 		s := &f.Media.Sessions[1]
 		s.Since, s.ConnectedAt, s.Pairs = moment.Add(-3001*time.Millisecond), time.Time{}, pairs
 		f.Media.Sessions = append(f.Media.Sessions, Session{Role: "play", StreamID: "s", EndedAt: s.Since, Reason: "closed_by_client"})
-		if g := Diagnose(f)[0]; g.Code != want || !strings.Contains(g.Advice, "TURN") {
+		g := Diagnose(f)[0]
+		if g.Code != want || !strings.Contains(g.Message, "so far") || !strings.Contains(g.Advice, "TURN") {
 			t.Errorf("%s: found %+v", want, g)
+		}
+		s = &f.Media.Sessions[1]
+		s.EndedAt, s.Failure = moment, strings.TrimPrefix(want, "viewer_")
+		if g := Diagnose(f)[0]; g.Code != want || strings.Contains(g.Message, "so far") {
+			t.Errorf("%s: found %+v of one that has ended", want, g)
 		}
 	}
 }
