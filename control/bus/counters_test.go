@@ -50,7 +50,7 @@ func countTogether(t *testing.T, a, b *bus.Bus) {
 
 func TestCountersAreMadeAgain(t *testing.T) {
 	t.Parallel()
-	server := runServer(t)
+	server := runServerOn(t, freePort(t)) // which another comes up on
 	b := openBus(t, bus.Config{URL: server.ClientURL()})
 	c := b.Counters("test", time.Hour)
 	if sum, err := c.Add(t.Context(), "x", 1, 2); err != nil || sum != 2 {

@@ -34,7 +34,7 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 
 func TestServerComesBack(t *testing.T) {
 	t.Parallel()
-	s := runServer(t)
+	s := runServerOn(t, freePort(t)) // which it comes back on
 	b := openBus(t, bus.Config{URL: s.ClientURL()})
 	mustSubscribe(t, b, "echo", func(m bus.Msg) { _ = m.Respond(m.Data) })
 	port := s.Addr().(*net.TCPAddr).Port
@@ -113,7 +113,7 @@ func BenchmarkRequest(b *testing.B) {
 
 func runServer(t *testing.T) *server.Server {
 	t.Helper()
-	return runServerOn(t, freePort(t))
+	return runServerOn(t, server.RANDOM_PORT)
 }
 
 func runServerOn(t *testing.T, port int) *server.Server {
