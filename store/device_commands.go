@@ -38,16 +38,19 @@ type Command struct {
 	// Attempt counts who set out to deliver the command after whoever made it,
 	// which is attempt 0. Only the last one counts.
 	Attempt int64
+	// QueuedAt is when RetryCommand last queued the command, zero for never:
+	// with it all begins anew.
+	QueuedAt time.Time
 }
 
 const commandColumns = "id, owner_user_id, source_device_id, target_device_id, command_type, payload, status, " +
-	"retry_count, result, error, sent_at, ack_at, created_at, updated_at, attempt"
+	"retry_count, result, error, sent_at, ack_at, created_at, updated_at, attempt, queued_at"
 
 func scanCommand(r row) (c Command, err error) {
 	err = r.Scan(&c.ID, &c.OwnerUserID, &c.SourceDeviceID, &c.TargetDeviceID, &c.CommandType, jsonColumn{&c.Payload},
 		&c.Status, &c.RetryCount, jsonColumn{&c.Result}, &c.Error, timeColumn{&c.SentAt}, timeColumn{&c.AckAt},
 		timeColumn{&c.CreatedAt}, timeColumn{&c.UpdatedAt},
-		&c.Attempt)
+		&c.Attempt, timeColumn{&c.QueuedAt})
 	return c, err
 }
 
@@ -77,7 +80,7 @@ func (db *DB) admitCommand(ctx context.Context, tx *txn, c Command) error {
 func insertCommand(ctx context.Context, tx *txn, c Command, by Actor) error {
 	err := insert(ctx, tx, "device_commands", commandColumns, c.ID, c.OwnerUserID, c.SourceDeviceID, c.TargetDeviceID,
 		c.CommandType, text(c.Payload), c.Status, c.RetryCount, text(c.Result), c.Error, ms(c.SentAt), ms(c.AckAt),
-		ms(c.CreatedAt), ms(orElse(c.UpdatedAt, c.CreatedAt)), 0)
+		ms(c.CreatedAt), ms(orElse(c.UpdatedAt, c.CreatedAt)), 0, nil)
 	if err != nil {
 		return err
 	}
@@ -187,4 +190,24 @@ func (db *DB) AckCommand(ctx context.Context, targetDeviceID, id string, to Comm
 		return audit(ctx, tx, by, c.OwnerUserID, "command", "ack", id, details{"status": to})
 	})
 	return c, err
+}
+
+// OnCommandsEnded has f called after every transaction of this process that
+// ended commands as part of another change: with an accepted stream, one that
+// ended, a revoked link or a deleted device. The commands are as they are then,
+// and ctx is that of the change. It must be set before the DB is shared; who
+// made the change waits for f.
+func (db *DB) OnCommandsEnded(f func(ctx context.Context, ended []Command)) { db.onCommandsEnded = f }
+
+func (db *DB) tellCommandsEnded(ctx context.Context, ended []Command) {
+	if len(ended) > 0 && db.onCommandsEnded != nil {
+		db.onCommandsEnded(ctx, ended)
+	}
+}
+
+// endCommands runs a statement that ends commands and returns commandColumns.
+func endCommands(ctx context.Context, tx *txn, query string, args ...any) error {
+	ended, err := all(ctx, tx, scanCommand, query, args...)
+	tx.ended = append(tx.ended, ended...)
+	return err
 }

@@ -26,21 +26,31 @@ func (db *DB) AppendDeviceEvent(ctx context.Context, deviceID string, e DeviceEv
 	return seq, err
 }
 
-// AppendCommandEvent is AppendDeviceEvent for news of a command, as long as its
-// status is that one still, or it has been deleted since. Otherwise it returns
-// ErrConflict: whoever has changed it tells of that, and nobody is to hear of
-// what was before afterwards.
+// AppendCommandEvent is AppendDeviceEvent for news of a command: as long as its
+// status is that of c still, and it was not queued again since; or when c has
+// ended and was deleted since. Otherwise it returns ErrConflict: whoever has
+// changed it tells of that (see OnCommandsEnded), and nobody is to hear of what
+// was before afterwards.
 func (db *DB) AppendCommandEvent(
-	ctx context.Context, id string, status CommandStatus, deviceID string, e DeviceEvent, keep int,
+	ctx context.Context, c Command, deviceID string, e DeviceEvent, keep int,
 ) (seq int64, err error) {
+	var queued int64
+	if !c.QueuedAt.IsZero() {
+		queued = c.QueuedAt.UnixMilli()
+	}
 	err = db.inTx(ctx, func(tx *txn) error {
 		// The row is locked until the commit, so that what changes it is told of later.
-		const hold = `UPDATE device_commands SET status = status WHERE id = $1 AND status = $2`
-		n, err := change(ctx, tx, hold, id, status)
+		const hold = `UPDATE device_commands SET status = status
+			WHERE id = $1 AND status = $2 AND COALESCE(queued_at, 0) = $3`
+		n, err := change(ctx, tx, hold, c.ID, c.Status, queued)
 		if err == nil && n == 0 {
-			err = conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1`, id)
+			err = conflictIf(ctx, tx, `SELECT id FROM device_commands WHERE id = $1`, c.ID)
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		deleted := errors.Is(err, ErrNotFound)
+		switch {
+		case deleted && (c.Status == CommandQueued || c.Status == CommandSent):
+			return ErrConflict // it has ended before it was deleted
+		case err != nil && !deleted:
 			return err
 		}
 		seq, err = appendDeviceEvent(ctx, tx, deviceID, e, keep)

@@ -1,11 +1,13 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
@@ -86,6 +88,12 @@ func TestDeviceEventsHaveNoHole(t *testing.T) {
 	})
 }
 
+// as returns the command with another status.
+func as(c store.Command, status store.CommandStatus) store.Command {
+	c.Status = status
+	return c
+}
+
 // TestCommandEvents appends news of a command, which is none once the command
 // has another status.
 func TestCommandEvents(t *testing.T) {
@@ -96,7 +104,7 @@ func TestCommandEvents(t *testing.T) {
 		wantErr(t, db.CreateCommand(ctx, c, w.by), nil)
 		news := func(status store.CommandStatus, device string) (int64, error) {
 			e := store.DeviceEvent{Event: string(status), Data: []byte("{}"), CreatedAt: at}
-			return db.AppendCommandEvent(ctx, c.ID, status, device, e, 10)
+			return db.AppendCommandEvent(ctx, as(c, status), device, e, 10)
 		}
 		wantNews := func(status store.CommandStatus, seq int64, wanted error) {
 			t.Helper()
@@ -115,7 +123,84 @@ func TestCommandEvents(t *testing.T) {
 		wantErr(t, err, nil)
 		wantNews(store.CommandSent, 0, store.ErrConflict)
 		wantErr(t, db.DeleteCommand(ctx, w.user.ID, c.ID, w.by), nil)
+		wantNews(store.CommandSent, 0, store.ErrConflict)
 		wantNews(store.CommandRejected, 3, nil) // nobody has told of it yet
+	})
+}
+
+// TestCommandEventsBeforeRetry appends news of a command that was queued again
+// since, and has the same status once more.
+func TestCommandEventsBeforeRetry(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w, ctx, at := newWorld(t, db), t.Context(), storetest.Now()
+		first := w.command()
+		wantErr(t, db.CreateCommand(ctx, first, w.by), nil)
+		wantErr(t, db.MarkCommandSent(ctx, first.ID, first.Attempt, at), nil)
+		news := func(c store.Command) error {
+			e := store.DeviceEvent{Event: "x", Data: []byte("{}"), CreatedAt: at}
+			return second(db.AppendCommandEvent(ctx, c, w.client.ID, e, 10))
+		}
+		expired, err := db.ExpireCommands(ctx, store.CommandExpiry{At: at, SentBefore: at, CreatedBefore: at, Limit: 1})
+		wantErr(t, err, nil)
+		want(t, "expired", len(expired), 1)
+		again, err := db.RetryCommand(ctx, w.user.ID, first.ID, at.Add(time.Second), w.by)
+		wantErr(t, err, nil)
+		wantErr(t, news(expired[0]), store.ErrConflict)
+		wantErr(t, news(as(first, store.CommandQueued)), store.ErrConflict)
+		wantErr(t, news(again), nil)
+		wantErr(t, db.MarkCommandSent(ctx, first.ID, again.Attempt, at.Add(time.Second)), nil)
+		wantErr(t, news(as(first, store.CommandSent)), store.ErrConflict)
+		// Whoever claims it next does not take away the news of who sent it.
+		_, err = db.ClaimPendingCommands(ctx, w.camera.ID, 1, at.Add(time.Second))
+		wantErr(t, err, nil)
+		wantErr(t, news(as(again, store.CommandSent)), nil)
+	})
+}
+
+// TestCommandsEndWithOthers ends commands by each change that ends them by the
+// way: somebody is told of them as they are then, which is news.
+func TestCommandsEndWithOthers(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		by   func(t *testing.T, w world, stream string)
+		want store.CommandStatus
+		err  map[string]string // by command type
+	}{
+		"stream accepted": {func(t *testing.T, w world, s string) { t.Helper(); w.accept(t, s) }, store.CommandAcknowledged, nil},
+		"stream ended": {func(t *testing.T, w world, s string) { t.Helper(); w.end(t, s) }, store.CommandFailed,
+			map[string]string{"start_stream": "stream_ended"}},
+		"camera deleted": {func(t *testing.T, w world, _ string) {
+			t.Helper()
+			wantErr(t, w.db.DeleteDevice(t.Context(), w.user.ID, w.camera.ID, w.by), nil)
+		}, store.CommandFailed, map[string]string{"start_stream": "stream_ended", "zoom": "device_deleted"}},
+		"link revoked": {func(t *testing.T, w world, _ string) {
+			t.Helper()
+			link, err := w.db.ActiveLink(t.Context(), w.camera.ID, w.client.ID)
+			wantErr(t, err, nil)
+			wantErr(t, w.db.RevokeLink(t.Context(), w.user.ID, link.ID, w.by), nil)
+		}, store.CommandFailed, map[string]string{"start_stream": "stream_ended", "zoom": "link_revoked"}},
+	}
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		var told []store.Command
+		db.OnCommandsEnded(func(_ context.Context, ended []store.Command) { told = append(told, ended...) })
+		for name, test := range tests {
+			w := newWorld(t, db)
+			zoom := w.command()
+			zoom.CommandType = "zoom"
+			wantErr(t, db.CreateCommand(t.Context(), zoom, w.by), nil)
+			stream := w.request(t)
+			want(t, "told before "+name, len(told), 0)
+			test.by(t, w, stream.ID)
+			want(t, "told after "+name, len(told), max(len(test.err), 1))
+			for _, c := range told {
+				want(t, name, c.Status, test.want)
+				want(t, name, c.Error, test.err[c.CommandType])
+				e := store.DeviceEvent{Event: "x", Data: []byte("{}"), CreatedAt: storetest.Now()}
+				wantErr(t, second(db.AppendCommandEvent(t.Context(), c, w.client.ID, e, 10)), nil)
+			}
+			told = nil
+		}
 	})
 }
 
@@ -131,7 +216,7 @@ func TestCommandEventsInOrder(t *testing.T) {
 			wantErr(t, db.MarkCommandSent(ctx, c.ID, c.Attempt, at), nil)
 			news := func(status store.CommandStatus) error {
 				e := store.DeviceEvent{Event: string(status), Data: []byte("{}"), CreatedAt: at}
-				return second(db.AppendCommandEvent(ctx, c.ID, status, w.client.ID, e, 2))
+				return second(db.AppendCommandEvent(ctx, as(c, status), w.client.ID, e, 2))
 			}
 			atOnce(t, 2, func(i int) error {
 				if i == 0 {

@@ -170,7 +170,6 @@ const eitherSide = `(source_device_id = $3 OR target_device_id = $3)`
 // arguments begin at $3. It is part of a change that is audited itself.
 func failPending(ctx context.Context, tx *txn, errText string, at time.Time, where string, args ...any) error {
 	query := `UPDATE device_commands SET status = 'failed', error = $1, updated_at = $2
-		WHERE status IN ('queued', 'sent') AND ` + where
-	_, err := change(ctx, tx, query, append([]any{errText, ms(at)}, args...)...)
-	return err
+		WHERE status IN ('queued', 'sent') AND ` + where + ` RETURNING ` + commandColumns
+	return endCommands(ctx, tx, query, append([]any{errText, ms(at)}, args...)...)
 }

@@ -42,10 +42,11 @@ func (db *DB) OnRevocation(f func()) { db.onRevocation = f }
 
 // inRevokingTx is inTx for changes that take rights away: they call revoke.
 func (db *DB) inRevokingTx(ctx context.Context, f func(tx *txn) error) error {
-	err := db.inTx(ctx, f)
+	ended, err := db.run(ctx, f)
 	if err == nil && db.onRevocation != nil {
 		db.onRevocation()
 	}
+	db.tellCommandsEnded(ctx, ended)
 	return err
 }
 

@@ -35,7 +35,8 @@ type DB struct {
 	clock func() time.Time
 	skew  atomic.Int64 // nanoseconds; what the database's clock is ahead of it
 
-	onRevocation func() // nil, or what OnRevocation was given
+	onRevocation    func()                           // nil, or what OnRevocation was given
+	onCommandsEnded func(context.Context, []Command) // nil, or what OnCommandsEnded was given
 
 	limits Limits
 }
@@ -96,33 +97,44 @@ const (
 // when the engine gave up one for the sake of another; so f must set, not
 // accumulate, what it leaves behind. Driver errors become sentinels.
 func (db *DB) inTx(ctx context.Context, f func(tx *txn) error) error {
+	ended, err := db.run(ctx, f)
+	db.tellCommandsEnded(ctx, ended)
+	return err
+}
+
+// run is inTx that leaves it to the caller to tell of the commands that ended.
+func (db *DB) run(ctx context.Context, f func(tx *txn) error) (ended []Command, err error) {
 	backoff := firstBackoff
 	for attempt := 1; ; attempt++ {
-		err := db.once(ctx, f)
+		ended, err := db.once(ctx, f)
 		if err == nil || attempt == maxAttempts || !db.dialect.retryable(err) {
-			return db.sentinel(ctx, err)
+			return ended, db.sentinel(ctx, err)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(backoff/2 + rand.N(backoff)):
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
 }
 
-func (db *DB) once(ctx context.Context, f func(tx *txn) error) error {
-	tx, err := db.w.BeginTx(ctx, nil)
+func (db *DB) once(ctx context.Context, f func(tx *txn) error) (ended []Command, err error) {
+	begun, err := db.w.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := f(&txn{Tx: tx, now: db.now}); err != nil {
+	tx := &txn{Tx: begun, now: db.now}
+	if err := f(tx); err != nil {
 		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
-			return errors.Join(err, rollback)
+			return nil, errors.Join(err, rollback)
 		}
-		return err
+		return nil, err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	return tx.ended, nil
 }
 
 // sentinel turns what the driver reports about a row into ErrNotFound or
@@ -161,7 +173,8 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 // txn is a transaction that knows the time by the database's clock.
 type txn struct {
 	*sql.Tx
-	now func() time.Time
+	now   func() time.Time
+	ended []Command // for OnCommandsEnded
 }
 
 // now is Now in the resolution that rows keep.

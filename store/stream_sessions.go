@@ -128,8 +128,8 @@ func (db *DB) AcceptStream(ctx context.Context, cameraID, id string, m MediaSess
 		}
 		// Accepting is the answer, whether or not the camera also acknowledges.
 		const answered = `UPDATE device_commands SET status = 'acknowledged', ack_at = $2, updated_at = $2
-			WHERE id = (SELECT command_id FROM stream_sessions WHERE id = $1) AND status IN ('queued', 'sent')`
-		if _, err := change(ctx, tx, answered, id, ms(m.CreatedAt)); err != nil {
+			WHERE id = (SELECT command_id FROM stream_sessions WHERE id = $1) AND status IN ('queued', 'sent') RETURNING ` + commandColumns
+		if err := endCommands(ctx, tx, answered, id, ms(m.CreatedAt)); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, s.OwnerUserID, "stream", "accept", id, details{"mediaSessionId": open.ID})

@@ -49,6 +49,9 @@ func startNodes(t *testing.T) (one, two *process) {
 	shared, first := append(minioSettings(t), "--database-url="+storetest.PostgresURL(t)), freePort(t)
 	start := func(clusterPort string) *process {
 		port := freePort(t)
+		for port == clusterPort { // which nobody listens on yet
+			port = freePort(t)
+		}
 		return startProcess(t, t.TempDir(), append([]string{
 			"--port=" + port, "--node-url=http://127.0.0.1:" + port,
 			"--better-auth-secret=" + strings.Repeat("shared", 8),

@@ -48,6 +48,7 @@ func (a *app) openCameras(
 	})
 	w.links = links.New(links.Config{Store: s.db, Logger: a.log, Now: s.db.Now})
 	w.commands = commands.New(commands.Config{Store: s.db, Gateway: gate, Logger: a.log, Now: s.db.Now})
+	s.db.OnCommandsEnded(w.commands.TellEnded)
 	var provider streams.Provider = streamMedia{p.sfu}
 	if c.mediaProvider() == streams.ProviderP2P {
 		provider = streams.PeerToPeer{Presence: gate}

@@ -1,10 +1,12 @@
 package commands_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/securecam/securecam/control/commands"
+	"github.com/securecam/securecam/store"
 	"github.com/securecam/securecam/store/storetest"
 )
 
@@ -35,6 +37,37 @@ func TestCancel(t *testing.T) {
 	other := w.send("blink")
 	camera.expectCommand("command:received", other.ID, "queued")
 	w.call(user(w.user), "POST", "/commands/"+other.ID+"/cancel", "", 200, nil)
+}
+
+// TestSourceHearsOfOtherEnds: a command that ends with something else is no
+// longer waited for.
+func TestSourceHearsOfOtherEnds(t *testing.T) {
+	t.Parallel()
+	for reason, end := range map[string]func(ctx context.Context, w *world) error{
+		"link_revoked": func(ctx context.Context, w *world) error {
+			link, err := w.db.ActiveLink(ctx, w.camera.ID, w.client.ID)
+			if err != nil {
+				return err
+			}
+			return w.db.RevokeLink(ctx, w.user, link.ID, store.Actor{})
+		},
+		"device_deleted": func(ctx context.Context, w *world) error {
+			return w.db.DeleteDevice(ctx, w.user, w.camera.ID, store.Actor{})
+		},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			client := w.connect(w.client)
+			c := w.send("blink")
+			if err := end(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			if told := client.expectCommand("command:status", c.ID, "failed"); told.Error != reason {
+				t.Errorf("told %q", told.Error)
+			}
+		})
+	}
 }
 
 func TestListFilters(t *testing.T) {

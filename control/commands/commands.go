@@ -31,8 +31,7 @@ type Rows interface {
 		errText string, at time.Time, by store.Actor) (store.Command, error)
 	RetryCommand(ctx context.Context, userID, id string, at time.Time, by store.Actor) (store.Command, error)
 	DeleteCommand(ctx context.Context, userID, id string, by store.Actor) error
-	AppendCommandEvent(
-		ctx context.Context, id string, status store.CommandStatus, deviceID string, e store.DeviceEvent, keep int) (seq int64, err error)
+	AppendCommandEvent(ctx context.Context, c store.Command, deviceID string, e store.DeviceEvent, keep int) (seq int64, err error)
 }
 
 // Queue is the commands that are not answered.
@@ -358,10 +357,26 @@ func (s *Service) tellSource(ctx context.Context, c store.Command) {
 // not told any more.
 func (s *Service) tell(ctx context.Context, c store.Command) error {
 	add := func(ctx context.Context, deviceID string, e store.DeviceEvent, keep int) (seq int64, err error) {
-		return s.cfg.Store.AppendCommandEvent(ctx, c.ID, c.Status, deviceID, e, keep)
+		return s.cfg.Store.AppendCommandEvent(ctx, c, deviceID, e, keep)
 	}
 	_, err := s.cfg.Gateway.SendNews(ctx, c.SourceDeviceID, eventStatus, toCommand(c), add)
 	return err
+}
+
+// TellEnded tells the sources of commands that ended with something else, which
+// is committed, what became of them. It is for store.DB.OnCommandsEnded.
+func (s *Service) TellEnded(ctx context.Context, ended []store.Command) {
+	telling, cancel := gateway.Telling(ctx)
+	defer cancel()
+	telling, done := context.WithTimeout(telling, tellTimeout)
+	defer done()
+	var failed error
+	for _, c := range ended {
+		failed = cmp.Or(failed, s.tell(telling, c))
+	}
+	if failed != nil {
+		s.log.Warn("ends of commands not sent", slog.Int("count", len(ended)), slog.Any("err", failed))
+	}
 }
 
 // compact returns v without blanks, {} for nothing.

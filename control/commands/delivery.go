@@ -14,6 +14,10 @@ import (
 // tickTimeout bounds one round of Run, however slow store and bus are.
 const tickTimeout = 10 * time.Second
 
+// tellTimeout bounds how long a change waits until it is told of the commands
+// that ended with it.
+const tellTimeout = 3 * time.Second
+
 // Dispatch delivers a command whose row is committed, when its camera is
 // connected to any node. Otherwise the row waits for the camera.
 func (s *Service) Dispatch(ctx context.Context, c store.Command) { s.dispatch(ctx, c) }

@@ -70,6 +70,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.gate = gateway.New(gateway.Config{Auth: w.auth, Presence: w.db, Events: w.db, Bus: b})
 	w.service = commands.New(commands.Config{Store: w.db, Gateway: w.gate})
+	w.db.OnCommandsEnded(w.service.TellEnded)
 	app := fiber.New(fiber.Config{ErrorHandler: rest.ErrorHandler, Immutable: true, DisableStartupMessage: true})
 	api := rest.New(app, rest.Config{})
 	api.UseMiddleware(auth.Middleware(api, cookies{w.auth}))
