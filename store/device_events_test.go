@@ -168,8 +168,10 @@ func TestCommandsEndWithOthers(t *testing.T) {
 		err  map[string]string // by command type
 	}{
 		"stream accepted": {func(t *testing.T, w world, s string) { t.Helper(); w.accept(t, s) }, store.CommandAcknowledged, nil},
-		"stream ended": {func(t *testing.T, w world, s string) { t.Helper(); w.end(t, s) }, store.CommandFailed,
-			map[string]string{"start_stream": "stream_ended"}},
+		"stream ended": {
+			func(t *testing.T, w world, s string) { t.Helper(); w.end(t, s) }, store.CommandFailed,
+			map[string]string{"start_stream": "stream_ended"},
+		},
 		"camera deleted": {func(t *testing.T, w world, _ string) {
 			t.Helper()
 			wantErr(t, w.db.DeleteDevice(t.Context(), w.user.ID, w.camera.ID, w.by), nil)

@@ -63,7 +63,7 @@ func settings() map[string]string {
 		"MAX_MEDIA_SESSIONS":             "Cameras that publish at a time; more are answered 503.",
 		"MAX_VIEWERS":                    "WHEP sessions at a time; more are answered 503.",
 		"MAX_VIEWER_SESSIONS":            "WHEP sessions of one stream at a time; its oldest makes room for another.",
-		"BURST_WINDOW_MS":                "Longest that a server with something to do holds a frame's packets to send them together, 0 to 100 ms; 0 never.",
+		"BURST_WINDOW_MS":                "Longest that a server holds a frame's packets to send them together, 0 to 100 ms; 0 never.",
 		"UDP_OFFLOAD":                    "Let the kernel split and join media packets; false for networks that cannot take it.",
 		"STREAM_REQUEST_TIMEOUT_SECONDS": "A stream that no camera accepts for so long fails.",
 		"PUBLISHER_TIMEOUT_SECONDS":      "A camera that stops publishing has so long to come back.",
