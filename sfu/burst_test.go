@@ -173,6 +173,17 @@ func collecting(share float64) (b *bench, sink *keepingSink, send func(end bool)
 	return b, sink, func(end bool) { (&egressBench{bench: b}).arrive(end) }, hold
 }
 
+// collects has the shard collect what waits, and closes done when that is sent.
+func (b *bench) collects(hold *time.Timer) (done chan struct{}) {
+	first := <-b.shard.queue
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		b.shard.collect(first, hold)
+	}()
+	return done
+}
+
 // TestCollect holds what ends a shard's wait for the rest of a frame.
 func TestCollect(t *testing.T) {
 	t.Parallel()
@@ -198,12 +209,7 @@ func TestCollect(t *testing.T) {
 		t.Parallel()
 		b, sink, send, hold := collecting(1)
 		send(false)
-		first := <-b.shard.queue
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			b.shard.collect(first, hold)
-		}()
+		done := b.collects(hold)
 		for range 3 {
 			send(false)
 			eventually(t, "the shard takes it", func() bool { return len(b.shard.queue) == 0 })
@@ -223,12 +229,7 @@ func TestCollect(t *testing.T) {
 		t.Parallel()
 		b, sink, send, hold := collecting(pairFrom)
 		send(false)
-		first := <-b.shard.queue
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			b.shard.collect(first, hold)
-		}()
+		done := b.collects(hold)
 		send(false)
 		<-done
 		if n := len(sink.packets); n != 2 {

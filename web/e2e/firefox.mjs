@@ -310,3 +310,11 @@ function readFrame(b) {
   if (b.length < begin + length) return null;
   return { final: b[0] > 0x7f, opcode: b[0] & 0x0f, payload: b.subarray(begin, begin + length), end: begin + length };
 }
+
+/** Runs in a page: has the product believe that the connection of window.peer failed. */
+export function restartInPage() {
+  const { pc } = window.peer;
+  Object.defineProperty(pc, 'connectionState', { configurable: true, get: () => 'failed' });
+  pc.onconnectionstatechange();
+  delete pc.connectionState;
+}

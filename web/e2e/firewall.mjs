@@ -8,7 +8,7 @@
 //   restart  {}             it restarts ICE, and sees more of them
 
 import { createInterface } from 'node:readline';
-import { Firefox } from './firefox.mjs';
+import { Firefox, restartInPage } from './firefox.mjs';
 
 const LIMIT_MS = 60_000;
 const PICTURES = 30;
@@ -32,14 +32,6 @@ async function playInPage(credentials) {
   const video = document.createElement('video');
   Object.assign(video, { muted: true, autoplay: true, playsInline: true, srcObject: stream });
   document.body.replaceChildren(video);
-}
-
-/** Has the product believe that the connection failed. */
-function restartInPage() {
-  const { pc } = window.peer;
-  Object.defineProperty(pc, 'connectionState', { configurable: true, get: () => 'failed' });
-  pc.onconnectionstatechange();
-  delete pc.connectionState;
 }
 
 async function statsInPage() {

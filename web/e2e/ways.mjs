@@ -6,7 +6,7 @@
 
 import { text } from 'node:stream/consumers';
 import { launch, openTab } from './browser.mjs';
-import { Firefox } from './firefox.mjs';
+import { Firefox, restartInPage } from './firefox.mjs';
 
 const RIDS = [
   { rid: 'l', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
@@ -53,14 +53,6 @@ async function playInPage({ credentials: whep, tcp }) {
   const video = document.createElement('video');
   Object.assign(video, { muted: true, autoplay: true, playsInline: true, srcObject: stream });
   document.body.replaceChildren(video);
-}
-
-/** Has the product believe that the connection failed. */
-function restartInPage() {
-  const { pc } = window.peer;
-  Object.defineProperty(pc, 'connectionState', { configurable: true, get: () => 'failed' });
-  pc.onconnectionstatechange();
-  delete pc.connectionState;
 }
 
 async function statsInPage() {
