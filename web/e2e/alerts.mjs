@@ -101,7 +101,8 @@ try {
   await viewer.goto(`${base}/sim#/alerts`);
   await viewer.reload();
 
-  await viewer.getByTestId('alerts-here').check({ force: true });
+  const alertsHere = viewer.locator('[data-testid=alerts-here]:enabled'); // what the page knows of
+  await alertsHere.check({ force: true });
   await viewer.getByTestId('alerts-test').click();
   const test = decrypt((await arrival('/push')).body);
   check(test.type === 'test', `the test push says ${JSON.stringify(test)}`);
@@ -156,9 +157,15 @@ try {
   if (shots) await viewer.screenshot({ path: join(shots, 'alerts-events.png') });
   await camera.getByTestId('motion-on').uncheck({ force: true });
   await until('the end of the event', () => viewer.locator('[data-testid=event-row][data-status=ended]').count());
+  // A slow answer: meanwhile the page offers nothing that it does not know.
+  await viewer.route('**/push-subscription', async (route) => {
+    await new Promise((resolve) => { setTimeout(resolve, 1_000); });
+    await route.continue();
+  });
   await viewer.goto(`${base}/sim#/alerts`);
-  await viewer.getByTestId('alerts-test').waitFor(); // the page has found out that alerts come here
-  await viewer.getByTestId('alerts-here').uncheck({ force: true });
+  await viewer.locator('[data-testid=alerts-here]:disabled').waitFor({ state: 'attached' });
+  check(!await viewer.getByTestId('alerts-test').isVisible(), 'a test is offered before the page knows whether alerts come here');
+  await alertsHere.uncheck({ force: true });
   await until('no more alerts here', async () => !await viewer.getByTestId('alerts-test').isVisible());
   if (faults.length) throw new Error(`the pages report: ${faults.join('; ')}`);
 } finally {

@@ -79,6 +79,8 @@ function browserCard(app) {
     show(test, on);
     text(words, obstacle || (on ? 'You are told here, also when no page of SecureCam is open.' : 'Nothing is shown while no page of SecureCam is open.'));
   }
+  onOff.update(false, false); // until it is known
+  show(test, false);
   update();
   return h('section.card.banner', { testid: 'alerts-browser', 'aria-label': 'This browser' },
     h('span.choice-icon', null, icon('bell')), h('p', null, h('strong', null, 'Alert this browser'), words), test, onOff.el);
