@@ -11,11 +11,12 @@ import (
 type informer struct {
 	publishers atomic.Pointer[[]*session] // replaced, never changed, under SFU.mu
 	first      chan struct{}              // there is somebody to tell again
+	hurry      chan struct{}              // there is somebody to ask for lost packets
 	stop       chan struct{}
 }
 
 func newInformer() *informer {
-	i := &informer{first: make(chan struct{}, 1), stop: make(chan struct{})}
+	i := &informer{first: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: make(chan struct{})}
 	i.publishers.Store(&[]*session{})
 	return i
 }
@@ -39,24 +40,52 @@ func (i *informer) remove(sess *session) {
 	i.publishers.Store(&list)
 }
 
-// run lives until stop is closed. Without publishers it sleeps.
+// run lives until stop is closed. Without publishers it sleeps. It looks often only while packets are missing: then a
+// camera that sends a packet a frame, or none for a while, is asked for them as soon as one that sends many.
 func (i *informer) run(clock func() int64) {
-	tick := time.NewTicker(congestionInterval)
+	tick, often := time.NewTicker(congestionInterval), time.NewTicker(askTick)
 	defer tick.Stop()
-	for n := uint64(0); ; n++ {
-		publishers := *i.publishers.Load()
-		for _, sess := range publishers {
-			sess.inform(n, clock())
-		}
+	defer often.Stop()
+	often.Stop()
+	for n := uint64(0); ; {
 		next := tick.C
-		if len(publishers) == 0 {
+		if len(*i.publishers.Load()) == 0 {
 			next = nil
 		}
 		select {
 		case <-i.stop:
 			return
 		case <-i.first:
+			i.inform(n, clock)
+			n++
 		case <-next:
+			i.inform(n, clock)
+			n++
+		case <-i.hurry:
+			often.Reset(askTick)
+		case <-often.C:
+			if !i.askForLost(clock) {
+				often.Stop()
+			}
 		}
 	}
+}
+
+// inform tells everybody how packets arrive, for the nth time.
+func (i *informer) inform(n uint64, clock func() int64) {
+	for _, sess := range *i.publishers.Load() {
+		sess.inform(n, clock())
+	}
+}
+
+// askForLost asks cameras for what they are overdue with. It reports whether somebody still lacks something.
+func (i *informer) askForLost(clock func() int64) bool {
+	lacking := false
+	for _, sess := range *i.publishers.Load() {
+		if sess.lacking.Load() {
+			sess.askForLost(clock())
+			lacking = true
+		}
+	}
+	return lacking
 }

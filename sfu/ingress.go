@@ -47,6 +47,7 @@ func (s *SFU) secure(sess *session, keys transport.Session) error {
 	if sess.role == publish {
 		sess.uplink = newUplink(receiver, sess.congestionExtension())
 		sess.uplink.heard, sess.uplink.way = s.clock(), min(rtt, mostRTT)/2
+		sess.uplink.hurry = s.informer.hurry
 	}
 	sess.ingress.mu.Unlock()
 	if sess.role == publish {

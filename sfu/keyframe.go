@@ -53,7 +53,7 @@ func (k *keyframes) arrived() {
 	}
 }
 
-func signal(c chan struct{}) {
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -2,83 +2,171 @@ package sfu
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
 
 // TestExpectsLate has a camera on a way that loses requests and answers as it loses packets: players are told to wait
-// as long as nearly all of those take, not much longer, and no more once nothing is lost.
+// as long as nearly all of those take, not much longer, and no more once nothing is lost. What takes longer still, as
+// both the first and the second answer were lost, is not late by so much that the picture is seen to stand.
 func TestExpectsLate(t *testing.T) {
 	t.Parallel()
 	for _, rtt := range []time.Duration{40 * time.Millisecond, 100 * time.Millisecond, 160 * time.Millisecond} {
+		lost, late, stood := 0, 0, 0
 		for seed := range uint64(10) {
-			w := lossyCamera{
-				random: rand.New(rand.NewPCG(seed, 0)), rtt: rtt, loss: 0.05,
-				layer: &layer{reception: *newReception(), keys: newKeyframes(time.Second, nil)},
-			}
+			w := newLossyCamera(seed, rtt, 0.05, 4)
 			w.run(3 * time.Second)
-			w.late, w.lost = 0, 0
+			w.late, w.stood, w.lost = 0, 0, 0
 			w.run(time.Minute)
 			if delay := time.Duration(w.layer.late.Load()); delay < 2*rtt || delay > 3*rtt+100*time.Millisecond {
 				t.Errorf("round trip %s: waits %s", rtt, delay)
 			}
-			if w.late*300 > w.lost {
-				t.Errorf("round trip %s, seed %d: %d of %d lost packets came too late", rtt, seed, w.late, w.lost)
-			}
+			lost, late, stood = lost+w.lost, late+w.late, stood+w.stood
 			w.loss = 0
 			w.run(calmAfter + time.Second)
 			if delay := w.layer.late.Load(); delay != 0 {
 				t.Errorf("round trip %s: waits %s for nothing", rtt, time.Duration(delay))
 			}
 		}
+		t.Logf("round trip %s: of %d lost packets %d came too late, %d so much that it is seen", rtt, lost, late, stood)
+		if late*150 > lost || stood*1500 > lost {
+			t.Errorf("round trip %s: of %d lost packets %d came too late, %d so much that it is seen", rtt, lost, late, stood)
+		}
 	}
 }
 
-// lossyCamera is a camera's way to a layer in virtual time, in steps of a millisecond.
+// TestRepairs has a camera lose a twentieth of what goes either way. A lost packet is missing until another tells of it,
+// and then for little more than the round trips that it takes: one, and one more for each answer that is lost.
+func TestRepairs(t *testing.T) {
+	t.Parallel()
+	const (
+		rtt   = 100 * time.Millisecond
+		first = frameTime + reorderDelay + rtt + repeatAfter
+		round = rtt + roundSlack + 2*askTick
+	)
+	for _, packets := range []int{1, 4, 12} {
+		var took []time.Duration
+		asked, lost := 0, 0
+		for seed := range uint64(20) {
+			w := newLossyCamera(seed, rtt, 0.05, packets)
+			w.run(time.Minute)
+			took, asked, lost = append(took, w.took...), asked+w.asked, lost+w.lost
+		}
+		slices.Sort(took)
+		t.Logf("%d packets a frame: %d lost, each asked for %.2f times", packets, lost, float64(asked)/float64(lost))
+		if asked*2 > lost*5 {
+			t.Errorf("%d packets a frame: %d lost packets are asked for %d times", packets, lost, asked)
+		}
+		for _, want := range []struct {
+			share float64
+			most  time.Duration
+		}{{.5, first}, {.9, first + frameTime}, {.99, first + round}, {.999, first + 2*round}} {
+			got := took[int(want.share*float64(len(took)-1))]
+			t.Logf("%d packets a frame: of lost ones %.1f%% are missing for %s or less", packets, 100*want.share, got)
+			if got > want.most {
+				t.Errorf("%d packets a frame: of lost ones %.1f%% are missing for up to %s, want %s", packets, 100*want.share, got, want.most)
+			}
+		}
+	}
+}
+
+// frameTime is the time from one frame to the next, freezeTime for how much longer than that a picture has to stand to be
+// seen to: what browsers count as a freeze.
+const frameTime, freezeTime = 33 * time.Millisecond, 150 * time.Millisecond
+
+// lossyCamera is a camera's way to a layer in virtual time, in steps of a millisecond. Like Chromium it sends nothing
+// again that it did within a round trip, of which it thinks a little more than it is.
 type lossyCamera struct {
-	layer      *layer
-	random     *rand.Rand
-	rtt        time.Duration
-	loss       float64
-	now        time.Duration
-	seq        uint16
-	due        map[uint16]time.Duration // of what was lost: when it should have come
-	answers    map[time.Duration][]uint16
-	late, lost int
+	layer   *layer
+	random  *rand.Rand
+	rtt     time.Duration
+	loss    float64
+	packets int // a frame
+	now     time.Duration
+	seq     uint16
+	frame   time.Duration            // when the next one comes
+	left    int                      // packets of the last one that come yet
+	due     map[uint16]time.Duration // of what was lost: when it should have come
+	resent  map[uint16]time.Duration
+	answers map[time.Duration][]uint16
+
+	took        []time.Duration
+	lost, asked int
+	late, stood int // later than players wait; and by more than is seen
+}
+
+func newLossyCamera(seed uint64, rtt time.Duration, loss float64, packets int) *lossyCamera {
+	return &lossyCamera{
+		random: rand.New(rand.NewPCG(seed, 0)), rtt: rtt, loss: loss, packets: packets,
+		layer: &layer{reception: *newReception(), keys: newKeyframes(time.Second, nil)},
+		due:   map[uint16]time.Duration{}, resent: map[uint16]time.Duration{}, answers: map[time.Duration][]uint16{},
+	}
 }
 
 func (w *lossyCamera) loses() bool { return w.random.Float64() < w.loss }
 
 func (w *lossyCamera) run(d time.Duration) {
-	const packets = 8 * time.Millisecond
-	if w.due == nil {
-		w.due, w.answers = make(map[uint16]time.Duration), make(map[time.Duration][]uint16)
-	}
 	for end := w.now + d; w.now < end; w.now += time.Millisecond {
-		now := int64(w.now)
-		if w.now%packets == 0 {
+		now, ask := int64(w.now), w.now%askTick == 0
+		if w.now >= w.frame {
+			w.frame, w.left = w.now+frameTime, w.packets
+		}
+		if w.left > 0 {
+			w.left--
 			if w.seq++; w.loses() {
 				w.due[w.seq] = w.now
 				w.lost++
 			} else {
 				w.layer.reception.arrived(w.seq, 0, now)
+				ask = true
 			}
 		}
 		for _, seq := range w.answers[w.now] {
-			if at, ok := w.due[seq]; ok && w.now-at > time.Duration(w.layer.late.Load()) {
-				w.late++
-			}
-			delete(w.due, seq)
+			w.note(seq)
 			w.layer.reception.answered(seq, now)
 		}
 		delete(w.answers, w.now)
-		asked, _ := w.layer.reception.overdue(now, nil)
-		for _, seq := range asked {
-			if onTheWay, back := w.loses(), w.loses(); !onTheWay && !back {
-				w.answers[w.now+w.rtt] = append(w.answers[w.now+w.rtt], seq)
-			}
+		if ask {
+			asked, _ := w.layer.reception.overdue(now, nil)
+			w.answer(asked)
+			w.layer.expectLate(now)
 		}
-		w.layer.expectLate(now)
 		w.layer.late.Store(int64(w.layer.wait.calm(w.now)))
+	}
+}
+
+// note weighs a repair.
+func (w *lossyCamera) note(seq uint16) {
+	due, ok := w.due[seq]
+	if !ok {
+		return
+	}
+	delete(w.due, seq)
+	took := w.now - due
+	w.took = append(w.took, took)
+	switch late := took - time.Duration(w.layer.late.Load()); {
+	case late > freezeTime:
+		w.stood++
+		fallthrough
+	case late > 0:
+		w.late++
+	}
+}
+
+// answer is what the camera makes of a request.
+func (w *lossyCamera) answer(seqs []uint16) {
+	const doubt = 5 * time.Millisecond
+	w.asked += len(seqs)
+	if len(seqs) == 0 || w.loses() {
+		return
+	}
+	for _, seq := range seqs {
+		if at, again := w.resent[seq]; again && w.now-at < w.rtt+doubt {
+			continue
+		}
+		if w.resent[seq] = w.now; !w.loses() {
+			w.answers[w.now+w.rtt] = append(w.answers[w.now+w.rtt], seq)
+		}
 	}
 }

@@ -95,7 +95,7 @@ func (l *layer) expectLate(now int64) {
 	}
 	l.late.Store(int64(l.wait.asked(request{
 		n: r.firsts, again: r.vain, sent: uint32(r.received), at: time.Duration(now),
-		answer: rtt + reorderDelay, second: 2 * r.again(), // it is asked twice in the time
+		answer: rtt + reorderDelay, second: r.round(),
 	})))
 	r.firsts, r.vain = 0, 0
 }

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"slices"
 	"time"
 
 	"github.com/securecam/securecam/sfu/feedback"
@@ -11,18 +12,27 @@ const (
 	maxMissing = 128
 	// reorderDelay is how late a packet may be before it counts as lost; Wi-Fi reorders within a few milliseconds.
 	reorderDelay = 10 * time.Millisecond
-	// nackTries is how often a lost packet is asked for before it is given up.
-	nackTries = 10
+	// nackRounds is how often a lost packet is asked for before it is given up, each time twice where that helps.
+	nackRounds = 8
 	// nackSteady is how many of those come as fast as they are of use; the time between later ones grows.
 	nackSteady = 4
-	// vainTry is the try by whose time the first was answered, or was in vain: see again.
-	vainTry = 3
-	// deafTries is that of a camera that answered none of the last deafAfter packets given up.
-	deafTries, deafAfter = 2, 8
+	// vainRound is the round by which the first was answered, or was in vain.
+	vainRound = 2
+	// deafRounds is that of a camera that answered none of the last deafAfter packets given up.
+	deafRounds, deafAfter = 1, 8
 	// guessedRTT is the round-trip time of a path that was not measured yet.
 	guessedRTT = 80 * time.Millisecond
-	// minNACKInterval and maxNACKInterval bound the time until a lost packet is asked for again.
+	// minNACKInterval bounds the time until a lost packet is asked for again, and maxNACKInterval what that grows to.
 	minNACKInterval, maxNACKInterval = 15 * time.Millisecond, 250 * time.Millisecond
+	// roundSlack is what a camera's answer may take beside the round trip. Chromium sends nothing again within one, by a
+	// measure of its own that is some milliseconds above ours.
+	roundSlack = 10 * time.Millisecond
+	// repeatAfter is when a request is repeated on a way so long that to wait for the next round would cost a lot.
+	repeatAfter = 15 * time.Millisecond
+	// askTick is how often is looked whether something is to be asked for while anything is missing.
+	askTick = 5 * time.Millisecond
+	// rttSamples is of how many answers the middle one counts.
+	rttSamples = 9
 )
 
 // reception follows what comes of one RTP stream of a camera: which packets are missing, and the numbers of a receiver
@@ -41,9 +51,12 @@ type reception struct {
 	lastSRAt      int64
 	left          int64 // when the camera said goodbye for the stream, 0 if it did not or came back
 
-	rtt      time.Duration // as NACKs were answered; 0 if none was yet
-	unheard  int           // packets given up since one was answered
-	keyframe uint16        // sequence number of the last keyframe, if any came
+	rtt      time.Duration             // as NACKs were answered; 0 if none was yet
+	samples  [rttSamples]time.Duration // of that
+	answers  int                       // as many of them
+	sampled  int64                     // when the last one was taken
+	unheard  int                       // packets given up since one was answered
+	keyframe uint16                    // sequence number of the last keyframe, if any came
 	keyed    bool
 
 	asked    uint64 // packets that the camera was asked for again, each time counted
@@ -57,10 +70,11 @@ type reception struct {
 
 // lost is a packet that did not come yet.
 type lost struct {
-	seq   uint16
-	tries uint8
-	asked int64 // when first
-	next  int64 // when to ask for it
+	seq    uint16
+	rounds uint8 // in which it was asked for
+	repeat bool  // the request of this one is to be repeated
+	asked  int64 // when first
+	next   int64 // when to ask for it
 }
 
 // arrived takes a packet into account. gap reports that so much is missing that only a keyframe helps.
@@ -124,57 +138,53 @@ func (r *reception) recovered(seq uint16) (m lost, ok bool) {
 // answered is recovered for what came because it was asked for: it measures the path.
 func (r *reception) answered(seq uint16, at int64) {
 	m, ok := r.recovered(seq)
-	if !ok || m.tries == 0 {
+	if !ok || m.rounds == 0 {
 		return
 	}
 	r.unheard = 0
 	r.repaired++
-	// It may answer a later try, after the first was lost: what took longer than before counts little.
-	switch took := max(time.Duration(at-m.asked), time.Millisecond); {
-	case r.rtt == 0:
-		r.rtt = took
-	case took < r.rtt:
-		r.rtt -= (r.rtt - took) / 2
-	default:
-		r.rtt += (took - r.rtt) / 16
+	// It may answer a later request, after the first was lost, or none: Chromium sends packets again to probe its way. The
+	// middle one of some is neither; but what was asked for together says the same.
+	if r.answers > 0 && at-r.sampled < int64(r.rtt) {
+		return
 	}
+	r.samples[r.answers%rttSamples] = max(time.Duration(at-m.asked), time.Millisecond)
+	r.sampled = at
+	r.answers++
+	sorted := r.samples
+	n := min(r.answers, rttSamples)
+	slices.Sort(sorted[:n])
+	r.rtt = sorted[n/2]
 }
 
 // keyframeAt notes that decoding can begin anew: what is missing from before no longer matters to it.
 func (r *reception) keyframeAt(seq uint16) { r.keyframe, r.keyed = seq, true }
 
-// again is the time between two tries, half a round trip: a request may be lost as well as its answer, and a camera
-// sends nothing twice within one of its own.
-func (r *reception) again() time.Duration {
+// round is the time between two rounds: a camera sends nothing twice within a round trip, and until one is over the
+// answer may come yet.
+func (r *reception) round() time.Duration {
 	rtt := r.rtt
 	if rtt == 0 {
 		rtt = guessedRTT
 	}
-	return max(minNACKInterval, min(rtt/2+rtt/16, maxNACKInterval))
+	return max(minNACKInterval, rtt+roundSlack)
 }
 
 // overdue appends the sequence numbers to ask for now, in order, and gives up those asked for often enough. lost
 // reports that decoding needs one of those.
 func (r *reception) overdue(now int64, seqs []uint16) (ask []uint16, lost bool) {
-	kept, tries, again := 0, uint8(nackTries), int64(r.again())
+	kept, rounds, round := 0, uint8(nackRounds), r.round()
 	if r.unheard >= deafAfter {
-		tries = deafTries
+		rounds = deafRounds
 	}
 	for _, m := range r.missing[:r.n] {
 		if m.next <= now {
-			if m.tries >= tries {
+			if m.rounds >= rounds && !m.repeat {
 				r.unheard++
 				lost = lost || !r.keyed || int16(m.seq-r.keyframe) >= 0
 				continue
 			}
-			switch m.tries++; m.tries {
-			case 1:
-				m.asked = now
-				r.firsts++
-			case vainTry:
-				r.vain++
-			}
-			m.next = now + again*max(1, int64(m.tries)-nackSteady)
+			r.ask(&m, now, round)
 			seqs = append(seqs, m.seq)
 		}
 		r.missing[kept] = m
@@ -182,6 +192,34 @@ func (r *reception) overdue(now int64, seqs []uint16) (ask []uint16, lost bool) 
 	}
 	r.n = kept
 	return seqs, lost
+}
+
+// ask notes that a packet is asked for now, and when that is to be done again. A request may be lost as well as its
+// answer. On a long way it goes out twice at once, rather than that half a round is waited for what was not heard.
+func (r *reception) ask(m *lost, now int64, round time.Duration) {
+	if m.repeat {
+		m.repeat = false
+		m.next += int64(pause(m.rounds, round) - repeatAfter)
+		return
+	}
+	m.rounds++
+	switch m.rounds {
+	case 1:
+		m.asked = now
+		r.firsts++
+	case vainRound:
+		r.vain++
+	}
+	if m.repeat = round >= 3*repeatAfter; m.repeat {
+		m.next = now + int64(repeatAfter)
+	} else {
+		m.next = now + int64(pause(m.rounds, round))
+	}
+}
+
+// pause is the time from one round to the next.
+func pause(rounds uint8, round time.Duration) time.Duration {
+	return max(round, min(round*time.Duration(max(1, int(rounds)-nackSteady)), maxNACKInterval))
 }
 
 // leave notes a goodbye: what is missing will not come any more.

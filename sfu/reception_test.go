@@ -12,7 +12,7 @@ const tick = int64(reorderDelay)
 
 func newReception() *reception { return &reception{ssrc: 7, clockRate: 90000} }
 
-// TestReceptionAsks follows one lost packet: it is asked for after the reordering delay, again and again, ever more
+// TestReceptionAsks follows one lost packet: it is asked for after the reordering delay, twice, again and again, ever more
 // slowly, and given up in the end.
 func TestReceptionAsks(t *testing.T) {
 	t.Parallel()
@@ -42,14 +42,14 @@ func TestReceptionAsks(t *testing.T) {
 			asked++
 		}
 	}
-	if asked != nackTries || r.n != 0 || given != 1 {
+	if asked != 2*nackRounds || r.n != 0 || given != 1 {
 		t.Errorf("asked %d times, %d packets are still missing and %d given up, want %d times, none and 1",
-			asked, r.n, given, nackTries)
+			asked, r.n, given, 2*nackRounds)
 	}
 }
 
-// TestReceptionMeasures has a camera answer after one round trip, or after two when the first answer was lost: the
-// time between requests comes to half a round trip.
+// TestReceptionMeasures has a camera answer after one round trip, after two when the first answer was lost, or at once
+// when it had sent the packet again by itself: the next round begins just after a round trip.
 func TestReceptionMeasures(t *testing.T) {
 	t.Parallel()
 	for _, rtt := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
@@ -63,17 +63,46 @@ func TestReceptionMeasures(t *testing.T) {
 				t.Fatalf("asked for %v", asked)
 			}
 			answer := now + int64(rtt)
-			if i%10 == 9 {
+			switch i % 5 {
+			case 2:
 				answer += int64(rtt)
+			case 4:
+				answer = now
 			}
 			for ; now < answer; now += int64(time.Millisecond) {
 				r.overdue(now, nil)
 			}
 			r.answered(2*i+1, now)
+			if got := r.round(); i > 0 && (got < rtt || got > rtt+rtt/2) {
+				t.Fatalf("round trip %s: asks again after %s", rtt, got)
+			}
 		}
-		if got := r.again(); got < rtt/2 && got != minNACKInterval || got > rtt/2+rtt/4 {
-			t.Errorf("round trip %s: asks again after %s", rtt, got)
+	}
+}
+
+// TestReceptionOutage has a camera away for half a second: of all that it sends again then, little counts for how far it is.
+func TestReceptionOutage(t *testing.T) {
+	t.Parallel()
+	const rtt, lost = int64(50 * time.Millisecond), 20
+	r := newReception()
+	now, seq := int64(0), uint16(0)
+	lose := func(n uint16, away int64) {
+		r.arrived(seq, 0, now)
+		r.arrived(seq+n+1, 0, now)
+		now += tick
+		r.overdue(now, nil)
+		now += rtt + away
+		for i := range n {
+			r.answered(seq+1+i, now)
 		}
+		seq += n + 2
+	}
+	for range rttSamples {
+		lose(1, 0)
+	}
+	lose(lost, int64(time.Second)/2)
+	if got := r.rtt; got != time.Duration(rtt) {
+		t.Errorf("round trip %s: measured %s", time.Duration(rtt), got)
 	}
 }
 
@@ -94,19 +123,19 @@ func TestReceptionDeaf(t *testing.T) {
 		return tries
 	}
 	for i := range deafAfter {
-		if n := lose(); n != nackTries {
+		if n := lose(); n != 2*nackRounds {
 			t.Fatalf("packet %d was asked for %d times", i, n)
 		}
 	}
-	if n := lose(); n != deafTries {
+	if n := lose(); n != 2*deafRounds {
 		t.Errorf("a deaf camera was asked %d times", n)
 	}
 	r.arrived(seq+2, 0, now)
 	now += tick
 	r.overdue(now, nil)
-	r.answered(seq+1, now+tick)
+	r.answered(seq+1, now+2*tick)
 	seq += 2
-	if n := lose(); n != nackTries {
+	if n := lose(); n != nackRounds { // it is near: nothing is asked for twice in a round
 		t.Errorf("a camera that hears again was asked %d times", n)
 	}
 }

@@ -43,9 +43,10 @@ type session struct {
 	closed      bool
 
 	ingress ingress
-	flood   flood    // guarded by ingress.mu
-	uplink  uplink   // of a publisher; guarded by ingress.mu
-	down    downlink // of a publisher
+	flood   flood       // guarded by ingress.mu
+	uplink  uplink      // of a publisher; guarded by ingress.mu
+	down    downlink    // of a publisher
+	lacking atomic.Bool // packets of a publisher, which are to be asked for at their time
 
 	simulcast simulcast // of a publisher; guarded by ingress.mu once it is answered
 

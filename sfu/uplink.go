@@ -35,7 +35,8 @@ type uplink struct {
 	recorder  *twcc.Recorder
 	ssrc      uint32 // ours
 	overdue   []uint16
-	heard     int64 // when the last packet came
+	hurry     chan<- struct{} // told when something begins to be missing
+	heard     int64           // when the last packet came
 
 	lastCongestion uint16 // transport-wide number before
 
@@ -136,7 +137,9 @@ func (sess *session) toLayer(l *layer, b []byte, now int64) fate {
 		}
 		f = l.keep()
 	}
-	sess.askAgain(l, now)
+	if sess.askAgain(l, now) && !sess.lacking.Swap(true) {
+		signal(sess.uplink.hurry)
+	}
 	return f
 }
 
@@ -259,10 +262,11 @@ func headerLength(b []byte) (int, bool) {
 	return n, n <= len(b)
 }
 
-// askAgain sends a NACK for what is overdue, and asks for a keyframe in place of what is given up.
-func (sess *session) askAgain(l *layer, now int64) {
+// askAgain sends a NACK for what is overdue, and asks for a keyframe in place of what is given up. It reports whether
+// more will have to be asked for.
+func (sess *session) askAgain(l *layer, now int64) bool {
 	if l.reception.n == 0 || l.track.spec.kind != video {
-		return
+		return false
 	}
 	overdue, lost := l.reception.overdue(now, sess.uplink.overdue[:0])
 	sess.uplink.overdue = overdue
@@ -270,13 +274,13 @@ func (sess *session) askAgain(l *layer, now int64) {
 	if lost {
 		l.keys.request()
 	}
-	if len(overdue) == 0 {
-		return
+	if len(overdue) > 0 {
+		l.reception.asked += uint64(len(overdue))
+		sess.down.send(func(b []byte) []byte {
+			return feedback.AppendNACK(b, sess.uplink.ssrc, l.reception.ssrc, overdue)
+		})
 	}
-	l.reception.asked += uint64(len(overdue))
-	sess.down.send(func(b []byte) []byte {
-		return feedback.AppendNACK(b, sess.uplink.ssrc, l.reception.ssrc, overdue)
-	})
+	return l.reception.n > 0
 }
 
 // askFor returns what asks a stream's camera for a keyframe: with a PLI, and with an FIR too when nothing comes of it.
@@ -378,7 +382,7 @@ func (s *SFU) readReports(sess *session, plain []byte, now int64) {
 
 // inform tells the camera how its packets arrive, for the nth time. Reports of many cameras are spread over the ticks.
 func (sess *session) inform(n uint64, now int64) {
-	sess.askForLost(now)
+	sess.noteCalm(now)
 	sess.measure(now)
 	sess.checkOver(now)
 	sess.sendCongestion()
@@ -391,8 +395,18 @@ func (sess *session) inform(n uint64, now int64) {
 func (sess *session) askForLost(now int64) {
 	sess.ingress.mu.Lock()
 	defer sess.ingress.mu.Unlock()
+	lacking := false
 	for _, l := range sess.uplink.layers {
-		sess.askAgain(l, now)
+		lacking = sess.askAgain(l, now) || lacking
+	}
+	sess.lacking.Store(lacking)
+}
+
+// noteCalm has players wait no more for a camera whose way is good again.
+func (sess *session) noteCalm(now int64) {
+	sess.ingress.mu.Lock()
+	defer sess.ingress.mu.Unlock()
+	for _, l := range sess.uplink.layers {
 		l.late.Store(int64(l.wait.calm(time.Duration(now))))
 	}
 }

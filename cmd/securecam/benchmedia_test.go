@@ -56,7 +56,7 @@ func TestBenchMedia(t *testing.T) {
 func (b *table) recovery(s *scene) {
 	const ms = time.Millisecond
 	s.join()
-	b.undisturbed("one layer, nothing lost", s)
+	s.t.Run("nothing lost", func(*testing.T) { b.undisturbed("one layer, nothing lost", s) })
 	for _, way := range []struct {
 		name           string
 		camera, viewer impair.Link
@@ -71,13 +71,15 @@ func (b *table) recovery(s *scene) {
 			Loss: 0.02, Burst: 3, Reorder: 0.02, Duplicate: 0.01, Jitter: 20 * ms, Delay: 25 * ms,
 		}},
 	} {
-		b.judge(way.name, s, way.camera, way.viewer)
+		s.t.Run(way.name, func(*testing.T) { b.judge(way.name, s, way.camera, way.viewer) })
 	}
 	s.script.ask("leave", nil, nil)
-	s.joinInFirefox()
-	b.undisturbed("Firefox: nothing lost", s)
-	b.judge("Firefox: 5% loss to it, 50 ms each way", s, impair.Link{}, lossy)
-	s.script.ask("leave", nil, nil)
+	s.t.Run("Firefox", func(*testing.T) {
+		s.joinInFirefox()
+		b.undisturbed("Firefox: nothing lost", s)
+		b.judge("Firefox: 5% loss to it, 50 ms each way", s, impair.Link{}, lossy)
+		s.script.ask("leave", nil, nil)
+	})
 }
 
 // recoverySeconds is how long each of these ways is looked at.

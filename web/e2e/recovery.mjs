@@ -123,12 +123,18 @@ async function statsInPage() {
   };
 }
 
-/** Pictures shown since the page's clock said then, the longest time between two of them in ms, and when it was over 180. */
+/**
+ * Pictures shown since the page's clock said then, the longest time between two of them in ms, and when it was over 180,
+ * and how long it was by the camera's clock: as long, if the camera sent none or none was shown, else short.
+ */
 function shownInPage(since) {
-  const times = window.shown.map((s) => s.at).filter((at) => at >= since);
-  const gaps = times.slice(1).map((at, i) => at - times[i]);
-  const long = gaps.flatMap((gap, i) => gap > 180 ? [`${Math.round(gap)} at ${((times[i] - since) / 1000).toFixed(1)} s`] : []);
-  return { shown: times.length, longest: Math.max(0, ...gaps), long };
+  const shown = window.shown.filter((s) => s.at >= since);
+  const gaps = shown.slice(1).map((s, i) => s.at - shown[i].at);
+  const sent = (i) => Math.round(((shown[i + 1].rtp - shown[i].rtp) | 0) / 90);
+  const long = gaps.flatMap((gap, i) => (
+    gap > 180 ? [`${Math.round(gap)} (sent ${sent(i)}) at ${((shown[i].at - since) / 1000).toFixed(1)} s`] : []
+  ));
+  return { shown: shown.length, longest: Math.max(0, ...gaps), long };
 }
 
 /** The browsers, and what is asked of them. */
