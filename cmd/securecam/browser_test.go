@@ -51,6 +51,18 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
+// TestBrowserSlowAnswers has a server answer late, and Chromium look at what the
+// pages show and offer meanwhile.
+func TestBrowserSlowAnswers(t *testing.T) {
+	t.Parallel()
+	app := startApp(t)
+	shots := os.Getenv("SCREENSHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	script(t, "slow.mjs", app.url, shots)
+}
+
 // TestBrowserAdmin has Chromium try dead letters again on the administrator's
 // page, all at once.
 func TestBrowserAdmin(t *testing.T) {

@@ -64,7 +64,13 @@ check(await button('Retry all 5').count() === 0, 'a button for what is gone is l
 await shot('retried');
 
 // They arrive, and are listed as such.
+// Until they are known nothing else is shown in their place.
+await page.route('**/jobs/webhook-deliveries?status=sent', async (route) => {
+  await page.getByText('One moment…').waitFor();
+  await route.continue();
+}, { times: 1 });
 await page.getByLabel('status').selectOption('sent');
+await button('Refresh').waitFor();
 const deadline = Date.now() + 60_000;
 for (let sent = 0; sent !== 4;) {
   check(Date.now() < deadline, `${sent} of 4 have arrived`);

@@ -37,6 +37,7 @@ export class App {
   #page = null;
   /** @type {ReturnType<typeof shell> | null} */
   #shell = null;
+  #taking = false; // a role, which it does once at a time
 
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -70,7 +71,36 @@ export class App {
     else location.hash = `#${to}`;
   }
 
-  async becomeCamera() {
+  becomeCamera() {
+    return this.#take(() => this.#becomeCamera());
+  }
+
+  becomeViewer() {
+    return this.#take(() => this.#becomeViewer());
+  }
+
+  /** @param {Device} device */
+  takeOver(device) {
+    return this.#take(async () => {
+      await attempt(() => this.role.takeOver(device));
+      this.roster.refresh();
+      if (this.tab.device) this.go('/live');
+    });
+  }
+
+  /** @param {() => Promise<void>} action */
+  async #take(action) {
+    if (this.#taking) return;
+    this.#taking = true;
+    try {
+      await action();
+    } finally {
+      this.#taking = false;
+    }
+  }
+
+  async #becomeCamera() {
+    await this.roster.known();
     const setup = await cameraDialog(`Camera ${this.roster.cameras.length + 1}`);
     if (!setup) return;
     await attempt(() => this.role.create('camera', setup.name, setup.sourceId));
@@ -78,17 +108,11 @@ export class App {
     if (this.role.camera) this.go('/live');
   }
 
-  async becomeViewer() {
+  async #becomeViewer() {
+    await this.roster.known();
     await attempt(() => this.role.createViewer(this.roster.clients, `Viewer ${this.roster.clients.length + 1}`));
     await this.roster.refresh();
     if (this.role.viewer) this.go('/live');
-  }
-
-  /** @param {Device} device */
-  async takeOver(device) {
-    await attempt(() => this.role.takeOver(device));
-    this.roster.refresh();
-    if (this.tab.device) this.go('/live');
   }
 
   /**
@@ -103,6 +127,7 @@ export class App {
   }
 
   async signOut() {
+    this.roster.stop(); // which would say that somebody else did it
     this.role.leave();
     forgetAll();
     await attempt(signOut);
@@ -149,6 +174,7 @@ export class App {
     if (name !== 'live') return homePage(this);
     if (this.role.camera) return cameraPage(this, this.role.camera);
     if (this.role.viewer) return viewerPage(this, this.role.viewer);
+    if (this.tab.device) return { el: h('p.loading', null, 'One moment…') }; // it takes its role up again
     return {
       el: emptyState('view', 'This tab has no role yet', 'Make it a viewer to watch your cameras, or a camera to be watched.',
         h('div.empty-actions', null,

@@ -24,6 +24,8 @@ export class Camera extends EventTarget {
   source = null;
   /** @type {Map<string, Stream>} the open streams: who watches */
   viewers = new Map();
+  /** The server has said who watches. */
+  known = false;
   muted = false;
   /** Viewers are not heard here. */
   deaf = false;
@@ -203,7 +205,7 @@ export class Camera extends EventTarget {
       return; // the next heartbeat asks again
     }
     if (this.#off.signal.aborted) return;
-    this.#synced = true;
+    this.#synced = this.known = true;
     for (const id of over) this.viewers.delete(id);
     for (const stream of open.filter((s) => s.cameraDeviceId === this.#tab.device?.id)) {
       if (stream.status === 'requested') this.#accept(stream.id);

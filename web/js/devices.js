@@ -1,6 +1,7 @@
 // The account's devices and which of them may talk to each other.
 
 import { ApiError, call } from './api.js';
+import { Latest } from './latest.js';
 import { PLATFORM as ALERTS } from './push.js';
 
 /**
@@ -13,6 +14,7 @@ import { PLATFORM as ALERTS } from './push.js';
  * @property {string} [platform]
  * @property {string} [lastSeenAt]
  * @property {string} createdAt
+ * @property {string} updatedAt
  */
 /** @typedef {{id: string, cameraDeviceId: string, clientDeviceId: string, status: string}} Link */
 /** @typedef {{device: Device, token: string, tokenExpiresAt: string}} Registration */
@@ -95,6 +97,7 @@ export class Roster extends EventTarget {
   devices = null;
   /** @type {Link[]} */
   links = [];
+  #latest = new Latest();
   #timer = 0;
   #onVisible = () => { if (!document.hidden) this.refresh(); };
 
@@ -107,20 +110,28 @@ export class Roster extends EventTarget {
   stop() {
     document.removeEventListener('visibilitychange', this.#onVisible);
     clearInterval(this.#timer);
+    this.#latest.forget();
     this.devices = null;
     this.links = [];
   }
 
   async refresh() {
+    const due = this.#latest.ask();
     try {
       const [devices, links] = await Promise.all([all('/devices'), all('/device-links')]);
+      if (!due()) return;
       this.devices = devices;
       this.links = links;
     } catch (err) {
-      if (err instanceof ApiError && err.status === 401) this.dispatchEvent(new Event('signedout'));
+      if (err instanceof ApiError && err.status === 401 && due()) this.dispatchEvent(new Event('signedout'));
       return;
     }
     this.dispatchEvent(new Event('change'));
+  }
+
+  /** Waits for the first answer, if there is any. */
+  async known() {
+    if (!this.devices) await this.refresh();
   }
 
   /** @returns {Device[]} those that can be watched first */
@@ -145,6 +156,14 @@ export class Roster extends EventTarget {
    */
   find(id) {
     return this.devices?.find((d) => d.id === id);
+  }
+
+  /**
+   * @param {string} id of a camera that may be gone
+   * @returns {string} for people
+   */
+  nameOf(id) {
+    return this.find(id)?.name ?? (this.devices ? 'Removed camera' : 'One moment…');
   }
 
   /**

@@ -70,6 +70,7 @@ export class Role extends EventTarget {
       await this.tab.renew();
     } catch (err) {
       this.tab.forget();
+      this.dispatchEvent(new Event('change'));
       throw err;
     }
     this.#run(device);

@@ -43,9 +43,12 @@ export class Tab extends EventTarget {
     this.#save();
   }
 
-  /** @param {Device} device the same device, changed */
+  /**
+   * Takes what the server said of this device, unless it has said something newer.
+   * @param {Device} device
+   */
   update(device) {
-    if (!this.device || device.id !== this.device.id) return;
+    if (!this.device || device.id !== this.device.id || Date.parse(device.updatedAt) < Date.parse(this.device.updatedAt)) return;
     const changed = device.name !== this.device.name || device.recordingPolicy !== this.device.recordingPolicy;
     this.device = device;
     this.#save();

@@ -68,8 +68,9 @@ function ask(title, text, action, extra = null) {
 
 /** A button that asks, does and shows the section again. */
 function deed(text, question, method, path, query = {}, className = 'bad') {
-  return button(text, async () => {
+  const it = button(text, async () => {
     if (question && !(await ask(text, question, text))) return;
+    it.disabled = true;
     try {
       await call(method, path, query);
       toast(`${text}: done.`);
@@ -78,6 +79,7 @@ function deed(text, question, method, path, query = {}, className = 'bad') {
     }
     show();
   }, className);
+  return it;
 }
 
 const NUMBERS = new Set(['Devices', 'Sessions', 'Attempts', 'Size', 'Latency', 'Viewers']);
@@ -322,8 +324,13 @@ function go(name, query = {}) {
 }
 
 let shown = 0;
+let there = null; // whose content stands on the page
 async function show() {
   const turn = ++shown;
+  const { hash } = location;
+  // What stands there is of another place, and the right thing may take a while.
+  if (hash !== there) main.replaceChildren(el('div', { className: 'table' }, el('div', { className: 'empty' }, 'One moment…')));
+  there = hash;
   const [name, search] = location.hash.slice(1).split('?');
   const [, render] = sections[name] ?? sections.overview;
   for (const link of document.querySelectorAll('#tabs a')) {

@@ -2,6 +2,7 @@
 
 import * as account from '../account.js';
 import { ago } from '../format.js';
+import { Latest } from '../latest.js';
 import { busy } from './controls.js';
 import { confirmDialog, passwordDialog, textDialog } from './dialog.js';
 import { h, show, text } from './dom.js';
@@ -20,6 +21,7 @@ import { twoFactorSection } from './twofactorsection.js';
  */
 export function accountPage(app) {
   let stopped = false;
+  const latest = new Latest();
   const profile = profileSection(refresh);
   const password = passwordSection(refresh);
   const factor = twoFactorSection(refresh);
@@ -28,12 +30,15 @@ export function accountPage(app) {
   const stay = h('div.account', { testid: 'account' }, profile.el, password, factor.el, keys.el, places.el, dangerSection(app));
 
   async function refresh() {
-    const now = await attempt(account.current);
-    if (!now || stopped) return;
+    const due = latest.ask();
+    const read = await attempt(() => Promise.all([account.current(), account.sessions()]));
+    if (!read || stopped || !due()) return;
+    const [now, sessions] = read;
+    if (!now) return;
     app.user = now.user;
     profile.update(now.user);
     factor.update(now.user);
-    places.update(now.session, await attempt(account.sessions) ?? []);
+    places.update(now.session, sessions);
   }
   refresh();
   keys.refresh();
@@ -58,8 +63,8 @@ export function panel(name, title, words, ...children) {
 
 /** @param {() => Promise<void>} refresh */
 function profileSection(refresh) {
-  const name = h('strong', { testid: 'account-name' });
-  const email = h('strong', { testid: 'account-email' });
+  const name = h('strong', { testid: 'account-name' }, 'One moment…');
+  const email = h('strong', { testid: 'account-email' }, 'One moment…');
   const verified = h('span.badge');
   const verify = h('button.button.small', {
     type: 'button', testid: 'verify-email', onclick: () => busy(verify, () => attempt(async () => {
@@ -80,6 +85,7 @@ function profileSection(refresh) {
       if (value && await attempt(() => account.changeEmail(value))) toast('A letter is on its way. Open its link to confirm the change.', 'good');
     },
   }, icon('edit'), 'Change');
+  for (const el of [verified, verify, rename, move]) show(el, false);
   return {
     el: panel('user', 'You', 'What this server knows of you.',
       h('dl.facts', null,
@@ -92,6 +98,7 @@ function profileSection(refresh) {
       text(verified, user.emailVerified ? 'confirmed' : 'not confirmed');
       verified.classList.toggle('good', user.emailVerified);
       show(verify, !user.emailVerified);
+      for (const el of [verified, rename, move]) show(el, true);
     },
   };
 }
@@ -129,6 +136,8 @@ function sessionSection(refresh) {
         && await attempt(account.endOtherSessions)) await refresh();
     },
   }, 'Sign out everywhere else');
+  show(others, false);
+  list.append(h('li', null, h('p', null, 'One moment…')));
   return {
     el: panel('screen', 'Where you are signed in', 'End what you do not know.', list, h('div.panel-end', null, others)),
     /**

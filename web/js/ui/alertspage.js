@@ -3,6 +3,8 @@
 import * as push from '../push.js';
 import * as webhooks from '../webhooks.js';
 import { ago } from '../format.js';
+import { Latest } from '../latest.js';
+import { explain } from '../words.js';
 import { busy, emptyState, iconButton, segmented } from './controls.js';
 import { ask, confirmDialog } from './dialog.js';
 import { removeDevice } from './devicecard.js';
@@ -23,13 +25,16 @@ export function alertsPage(app) {
   const here = browserCard(app);
   const others = otherBrowsers(app);
   const hooks = hookSection();
-  const update = () => others.update();
+  const update = () => {
+    here.askAgain();
+    others.update();
+  };
   app.roster.addEventListener('change', update);
   update();
   return {
     el: h('div.recordings', null,
       h('div.page-head', null, h('h1', null, 'Alerts'), h('p.lead', null, 'Who is told when a camera sees something.')),
-      here, others.el, hooks),
+      here.el, others.el, hooks),
     stop() {
       app.roster.removeEventListener('change', update);
     },
@@ -43,20 +48,22 @@ export function alertsPage(app) {
  * @param {(on: boolean) => Promise<unknown>} onchange
  */
 export function toggle(label, testid, onchange) {
+  let possible = true;
   const box = h('input', {
     type: 'checkbox', role: 'switch', 'aria-label': label, 'data-testid': testid,
     onchange: async () => {
       box.disabled = true;
       await onchange(box.checked);
-      box.disabled = false;
+      box.disabled = !possible;
     },
   });
   return {
     el: h('label.switch', null, box, h('i', { 'aria-hidden': 'true' })),
-    /** @param {boolean} on @param {boolean} [possible] */
-    update(on, possible = true) {
+    /** @param {boolean} on @param {boolean} [may] be switched */
+    update(on, may = true) {
+      possible = may;
       box.checked = on;
-      box.disabled = !possible;
+      box.disabled = !may;
     },
   };
 }
@@ -72,9 +79,17 @@ function browserCard(app) {
     await attempt(() => (on ? push.enable(`Alerts in ${browserName()}`) : push.disable()));
     await Promise.all([update(), app.roster.refresh()]);
   });
+  let unknown = false;
   async function update() {
-    const obstacle = push.obstacle();
-    const on = !obstacle && await push.enabled().catch(() => false);
+    let obstacle = push.obstacle();
+    let on = false;
+    unknown = false;
+    try {
+      on = await push.enabled();
+    } catch (err) {
+      unknown = true;
+      obstacle = explain(err);
+    }
     onOff.update(on, !obstacle);
     show(test, on);
     text(words, obstacle || (on ? 'You are told here, also when no page of SecureCam is open.' : 'Nothing is shown while no page of SecureCam is open.'));
@@ -82,8 +97,12 @@ function browserCard(app) {
   onOff.update(false, false); // until it is known
   show(test, false);
   update();
-  return h('section.card.banner', { testid: 'alerts-browser', 'aria-label': 'This browser' },
-    h('span.choice-icon', null, icon('bell')), h('p', null, h('strong', null, 'Alert this browser'), words), test, onOff.el);
+  return {
+    el: h('section.card.banner', { testid: 'alerts-browser', 'aria-label': 'This browser' },
+      h('span.choice-icon', null, icon('bell')), h('p', null, h('strong', null, 'Alert this browser'), words), test, onOff.el),
+    /** After a failure: the server may be reachable again. */
+    askAgain() { if (unknown) update(); },
+  };
 }
 
 /** @returns {string} */
@@ -118,9 +137,11 @@ function hookSection() {
   const rows = h('ul.device-list', { testid: 'webhooks' });
   const none = emptyState('link', 'No other receivers', 'Send alerts to the ntfy app of a phone, or to a program of yours as signed webhooks.');
   const showRows = keyed(rows, (/** @type {Webhook} */ w) => w.id, (hook) => hookRow(hook, refresh));
+  const latest = new Latest();
   async function refresh() {
+    const due = latest.ask();
     const list = await attempt(() => webhooks.list());
-    if (!list) return;
+    if (!list || !due()) return;
     show(rows, list.length > 0);
     show(none, list.length === 0);
     showRows(list);

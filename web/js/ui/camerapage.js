@@ -99,7 +99,7 @@ function preview(app, camera) {
     video.classList.toggle('mirrored', mirrored());
     tile.dataset.phase = live ? 'live' : phase === 'ready' && !offline ? 'ready' : phase === 'ready' ? 'offline' : phase;
     text(state, phase === 'ready' && offline ? 'Connecting to the server' : PHASES[phase]);
-    text(why, camera.problem || (phase === 'ready' && !offline ? 'Sends nothing until somebody watches.' : ''));
+    text(why, camera.problem || (phase === 'ready' && !offline && camera.known ? 'Sends nothing until somebody watches.' : ''));
     text(/** @type {Element} */ (tile.querySelector('.tile-name')), app.tab.device?.name ?? '');
     show(badge, live);
     show(viewers, phase !== 'ready' && phase !== 'opening');
@@ -215,7 +215,7 @@ function settings(app, camera) {
         continuous: camera.forwarded ? 'Stays live and is recorded all the time.' : `${watched}: the server takes no media of its own.`,
       }[value]);
       const names = [...camera.viewers.values()].map((s) => app.roster.find(s.requesterDeviceId)?.name ?? 'A viewer');
-      watching.replaceChildren(...(names.length ? names : ['Nobody']).map((n) => h('li', null, n)));
+      watching.replaceChildren(...(names.length ? names : [camera.known ? 'Nobody' : 'One moment…']).map((n) => h('li', null, n)));
       stats.read();
     },
   };

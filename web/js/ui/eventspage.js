@@ -2,6 +2,7 @@
 
 import { list, one, remove, what } from '../events.js';
 import { day, duration, time } from '../format.js';
+import { Latest } from '../latest.js';
 import { emptyState, iconButton } from './controls.js';
 import { h, keyed, show, text } from './dom.js';
 import { icon } from './icons.js';
@@ -23,6 +24,7 @@ export function eventsPage(app, openId) {
   let cursor = '';
   let depth = 1; // pages shown
   let cameraId = '';
+  const latest = new Latest();
   const off = new AbortController();
   const { signal } = off;
 
@@ -33,7 +35,7 @@ export function eventsPage(app, openId) {
   const more = h('button.button', { type: 'button', onclick: () => { depth++; refresh(); } }, 'Show older');
   const chips = h('div.chips', { role: 'group', 'aria-label': 'Camera' });
   const showChips = keyed(chips, (/** @type {{id: string, name: string}} */ c) => c.id, (camera) => {
-    const el = h('button.chip', { type: 'button', onclick: () => { cameraId = camera.id; items = null; refresh(); update(); } });
+    const el = h('button.chip', { type: 'button', onclick: () => { cameraId = camera.id; items = null; cursor = ''; refresh(); update(); } });
     return {
       el,
       update(/** @type {{id: string, name: string}} */ next) {
@@ -43,13 +45,15 @@ export function eventsPage(app, openId) {
       },
     };
   });
-  const nameOf = (/** @type {SeenEvent} */ e) => app.roster.find(e.cameraDeviceId)?.name ?? 'Removed camera';
+  const nameOf = (/** @type {SeenEvent} */ e) => app.roster.nameOf(e.cameraDeviceId);
+  let nameStage = () => {};
   const showDays = keyed(days, (/** @type {Day} */ d) => d.label, () => dayGroup({ nameOf, open, refresh }));
 
   async function refresh() {
     const wanted = cameraId;
+    const due = latest.ask();
     const read = await attempt(() => pages(wanted, depth));
-    if (!read || signal.aborted || wanted !== cameraId) return;
+    if (!read || signal.aborted || wanted !== cameraId || !due()) return;
     items = read.items;
     cursor = read.nextCursor;
     update();
@@ -61,16 +65,22 @@ export function eventsPage(app, openId) {
     show(none, items !== null && items.length === 0);
     show(more, cursor !== '');
     showDays(byDay(items ?? []));
+    nameStage();
   }
   /** @param {SeenEvent} seen */
   function open(seen) {
     const started = new Date(seen.startedAt);
+    const picture = seen.thumbnailUrl ? h('img', { src: seen.thumbnailUrl }) : icon('pulse');
+    const name = h('strong');
+    nameStage = () => {
+      text(name, nameOf(seen));
+      if (seen.thumbnailUrl) picture.alt = `${what(seen.triggeredBy)} at ${nameOf(seen)}`;
+    };
+    nameStage();
     stage.replaceChildren(h('section.card.player', { testid: 'event-stage', 'aria-label': 'Event' },
-      h('div.event-picture', null, seen.thumbnailUrl
-        ? h('img', { src: seen.thumbnailUrl, alt: `${what(seen.triggeredBy)} at ${nameOf(seen)}` })
-        : icon('pulse')),
+      h('div.event-picture', null, picture),
       h('div.player-foot', null,
-        h('p', null, h('strong', null, nameOf(seen)), h('span', null, `${what(seen.triggeredBy)} · ${day(started)}, ${time(started)}`)),
+        h('p', null, name, h('span', null, `${what(seen.triggeredBy)} · ${day(started)}, ${time(started)}`)),
         h('a.button', { href: `#/recordings/${seen.cameraDeviceId}` }, icon('film'), 'Recordings'),
         iconButton('close', 'Close', () => stage.replaceChildren()))));
     stage.scrollIntoView({ block: 'nearest' });

@@ -1,7 +1,7 @@
 // Home: what this tab is, and the account's devices.
 
 import { ago } from '../format.js';
-import { emptyState, iconButton, presence, setPresence } from './controls.js';
+import { busy, emptyState, iconButton, presence, setPresence } from './controls.js';
 import { cameraCard, removeDevice, renameDevice } from './devicecard.js';
 import { h, keyed, show, text } from './dom.js';
 import { icon } from './icons.js';
@@ -69,9 +69,11 @@ function summarise(cameras) {
 /** @param {App} app */
 function roleChoice(app) {
   const option = (/** @type {string} */ name, /** @type {string} */ title, /** @type {string} */ words,
-    /** @type {string} */ testid, /** @type {() => void} */ onclick) =>
-    h('button.choice', { type: 'button', testid, onclick },
+    /** @type {string} */ testid, /** @type {() => Promise<void>} */ action) => {
+    const button = h('button.choice', { type: 'button', testid, onclick: () => busy(button, action) },
       h('span.choice-icon', null, icon(name)), h('span.choice-text', null, h('strong', null, title), h('span', null, words)));
+    return button;
+  };
   return h('section.choices', { 'aria-label': 'What this tab should be' },
     option('camera', 'Make this tab a camera', 'Uses this device’s camera, or a test pattern.', 'become-camera', () => app.becomeCamera()),
     option('view', 'Make this tab a viewer', 'Watch your cameras live, one or many.', 'become-viewer', () => app.becomeViewer()));

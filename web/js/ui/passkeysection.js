@@ -1,6 +1,7 @@
 // Passkeys: a finger, a face or a key in the place of the password.
 
 import { ago } from '../format.js';
+import { Latest } from '../latest.js';
 import * as passkeys from '../passkeys.js';
 import { panel } from './accountpage.js';
 import { busy, iconButton } from './controls.js';
@@ -14,6 +15,7 @@ import { attempt, toast } from './toast.js';
 /** @returns {{el: HTMLElement, refresh: () => Promise<void>}} */
 export function passkeySection() {
   const list = h('ul.entries', { testid: 'passkeys' });
+  const latest = new Latest();
   const add = h('button.button', {
     type: 'button', testid: 'passkey-add', onclick: () => busy(add, async () => {
       const name = await textDialog('Add a passkey', [h('p', null, 'Give it a name that tells you which one it is.')],
@@ -23,14 +25,17 @@ export function passkeySection() {
       await refresh();
     }),
   }, icon('key'), 'Add a passkey');
+  show(list, false);
   const cannot = h('p.hint', null, 'This browser offers passkeys only on https pages, or on this very machine as localhost.');
   show(add, passkeys.available());
   show(cannot, !passkeys.available());
 
   async function refresh() {
+    const due = latest.ask();
     const all = await attempt(passkeys.list);
-    if (all) list.replaceChildren(...all.map((key) => row(key, refresh)));
-    show(list, Boolean(all?.length));
+    if (!all || !due()) return;
+    list.replaceChildren(...all.map((key) => row(key, refresh)));
+    show(list, all.length > 0);
   }
   return {
     el: panel('key', 'Passkeys', 'Sign in with a finger, a face or a security key, and without a password.', list,

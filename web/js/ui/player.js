@@ -9,11 +9,12 @@ const RENEWALS = 3; // a signed address ends while somebody pauses
 
 /**
  * @param {import('../recordings.js').Recording} recording
- * @param {{title: string, detail: string, close: () => void, save: () => void}} options
- * @returns {{el: HTMLElement, stop: () => void}}
+ * @param {{detail: string, close: () => void, save: () => void}} options
+ * @returns {{el: HTMLElement, entitle: (title: string) => void, stop: () => void}}
  */
-export function player(recording, { title, detail, close, save }) {
+export function player(recording, { detail, close, save }) {
   const video = h('video', { controls: true, playsInline: true, preload: 'metadata', testid: 'recording-video' });
+  const name = h('strong');
   const trouble = h('p.player-trouble', { role: 'alert', testid: 'recording-problem', hidden: true });
   let renewals = 0;
   let stopped = false;
@@ -46,8 +47,9 @@ export function player(recording, { title, detail, close, save }) {
   return {
     el: h('section.player.card', { 'aria-label': 'Player', testid: 'player' },
       h('div.player-screen', null, video),
-      h('div.player-foot', null, h('p', null, h('strong', null, title), h('span', null, detail)), trouble,
+      h('div.player-foot', null, h('p', null, name, h('span', null, detail)), trouble,
         iconButton('download', 'Download', save), iconButton('close', 'Close the player', close, 'player-close'))),
+    entitle(title) { text(name, title); },
     stop() {
       stopped = true;
       video.removeAttribute('src');

@@ -1,6 +1,7 @@
 // What was recorded: by day, by camera, with a player.
 
 import { day, duration, size, time } from '../format.js';
+import { Latest } from '../latest.js';
 import { downloadUrl, list, remove } from '../recordings.js';
 import { emptyState, iconButton } from './controls.js';
 import { confirmDialog } from './dialog.js';
@@ -25,8 +26,9 @@ export function recordingsPage(app, cameraId) {
   let cursor = '';
   let depth = 1; // pages shown
   let stopped = false;
-  /** @type {{el: HTMLElement, stop: () => void, id: string} | null} */
+  /** @type {ReturnType<typeof player> & {recording: Recording} | null} */
   let playing = null;
+  const latest = new Latest();
 
   const stage = h('div.player-place');
   const days = h('div.days', { testid: 'recordings' });
@@ -34,13 +36,14 @@ export function recordingsPage(app, cameraId) {
   const none = emptyState('film', 'Nothing recorded yet', 'Cameras are recorded while somebody watches, unless you choose otherwise at the camera.');
   const more = h('button.button', { type: 'button', onclick: () => { depth++; refresh(); } }, 'Show older');
   const filter = cameraFilter(app, cameraId);
-  const nameOf = (/** @type {Recording} */ r) => app.roster.find(r.cameraDeviceId)?.name ?? 'Removed camera';
+  const nameOf = (/** @type {Recording} */ r) => app.roster.nameOf(r.cameraDeviceId);
   const actions = { play: open, nameOf, refresh };
   const showDays = keyed(days, (/** @type {Day} */ d) => d.label, () => dayGroup(actions));
 
   async function refresh() {
+    const due = latest.ask();
     const read = await attempt(() => pages(cameraId, depth));
-    if (!read || stopped) return;
+    if (!read || stopped || !due()) return;
     items = read.items;
     cursor = read.nextCursor;
     update();
@@ -51,15 +54,17 @@ export function recordingsPage(app, cameraId) {
     show(none, items !== null && items.length === 0);
     show(more, cursor !== '');
     showDays(byDay(items ?? []));
+    if (playing) playing.entitle(nameOf(playing.recording));
     for (const row of days.querySelectorAll('[data-recording-id]')) {
-      row.classList.toggle('playing', /** @type {HTMLElement} */ (row).dataset.recordingId === playing?.id);
+      row.classList.toggle('playing', /** @type {HTMLElement} */ (row).dataset.recordingId === playing?.recording.id);
     }
   }
   /** @param {Recording} recording */
   function open(recording) {
     close();
     const started = new Date(recording.startedAt);
-    playing = { id: recording.id, ...player(recording, { title: nameOf(recording), detail: `${day(started)}, ${time(started)}`, close, save: () => save(recording, nameOf(recording)) }) };
+    const detail = `${day(started)}, ${time(started)}`;
+    playing = { recording, ...player(recording, { detail, close, save: () => save(recording, nameOf(recording)) }) };
     stage.replaceChildren(playing.el);
     stage.scrollIntoView({ block: 'nearest' });
     update();

@@ -15,7 +15,7 @@ import { attempt, toast } from './toast.js';
  * @returns {{el: HTMLElement, update: (user: User) => void}}
  */
 export function twoFactorSection(refresh) {
-  const state = h('span.badge', { testid: 'factor-state' });
+  const state = h('span.badge', { testid: 'factor-state' }, 'One moment…');
   const on = h('button.button.primary', { type: 'button', testid: 'factor-on', onclick: () => busy(on, setUp) }, 'Set up');
   const codes = h('button.button.small', { type: 'button', testid: 'factor-codes', onclick: () => busy(codes, renew) }, 'New backup codes');
   const off = h('button.button.small', { type: 'button', testid: 'factor-off', onclick: () => busy(off, switchOff) }, 'Switch off');
@@ -48,6 +48,7 @@ export function twoFactorSection(refresh) {
     if (password && await attempt(() => account.endTwoFactor(password))) await refresh();
   }
 
+  for (const button of [on, codes, off]) show(button, false);
   return {
     el: panel('shield', 'Second factor', 'A code of an app on your phone, beside the password.',
       h('div.panel-end', null, state, on, codes, off)),

@@ -1,0 +1,198 @@
+// What the pages show while answers are on their way, and that an answer which
+// comes late does not undo a later one:
+//   node slow.mjs <base URL> [folder for screenshots]
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { launch, openTab } from './browser.mjs';
+
+const [base, shots] = process.argv.slice(2);
+if (shots) mkdirSync(shots, { recursive: true });
+const LIMIT_MS = 60_000;
+/** @type {string[]} */
+const faults = [];
+
+/** @param {unknown} claim @param {string} otherwise */
+function check(claim, otherwise) {
+  if (!claim) throw new Error(otherwise);
+}
+
+const browser = await launch({ camera: false });
+const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+const page = await openTab(context, 'page', faults);
+const at = (/** @type {string} */ id) => page.getByTestId(id);
+const shot = async (/** @type {string} */ name) => { if (shots) await page.screenshot({ path: join(shots, `slow-${name}.png`) }); };
+
+/**
+ * Holds back what the page asks for, or one answer.
+ * @param {RegExp} path
+ * @param {'request' | 'answer'} what
+ * @returns {Promise<{held: Promise<void>, release: () => Promise<void>}>} held: until something is; release: until the page has it
+ */
+async function hold(path, what) {
+  /** @type {(() => void)[]} */
+  const [seen, go] = [[], []];
+  const held = new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`nobody asks for ${path}`)), LIMIT_MS);
+    seen.push(() => { clearTimeout(late); resolve(undefined); });
+  });
+  const gate = new Promise((resolve) => { go.push(() => resolve(undefined)); });
+  /** @type {Promise<unknown>[]} */
+  const all = [];
+  await page.route(path, async (route) => {
+    if (what === 'answer' && all.length > 0) return route.continue();
+    all.push(route.request().response().then((answer) => answer?.finished()));
+    const response = what === 'answer' ? await route.fetch() : undefined;
+    seen[0]();
+    await gate;
+    return response ? route.fulfill({ response }) : route.continue();
+  });
+  return {
+    held,
+    async release() {
+      go[0]();
+      await Promise.all(all);
+      await page.unroute(path);
+      await page.evaluate(() => new Promise(requestAnimationFrame)); // which follows what the answer does
+    },
+  };
+}
+
+/** @param {string[]} ids */
+async function hidden(...ids) {
+  for (const id of ids) check(!await at(id).isVisible(), `${id} is offered before the page knows whether it means something`);
+}
+
+/**
+ * As the account, or as a device.
+ * @param {string} path
+ * @param {object} body
+ * @param {string} [token]
+ */
+async function post(path, body, token) {
+  const headers = { origin: new URL(base).origin, ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const answer = await context.request.post(new URL(path, base).href, { data: body, headers });
+  check(answer.ok(), `${path}: ${answer.status()} ${await answer.text()}`);
+  return answer.json();
+}
+
+const DEVICES = /\/devices\?/;
+/** Which the page does when somebody comes back to it. */
+const askAgain = () => page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+
+const steps = {
+  async 'a tab that is asked twice becomes one viewer'() {
+    await page.goto(new URL('/sim', base).href);
+    await at('become-viewer').waitFor();
+    const { held, release } = await hold(/\/devices\/register$/, 'request');
+    await at('become-viewer').dblclick();
+    await held;
+    await shot('choice');
+    await release();
+    await at('stage').waitFor({ state: 'attached' });
+    const { items } = await (await context.request.get(new URL('/devices', base).href)).json();
+    check(items.filter((/** @type {any} */ d) => d.role === 'client').length === 1, 'there are two viewers');
+  },
+
+  async 'a tab that takes its role up again is not said to have none'() {
+    await page.addInitScript(() => {
+      if (!location.hash.startsWith('#/live')) return;
+      const { request } = LockManager.prototype;
+      const gate = new Promise((resolve) => { window.unlock = resolve; });
+      LockManager.prototype.request = async function later(...args) {
+        await gate;
+        return request.apply(this, args);
+      };
+    });
+    await page.reload();
+    await page.getByText('One moment…').waitFor();
+    await shot('role');
+    await page.evaluate(() => window.unlock());
+    await at('stage').waitFor({ state: 'attached' });
+    await at('nav-home').click();
+    await at('leave-role').click();
+  },
+
+  async 'the account page offers nothing that it does not know'() {
+    const { held, release } = await hold(/\/api\/auth\/(get-session|list-sessions|passkey)/, 'request');
+    await page.goto(new URL('/sim#/account', base).href);
+    await held;
+    await hidden('factor-on', 'factor-codes', 'factor-off', 'verify-email', 'rename-account', 'change-email', 'end-others');
+    await shot('account');
+    await release();
+    await at('factor-on').waitFor();
+    await at('verify-email').waitFor();
+    await hidden('factor-codes', 'factor-off', 'end-others');
+  },
+
+  async 'a camera that is not known yet is not said to be removed'() {
+    const { token } = await post('/devices/register', { name: 'Garden', role: 'camera' });
+    const seen = await post('/events/motion/start', { triggeredBy: 'motion' }, token);
+    const { held, release } = await hold(DEVICES, 'request');
+    await page.goto(new URL(`/sim#/events/${seen.id ?? seen.event.id}`, base).href);
+    await page.reload();
+    await held;
+    for (const id of ['event-stage', 'event-row']) {
+      await at(id).waitFor();
+      check(!/Removed/.test(await at(id).innerText()), `${id} says that the camera was removed`);
+    }
+    await shot('event');
+    await release();
+    for (const id of ['event-stage', 'event-row']) await at(id).filter({ hasText: 'Garden' }).waitFor();
+  },
+
+  async 'an old list does not undo what was done since'() {
+    await at('nav-home').click();
+    await at('camera-card').filter({ hasText: 'Garden' }).waitFor();
+    const { held, release } = await hold(DEVICES, 'answer');
+    await askAgain();
+    await held;
+    await at('rename-device').click();
+    await at('device-name').fill('Orchard');
+    await at('dialog-ok').click();
+    await at('camera-card').filter({ hasText: 'Orchard' }).waitFor();
+    await release();
+    check(/Orchard/.test(await at('camera-card').innerText()), 'the page shows an older list than it knows');
+    const policy = await page.evaluate(async () => {
+      const { Tab } = await import('/sim/js/tab.js');
+      const tab = new Tab();
+      const device = (recordingPolicy, second) => ({ id: 'x', recordingPolicy, updatedAt: `2026-01-01T00:00:0${second}Z` });
+      tab.adopt(device('continuous', 2), 'token');
+      tab.update(device('session', 1));
+      const { device: { recordingPolicy } } = tab;
+      tab.forget();
+      return recordingPolicy;
+    });
+    check(policy === 'continuous', 'an old heartbeat undoes a camera\'s policy');
+  },
+
+  async 'who signs out is not told that somebody else did it'() {
+    const { held, release } = await hold(DEVICES, 'request');
+    await askAgain();
+    await held;
+    await at('account-menu').click();
+    const goodbye = await hold(/\/sign-out$/, 'answer');
+    await at('sign-out').click();
+    await goodbye.held; // from now on nobody is signed in
+    await release();
+    await goodbye.release();
+    await at('auth-form').waitFor();
+    check(await at('toast').count() === 0, `the page says: ${await at('toast').allInnerTexts()}`);
+  },
+};
+
+let current = '';
+try {
+  await post('/api/auth/sign-up/email', { name: 'Ada Lens', email: 'ada@example.org', password: 'a long enough password' });
+  for (const [name, step] of Object.entries(steps)) {
+    current = name;
+    await step();
+    check(faults.length === 0, `the page reports: ${faults.join('; ')}`);
+  }
+} catch (err) {
+  await shot('failed');
+  console.error(`${current}: ${err instanceof Error ? err.stack : err}; ${faults.join('; ')}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
