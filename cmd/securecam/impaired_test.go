@@ -157,11 +157,15 @@ func (s *stretch) String() string {
 func TestBrowserBandwidth(t *testing.T) {
 	i := startImpaired(t, false)
 	i.watch("clean", "rate=400k delay=20ms")
-	got := i.measure(6)
+	var got stretch
+	eventually(t, patience, func() string { // a busy camera and viewer take longer to learn it
+		got = i.measure(6)
+		if h := got.last().Height; h == got.Top || h == 0 {
+			return fmt.Sprintf("%d lines come over 400 kbit/s: %v", h, &got)
+		}
+		return ""
+	})
 	t.Logf("400 kbit/s: %v", &got)
-	if h := got.last().Height; h == got.Top || h == 0 {
-		t.Errorf("%d lines come over 400 kbit/s", h)
-	}
 	i.set("clean", "clean")
 	eventually(t, patience, func() string {
 		if got = i.measure(1); got.last().Height != got.Top {

@@ -4,6 +4,8 @@ import { createHmac } from 'node:crypto';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
+const LIMIT_MS = 60_000;
+
 /**
  * Waits for a letter to an address and returns its link. Letters without one
  * are taken away.
@@ -12,7 +14,7 @@ import { join } from 'node:path';
  * @returns {Promise<string>}
  */
 export async function letter(folder, to) {
-  for (let i = 0; i < 300; i++) {
+  for (const end = Date.now() + LIMIT_MS; Date.now() < end;) {
     for (const name of await readdir(folder)) {
       const text = (await readFile(join(folder, name), 'utf8')).replaceAll('=\n', '').replaceAll('=3D', '=');
       if (!text.includes(`To: <${to}>`)) continue;
@@ -26,7 +28,9 @@ export async function letter(folder, to) {
 }
 
 /**
- * What an authenticator app shows so many steps from now (RFC 6238).
+ * What an authenticator app shows so many steps from now (RFC 6238). Servers
+ * take the codes of the steps before and after too: one of the step before ends
+ * while it is on its way.
  * @param {string} secret base32
  * @param {number} [steps]
  * @returns {string}

@@ -66,8 +66,9 @@ assert.ok(camera.connected);
 
 // Away while its command is answered: the client hears of it when it is back.
 client.disconnect();
+const asked = next(camera, 'command:received');
 const missed = await post('/commands', clientToken, { targetDeviceId: cameraId, commandType: 'blink' });
-await next(camera, 'command:received');
+await asked;
 await camera.timeout(WAIT_MS).emitWithAck('command:ack', { commandId: missed.id, status: 'rejected', error: 'no lamp' });
 client.auth = { after: cursor.cursor };
 const late = next(client, 'command:status');
