@@ -156,16 +156,17 @@ func (d *downTrack) place(p *ring.Packet, info *codec.Info) (payload []byte, ok 
 
 // head prepares the header of a packet that goes out. What is never set in it stays as it is.
 func (d *downTrack) head(p *ring.Packet, out rewrite.Packet, marker bool) {
-	if x := d.extensions; x != nil {
-		x.descriptor = p.Extension
-		if x.captureAt != 0 {
-			x.noteCapture(d.layer, p)
-		}
-	}
 	h := &d.header
 	h.Version, h.Marker, h.Padding, h.PaddingSize = 2, marker, false, 0
 	h.PayloadType, h.SSRC = d.stream.payloadType, d.stream.ssrc
 	h.SequenceNumber, h.Timestamp = out.Seq, out.Timestamp+d.replay.shift(p.Timestamp)
+	if x := d.extensions; x != nil {
+		x.descriptor = p.Extension
+		x.approach(h.Timestamp, d.track.spec.clockRate)
+		if x.captureAt != 0 {
+			x.noteCapture(d.layer, p)
+		}
+	}
 }
 
 // holdBack has the player hold pictures back as long as is worth it, or not at all if it would rather have them at once.

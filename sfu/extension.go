@@ -25,6 +25,10 @@ const (
 	captureSize = 16
 	// longestShort is the longest value in the one-byte form: RFC 8285, section 4.2.
 	longestShort = 16
+	// delayUnit is what a playout delay is told in, in delayBits bits.
+	delayUnit, delayBits = 10 * time.Millisecond, 12
+	// delaySlope is the time of video over which a player's delay is raised by a unit of time: a quarter slower is not seen.
+	delaySlope = 4
 	// delayRepeats is how many packets carry a changed playout delay: any may be lost.
 	delayRepeats = 64
 )
@@ -39,7 +43,9 @@ type extensions struct {
 	numberAt uint8
 
 	descriptor []byte // of the next packet
-	delay      uint32 // 12 bits each of least and most, in units of 10 ms
+	delay      uint32 // 12 bits each of least and most, in units of delayUnit
+	goal       uint32 // what least is to come to
+	stepped    uint32 // outgoing timestamp up to which it was approached
 	delayLeft  int    // packets that are still to carry it
 	delayed    bool   // the player was told
 	capture    uint64 // NTP time of the next packet's frame, 0 to say nothing
@@ -97,17 +103,43 @@ func element(b []byte, id uint8, size int, long bool) []byte {
 	return append(b, id<<4|byte(size-1))
 }
 
-// setDelay has the player hold pictures back for least, and no longer than most. Times beyond what the extension can
-// say are its longest.
+// setDelay has the player hold pictures back for least, to which approach comes from below, and no longer than most. Times
+// beyond what the extension can say are its longest.
 func (x *extensions) setDelay(least, most time.Duration) {
-	const unit, longest = 10 * time.Millisecond, 0xfff
+	const longest = 1<<delayBits - 1
 	if x.delayAt == 0 {
 		return
 	}
-	delay := uint32(min(least/unit, longest))<<12 | uint32(min(most/unit, longest))
+	x.goal = uint32(min(least/delayUnit, longest))
+	x.say(min(x.goal, x.delay>>delayBits)<<delayBits | uint32(min(most/delayUnit, longest)))
+}
+
+// say tells the player of a delay that it was not told of.
+func (x *extensions) say(delay uint32) {
 	if delay != x.delay || !x.delayed {
 		x.delay, x.delayLeft, x.delayed = delay, delayRepeats, true
 	}
+}
+
+// approach comes nearer to the delay that is wanted, with the frame that is to be shown at timestamp. A player obeys at
+// once: to be told of all of a third of a second would have the picture stand still for as long.
+func (x *extensions) approach(timestamp, rate uint32) {
+	const most = 5 // units at a time, after a pause or where frames are far between
+	if x.goal <= x.delay>>delayBits {
+		return
+	}
+	step := int32(rate * delaySlope / uint32(time.Second/delayUnit))
+	passed := int32(timestamp - x.stepped)
+	switch {
+	case passed < 0 && passed > -int32(rate): // it was late, or is sent again
+		return
+	case passed < 0 || passed > most*step:
+		passed = most * step
+	case passed < step:
+		return
+	}
+	x.stepped = timestamp - uint32(passed%step)
+	x.say(x.delay + min(uint32(passed/step), x.goal-x.delay>>delayBits)<<delayBits)
 }
 
 // noteCapture has the packet say when its frame was captured, once a second and with the first packet of a layer. That

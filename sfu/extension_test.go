@@ -25,7 +25,7 @@ func TestExtensionsRead(t *testing.T) {
 		}
 		x.descriptor = rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "descriptor")
 		if rapid.Bool().Draw(t, "delay") {
-			x.setDelay(250*time.Millisecond, time.Minute)
+			x.say(25<<delayBits | 0xfff)
 		}
 		x.capture = rapid.SampledFrom([]uint64{0, 1 << 60}).Draw(t, "capture")
 		delayed, capture := x.delayLeft > 0, x.capture
@@ -174,6 +174,44 @@ func TestDelayRepeated(t *testing.T) {
 	none.setDelay(time.Second, time.Second)
 	if none.any() {
 		t.Error("a viewer that does not take it")
+	}
+}
+
+// TestDelayApproached has a player wait for ever longer, frame by frame, so that no picture stands for long, and no more
+// at once. What is sent again meanwhile changes nothing.
+func TestDelayApproached(t *testing.T) {
+	t.Parallel()
+	const rate = 90000
+	for _, fps := range []uint32{60, 30, 15, 5} {
+		const goal = 31 * delayUnit
+		x := &extensions{delayAt: 5}
+		x.setDelay(goal, time.Minute)
+		told := func() time.Duration { return time.Duration(x.delay>>delayBits) * delayUnit }
+		if told() != 0 || !x.any() {
+			t.Fatalf("the player is told %s at once", told())
+		}
+		timestamp, frame := uint32(1<<32-rate), time.Second/time.Duration(fps)
+		passed := time.Duration(0)
+		for ; told() < goal; passed += frame {
+			if passed > 2*delaySlope*goal {
+				t.Fatalf("%d frames a second: the player is told %s after %s", fps, told(), passed)
+			}
+			before := told()
+			for range 3 { // packets of a frame
+				x.approach(timestamp, rate)
+			}
+			x.approach(timestamp-rate/2, rate)
+			if more := told() - before; more < 0 || more > 5*delayUnit || passed > 0 && more > frame/delaySlope+delayUnit {
+				t.Fatalf("%d frames a second: from %s to %s with one", fps, before, told())
+			}
+			timestamp += rate / fps
+		}
+		if passed < delaySlope*goal*3/4 {
+			t.Errorf("%d frames a second: all of it after %s", fps, passed)
+		}
+		if x.setDelay(goal/2, time.Minute); told() != goal/2/delayUnit*delayUnit {
+			t.Errorf("the player is to wait less, and is told %s", told())
+		}
 	}
 }
 

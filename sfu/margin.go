@@ -31,6 +31,7 @@ type margin struct {
 	last   time.Duration    // when it was bad
 	vain   [2]time.Duration // when a packet was asked for that had been sent again already: the last time, the one before
 	delay  time.Duration
+	needed time.Duration // when about as much as that was last
 }
 
 // request is packets that a player asked for.
@@ -59,9 +60,14 @@ func (m *margin) asked(r request) time.Duration {
 	if m.vain[1] > 0 && r.at-m.vain[1] < calmAfter || m.losesAnswers(r.sent-m.before) { // a freeze every few seconds otherwise
 		want += r.second + answerSlack
 	}
-	// A little more or less is not worth that players change their pace.
-	if want = min(want, longestDelay); want > m.delay || want < m.delay*3/4 && m.losses > 4*lossesMatter {
-		m.delay = want
+	// A little less is not worth that players change their pace.
+	want = min(want, longestDelay)
+	fits := want <= m.delay && want >= m.delay*3/4
+	if !fits && (want > m.delay || m.losses > 4*lossesMatter || r.at-m.needed > calmAfter) {
+		m.delay, fits = want, true
+	}
+	if fits {
+		m.needed = r.at
 	}
 	return m.delay
 }

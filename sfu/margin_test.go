@@ -107,6 +107,27 @@ func TestMarginForgets(t *testing.T) {
 	}
 }
 
+// TestMarginShrinks has a viewer's way lose a little all the time, after a moment when it was thought to be long: that does
+// not count for ever.
+func TestMarginShrinks(t *testing.T) {
+	t.Parallel()
+	const rtt = 100 * time.Millisecond
+	var m margin
+	at := time.Hour
+	for i := range 5 * int(calmAfter/time.Second) {
+		r := ask(2, 0, at, rtt)
+		if i < 2 {
+			r.answer = 4 * rtt
+		}
+		m.asked(r)
+		at += time.Second
+		m.calm(at)
+	}
+	if m.delay < rtt || m.delay > 2*rtt {
+		t.Errorf("waits %s", m.delay)
+	}
+}
+
 // TestMarginNear has answers lost on a short way: the player asks again no sooner than players do.
 func TestMarginNear(t *testing.T) {
 	t.Parallel()

@@ -154,7 +154,7 @@ func (r *reception) answered(seq uint16, at int64) {
 	sorted := r.samples
 	n := min(r.answers, rttSamples)
 	slices.Sort(sorted[:n])
-	r.rtt = sorted[n/2]
+	r.rtt = sorted[(n-1)/2]
 }
 
 // keyframeAt notes that decoding can begin anew: what is missing from before no longer matters to it.
