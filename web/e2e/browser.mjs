@@ -10,14 +10,16 @@ const FLAGS = [
 ];
 const FAKE_CAMERA = ['--use-fake-device-for-media-stream=fps=30', '--use-fake-ui-for-media-stream'];
 
+const NO_UDP = '--webrtc-ip-handling-policy=disable_non_proxied_udp';
+
 /**
- * @param {{camera: boolean}} options camera: whether there is a (fake) one
+ * @param {{camera: boolean, udp?: boolean}} options camera: whether there is a (fake) one; udp: whether media may use it
  * @returns {Promise<import('playwright-core').Browser>}
  */
-export function launch({ camera }) {
+export function launch({ camera, udp = true }) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: camera ? [...FLAGS, ...FAKE_CAMERA] : FLAGS,
+    args: [...FLAGS, ...(camera ? FAKE_CAMERA : []), ...(udp ? [] : [NO_UDP])],
   });
 }
 

@@ -1,7 +1,7 @@
 // Firefox as a camera with three layers, and ways to a server that are rare:
 //   node ways.mjs <base URL> < {"whip": credentials, "whep": credentials}
 // Chromium sees each layer of it; the camera, then a Firefox viewer, restart ICE
-// and go on; then Chromium watches over TCP alone. Prints what was seen;
+// and go on; then a Chromium watches that has no UDP. Prints what was seen;
 // exit code 1 and a sentence if something was not.
 
 import { text } from 'node:stream/consumers';
@@ -35,20 +35,10 @@ async function publishInPage({ credentials: whip, encodings }) {
   await window.peer.connect();
 }
 
-/** @param {{credentials: any, tcp: boolean}} arg tcp: neither side is told of another way */
-async function playInPage({ credentials: whep, tcp }) {
+/** @param {{credentials: any}} arg */
+async function playInPage({ credentials: whep }) {
   const { play } = await import('/sim/js/whep.js');
-  const { fetch } = window;
-  const without = (sdp) => sdp.replace(/^a=candidate:\S+ \d udp .*\r\n/gim, '');
-  window.peer?.close();
-  if (tcp) {
-    window.fetch = async (url, { body, ...init } = {}) => {
-      const response = await fetch(url, { ...init, body: typeof body === 'string' ? without(body) : body });
-      return new Response(response.body && without(await response.text()), response);
-    };
-  }
   const { peer, stream } = await play(whep);
-  window.fetch = fetch;
   window.peer = peer;
   const video = document.createElement('video');
   Object.assign(video, { muted: true, autoplay: true, playsInline: true, srcObject: stream });
@@ -64,6 +54,7 @@ async function statsInPage() {
   return {
     state: pc.connectionState, decoded: video.framesDecoded ?? 0, height: video.frameHeight ?? 0,
     protocol: all.find((s) => s.id === pair.remoteCandidateId)?.protocol ?? '',
+    relay: all.find((s) => s.id === pair.localCandidateId)?.relayProtocol ?? '', // how it reaches a TURN server
     local: ufrag(pc.currentLocalDescription), remote: ufrag(pc.currentRemoteDescription),
   };
 }
@@ -111,7 +102,7 @@ async function goesOn(what, tab) {
 async function layers() {
   await camera.evaluate(publishInPage, { credentials: credentials.whip, encodings: RIDS });
   await until('Firefox connects as a camera', stats(camera), ({ state }) => state === 'connected');
-  await chrome.evaluate(playInPage, { credentials: credentials.whep, tcp: false });
+  await chrome.evaluate(playInPage, { credentials: credentials.whep });
   await goesOn('the first pictures', chrome);
   const all = await until('three layers', () => chrome.evaluate(layersInPage), (l) => l.length === 3 && l.every((one) => one.active && one.height));
   for (const { rid, height } of [...all, all[0]]) {
@@ -133,23 +124,34 @@ async function restart(who, tab, watching) {
   return `${who} restarts ICE over ${after.protocol || 'some way'}, and pictures go on`;
 }
 
-/** Firefox does it in firewall.mjs: from none of its addresses it tries one of loopback. */
-async function overTCP() {
-  await chrome.evaluate(playInPage, { credentials: credentials.whep, tcp: true });
-  await goesOn('Chromium sees pictures over TCP', chrome);
-  const { protocol } = await until('Chromium says which way', stats(chrome), (s) => s.protocol !== '');
-  if (protocol !== 'tcp') throw new Error(`Chromium is connected over ${protocol}`);
-  return 'Chromium watches over TCP alone';
+/** Firefox does it in firewall.mjs. */
+async function withoutUDP() {
+  const browser = await launch({ camera: false, udp: false });
+  try {
+    const tab = await openTab(await browser.newContext(), 'viewer behind a firewall', faults);
+    await tab.goto(address);
+    await tab.evaluate(playInPage, { credentials: credentials.whep });
+    await goesOn('Chromium sees pictures without UDP', tab);
+    const { relay, protocol } = await until('Chromium says which way', stats(tab), (s) => s.protocol !== '');
+    if (protocol !== 'tcp' && relay !== 'tcp') throw new Error(`without UDP Chromium is connected over ${protocol}, TURN over ${relay || 'nothing'}`);
+    await tab.evaluate(() => window.peer.close());
+    await tab.evaluate(playInPage, { credentials: { ...credentials.whep, iceServers: [] } });
+    await goesOn('Chromium sees pictures over TCP', tab);
+    await until('Chromium is connected over TCP', stats(tab), (s) => s.protocol === 'tcp');
+    return `without UDP Chromium watches by ${relay ? 'TURN over ' : ''}TCP, and ${await restart('one without TURN servers', tab, tab)}`;
+  } finally {
+    await browser.close();
+  }
 }
 
 async function foxWatches() {
-  await fox.evaluate(playInPage, { credentials: credentials.whep, tcp: false });
+  await fox.evaluate(playInPage, { credentials: credentials.whep });
   await goesOn('Firefox sees pictures', fox);
   return restart('a Firefox viewer', fox, fox);
 }
 
 const steps = [
-  layers, () => restart('a Firefox camera', camera, chrome), foxWatches, overTCP,
+  layers, () => restart('a Firefox camera', camera, chrome), foxWatches, withoutUDP,
 ];
 let failed = false;
 for (const step of steps) {
