@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 
 	"github.com/securecam/securecam/bench/rtc"
 	"github.com/securecam/securecam/bench/whip"
@@ -62,12 +63,31 @@ type session struct {
 
 // negotiate exchanges descriptions. The transport is not connected yet.
 func (s *session) negotiate(ctx context.Context, sections []rtc.Section) (*rtc.Answer, error) {
-	raw, resource, err := s.client.HTTP.Post(ctx, s.endpoint, s.transport.Offer(sections))
+	reply, err := s.client.HTTP.Post(ctx, s.endpoint, s.transport.Offer(sections))
+	s.resource = reply.Session
 	if err != nil {
 		return nil, err
 	}
-	s.resource = resource
-	return rtc.ParseAnswer(raw)
+	if reply.Counter {
+		return s.accept(ctx, reply, sections)
+	}
+	return rtc.ParseAnswer(reply.SDP)
+}
+
+// accept answers an offer of the server's own.
+func (s *session) accept(ctx context.Context, reply whip.Reply, sections []rtc.Section) (*rtc.Answer, error) {
+	if slices.ContainsFunc(sections, func(s rtc.Section) bool { return s.Send }) {
+		return nil, errors.New("load: the server answers a camera with an offer")
+	}
+	offer, err := rtc.ParseOffer(reply.SDP)
+	if err != nil {
+		return nil, err
+	}
+	answer, agreed, err := s.transport.Answer(offer, sections)
+	if err != nil {
+		return nil, err
+	}
+	return agreed, s.client.HTTP.Answer(ctx, s.endpoint, reply, answer)
 }
 
 // close ends the session at the server and the transport.

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/pion/interceptor/pkg/twcc"
-
-	"github.com/securecam/securecam/bench/rtc"
 )
 
 // feedbackInterval is the time between two feedbacks: browsers take 50 to 250 ms, by their rate.
@@ -16,13 +14,14 @@ const feedbackInterval = int64(100 * time.Millisecond)
 // (draft-holmer-rmcat-transport-wide-cc-extensions). Only the poller's goroutine touches it.
 type feedback struct {
 	recorder *twcc.Recorder
+	id       uint8 // of the header extension
 	next     int64
 }
 
 // note takes a packet that came at a time in nanoseconds, and sends a feedback when one is due.
 func (v *Viewer) note(packet []byte, at int64) {
 	f := v.feedback
-	number, ok := transportNumber(packet)
+	number, ok := transportNumber(packet, f.id)
 	if !ok {
 		return
 	}
@@ -37,7 +36,7 @@ func (v *Viewer) note(packet []byte, at int64) {
 }
 
 // transportNumber reads the number out of the header, which SRTP leaves as it is: RFC 8285, sections 4.2 and 4.3.
-func transportNumber(packet []byte) (number uint16, ok bool) {
+func transportNumber(packet []byte, want uint8) (number uint16, ok bool) {
 	at := 12 + 4*int(packet[0]&0x0f)
 	if packet[0]&0x10 == 0 || len(packet) < at+4 {
 		return 0, false
@@ -55,7 +54,7 @@ func transportNumber(packet []byte) (number uint16, ok bool) {
 			id, size = packet[at-1], int(packet[at])
 			at++
 		}
-		if id == rtc.NumberExtension && size == 2 && at+2 <= len(packet) {
+		if id == want && size == 2 && at+2 <= len(packet) {
 			return binary.BigEndian.Uint16(packet[at:]), true
 		}
 		at += size

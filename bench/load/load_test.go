@@ -202,11 +202,11 @@ func TestTransportNumber(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := transportNumber(raw); ok != there || ok && got != want {
+		if got, ok := transportNumber(raw, rtc.NumberExtension); ok != there || ok && got != want {
 			t.Fatalf("%d, %t; want %d, %t in %x", got, ok, want, there, raw)
 		}
 		for n := 12; n < len(raw); n++ {
-			transportNumber(raw[:n])
+			transportNumber(raw[:n], rtc.NumberExtension)
 		}
 	})
 }

@@ -85,8 +85,8 @@ func (v *Viewer) connect(ctx context.Context, sections []rtc.Section) error {
 		if t.RTX != 0 {
 			v.repairs[t.RTX] = true
 		}
-		if t.Numbered && v.feedback == nil {
-			v.feedback = &feedback{recorder: twcc.NewRecorder(v.ssrc)}
+		if t.Number != 0 && v.feedback == nil {
+			v.feedback = &feedback{recorder: twcc.NewRecorder(v.ssrc), id: t.Number}
 		}
 	}
 	return v.transport.Connect(ctx, answer)

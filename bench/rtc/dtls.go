@@ -21,7 +21,7 @@ import (
 // flightInterval is when a lost flight is sent again.
 const flightInterval = 200 * time.Millisecond
 
-var errFingerprint = errors.New("the certificate is not the one of the answer")
+var errFingerprint = errors.New("the certificate is not the one of the description")
 
 // handshake performs DTLS and derives the SRTP keys.
 func (t *Transport) handshake(ctx context.Context, a *Answer) error {
@@ -34,7 +34,7 @@ func (t *Transport) handshake(ctx context.Context, a *Answer) error {
 	quiet := &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
 	shared := []dtls.Option{
 		dtls.WithCertificates(t.cfg.Certificate), dtls.WithSRTPProtectionProfiles(profiles...),
-		dtls.WithInsecureSkipVerify(true), // the answer's fingerprint is what counts
+		dtls.WithInsecureSkipVerify(true), // the description's fingerprint is what counts
 		dtls.WithVerifyConnection(func(s *dtls.State) error { return a.verify(s.PeerCertificates) }),
 		dtls.WithFlightInterval(flightInterval), dtls.WithLoggerFactory(quiet),
 	}
@@ -86,7 +86,7 @@ func (t *Transport) deriveKeys(client bool) error {
 	return nil
 }
 
-// verify compares the certificate with the answer's fingerprint (RFC 8122).
+// verify compares the certificate with the description's fingerprint (RFC 8122).
 func (a *Answer) verify(certificates [][]byte) error {
 	if len(certificates) == 0 {
 		return errFingerprint

@@ -24,8 +24,9 @@ const (
 	hostPriority = 126<<24 | 65535<<8 | 255 // RFC 8445, section 5.1.2
 )
 
-// agent is a controlling ICE agent with one host candidate, which nominates
-// the first address that answers (RFC 8445 by aggressive nomination).
+// agent is an ICE agent with one host candidate (RFC 8445). Controlling, it
+// nominates the first address that answers (aggressive nomination); controlled,
+// it takes the first one that the server nominates and that answers.
 type agent struct {
 	ufrag, pwd string
 	send       func([]byte, netip.AddrPort) error
@@ -34,6 +35,9 @@ type agent struct {
 	username string // of our checks
 	key      stun.MessageIntegrity
 	pending  map[[stun.TransactionIDSize]byte]struct{}
+
+	controlled bool
+	nominated  netip.AddrPort // by the server
 
 	ownKey stun.MessageIntegrity
 	remote atomic.Pointer[netip.AddrPort]
@@ -60,17 +64,18 @@ func (a *agent) selected() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// connect sends checks until one is answered.
-func (a *agent) connect(ctx context.Context, ufrag, pwd string, candidates []netip.AddrPort) error {
+// connect sends checks until one is answered that counts.
+func (a *agent) connect(ctx context.Context, server *Answer, candidates []netip.AddrPort) error {
 	a.mu.Lock()
-	a.username, a.key = ufrag+":"+a.ufrag, stun.NewShortTermIntegrity(pwd)
+	a.username, a.key = server.Ufrag+":"+a.ufrag, stun.NewShortTermIntegrity(server.Pwd)
+	a.controlled = server.offered && !server.lite // RFC 8445, section 6.1.1
 	a.mu.Unlock()
 	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
 	var failed error
 	for round := 0; ; round++ {
-		for i, to := range candidates {
-			if i == 0 || round >= others {
+		for i, to := range append(candidates[:len(candidates):len(candidates)], a.choice()...) {
+			if i == 0 || i >= len(candidates) || round >= others {
 				if err := a.check(to); err != nil {
 					failed = err
 				}
@@ -86,12 +91,27 @@ func (a *agent) connect(ctx context.Context, ufrag, pwd string, candidates []net
 	}
 }
 
-// check sends one connectivity check that nominates.
+// choice returns the address that a controlling server has nominated, if any.
+func (a *agent) choice() []netip.AddrPort {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.controlled || !a.nominated.IsValid() {
+		return nil
+	}
+	return []netip.AddrPort{a.nominated}
+}
+
+// check sends one connectivity check, which nominates if that is up to us.
 func (a *agent) check(to netip.AddrPort) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(a.username),
-		ice.AttrControlling(1), ice.UseCandidate(), ice.PriorityAttr(hostPriority), a.key, stun.Fingerprint)
+	setters := []stun.Setter{stun.TransactionID, stun.BindingRequest, stun.NewUsername(a.username), ice.PriorityAttr(hostPriority)}
+	if a.controlled {
+		setters = append(setters, ice.AttrControlled(1))
+	} else {
+		setters = append(setters, ice.AttrControlling(1), ice.UseCandidate())
+	}
+	m, err := stun.Build(append(setters, a.key, stun.Fingerprint)...)
 	if err != nil {
 		return err
 	}
@@ -129,7 +149,7 @@ func (a *agent) handle(b []byte, from netip.AddrPort) {
 		a.mu.Lock()
 		_, ours := a.pending[m.TransactionID]
 		delete(a.pending, m.TransactionID)
-		valid := ours && a.key.Check(m) == nil
+		valid := ours && a.key.Check(m) == nil && (!a.controlled || from == a.nominated)
 		a.mu.Unlock()
 		if valid && a.remote.CompareAndSwap(nil, &from) {
 			close(a.found)
@@ -145,5 +165,20 @@ func (a *agent) answer(m *stun.Message, from netip.AddrPort) {
 		&stun.XORMappedAddress{IP: net.IP(from.Addr().AsSlice()), Port: int(from.Port())}, a.ownKey, stun.Fingerprint)
 	if err == nil {
 		_ = a.send(reply.Raw, from) // lost like on the network
+	}
+	if m.Contains(stun.AttrUseCandidate) && a.remote.Load() == nil {
+		a.nominate(from)
+	}
+}
+
+// nominate notes the server's choice and checks it (RFC 8445, sections 7.3.1.4
+// and 7.3.1.5). Before connect there is nothing to check with, and it does so.
+func (a *agent) nominate(to netip.AddrPort) {
+	a.mu.Lock()
+	a.nominated = to
+	ready := a.controlled
+	a.mu.Unlock()
+	if ready {
+		_ = a.check(to) // the next one may succeed
 	}
 }

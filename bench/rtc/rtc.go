@@ -1,7 +1,7 @@
 // Package rtc is the client side of one bundled WebRTC transport, cut down to
-// what a load generator needs: an offer, ICE checks towards the server's UDP
-// candidates, DTLS, SRTP keys. It costs a socket and the goroutines of DTLS;
-// ICE and media run on the poller's.
+// what a load generator needs: an offer, or an answer to a server's, ICE checks
+// towards the server's UDP candidates, DTLS, SRTP keys. It costs a socket and
+// the goroutines of DTLS; ICE and media run on the poller's.
 package rtc
 
 import (
@@ -120,13 +120,14 @@ func (t *Transport) receiveRTCP(b []byte) {
 	t.call.RTCP(plain)
 }
 
-// Connect performs ICE and DTLS with the server of the answer.
+// Connect performs ICE and DTLS with the server of the answer, its own or
+// what Answer has agreed on.
 func (t *Transport) Connect(ctx context.Context, a *Answer) error {
 	candidates, err := a.usable(t.cfg.Prefer)
 	if err != nil {
 		return err
 	}
-	if err := t.ice.connect(ctx, a.Ufrag, a.Pwd, candidates); err != nil {
+	if err := t.ice.connect(ctx, a, candidates); err != nil {
 		return err
 	}
 	if err := t.handshake(ctx, a); err != nil {

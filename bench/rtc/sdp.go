@@ -19,6 +19,8 @@ type Codec struct {
 	Format      string // of a=fmtp
 	PayloadType uint8
 	RTX         uint8 // payload type of retransmissions, 0 for none
+
+	feedback []string // of a=rtcp-fb
 }
 
 // Section is one media section of an offer.
@@ -39,27 +41,60 @@ const (
 	NumberExtension = 3
 )
 
+// terms are what the offerer of a section decides.
+type terms struct {
+	mid, setup, protocol string
+	number               uint8 // extension id of transport-wide numbers
+}
+
+// writer writes one line.
+type writer func(format string, args ...any)
+
 // Offer writes the offer of these sections.
 func (t *Transport) Offer(sections []Section) string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
-	line("v=0")
-	line("o=- %d 1 IN IP4 127.0.0.1", 1+t.socket.LocalAddr().Port())
-	line("s=-")
-	line("t=0 0")
 	mids := make([]string, len(sections))
 	for i := range sections {
 		mids[i] = strconv.Itoa(i)
 	}
-	line("a=group:BUNDLE %s", strings.Join(mids, " "))
-	line("a=msid-semantic: WMS *")
+	var b strings.Builder
+	line := t.begin(&b, mids)
 	for i, s := range sections {
-		t.writeSection(line, s, mids[i])
+		s.Codecs = slices.Clone(s.Codecs)
+		for j := range s.Codecs {
+			s.Codecs[j].feedback = s.feedback()
+		}
+		t.writeSection(line, s, terms{mid: mids[i], setup: "actpass", protocol: "UDP/TLS/RTP/SAVPF", number: NumberExtension})
 	}
 	return b.String()
 }
 
-func (t *Transport) writeSection(line func(string, ...any), s Section, mid string) {
+// begin writes what stands before the sections.
+func (t *Transport) begin(b *strings.Builder, bundled []string) writer {
+	line := func(format string, args ...any) { fmt.Fprintf(b, format+"\r\n", args...) }
+	line("v=0")
+	line("o=- %d 1 IN IP4 127.0.0.1", 1+t.socket.LocalAddr().Port())
+	line("s=-")
+	line("t=0 0")
+	if len(bundled) > 0 {
+		line("a=group:BUNDLE %s", strings.Join(bundled, " "))
+	}
+	line("a=msid-semantic: WMS *")
+	return line
+}
+
+// feedback is what we have to say about a stream.
+func (s Section) feedback() []string {
+	var f []string
+	if s.Kind == "video" {
+		f = append(f, "nack", "nack pli", "ccm fir")
+	}
+	if s.Congestion {
+		f = append(f, "transport-cc")
+	}
+	return f
+}
+
+func (t *Transport) writeSection(line writer, s Section, by terms) {
 	var formats []string
 	for _, c := range s.Codecs {
 		formats = append(formats, strconv.Itoa(int(c.PayloadType)))
@@ -67,14 +102,16 @@ func (t *Transport) writeSection(line func(string, ...any), s Section, mid strin
 			formats = append(formats, strconv.Itoa(int(c.RTX)))
 		}
 	}
-	line("m=%s 9 UDP/TLS/RTP/SAVPF %s", s.Kind, strings.Join(formats, " "))
+	line("m=%s 9 %s %s", s.Kind, by.protocol, strings.Join(formats, " "))
 	line("c=IN IP4 0.0.0.0")
 	line("a=rtcp:9 IN IP4 0.0.0.0")
 	line("a=ice-ufrag:%s", t.ice.ufrag)
 	line("a=ice-pwd:%s", t.ice.pwd)
 	line("a=fingerprint:sha-256 %s", fingerprintOf(t.cfg.Certificate))
-	line("a=setup:actpass")
-	line("a=mid:%s", mid)
+	line("a=setup:%s", by.setup)
+	if by.mid != "" {
+		line("a=mid:%s", by.mid)
+	}
 	line("a=rtcp-mux")
 	line("a=rtcp-rsize")
 	if s.Send {
@@ -84,13 +121,10 @@ func (t *Transport) writeSection(line func(string, ...any), s Section, mid strin
 		line("a=recvonly")
 	}
 	for _, c := range s.Codecs {
-		c.write(line, s.Kind)
-		if s.Congestion {
-			line("a=rtcp-fb:%d transport-cc", c.PayloadType)
-		}
+		c.write(line)
 	}
-	if s.Congestion {
-		line("a=extmap:%d %s", NumberExtension, sdp.TransportCCURI)
+	if s.Congestion && by.number != 0 {
+		line("a=extmap:%d %s", by.number, sdp.TransportCCURI)
 	}
 	if len(s.RIDs) > 0 {
 		line("a=extmap:%d urn:ietf:params:rtp-hdrext:sdes:mid", MidExtension)
@@ -107,7 +141,7 @@ func (t *Transport) writeSection(line func(string, ...any), s Section, mid strin
 	line("a=end-of-candidates")
 }
 
-func (c Codec) write(line func(string, ...any), kind string) {
+func (c Codec) write(line writer) {
 	channels := ""
 	if c.Channels > 1 {
 		channels = fmt.Sprintf("/%d", c.Channels)
@@ -116,10 +150,8 @@ func (c Codec) write(line func(string, ...any), kind string) {
 	if c.Format != "" {
 		line("a=fmtp:%d %s", c.PayloadType, c.Format)
 	}
-	if kind == "video" {
-		line("a=rtcp-fb:%d nack", c.PayloadType)
-		line("a=rtcp-fb:%d nack pli", c.PayloadType)
-		line("a=rtcp-fb:%d ccm fir", c.PayloadType)
+	for _, f := range c.feedback {
+		line("a=rtcp-fb:%d %s", c.PayloadType, f)
 	}
 	if c.RTX != 0 {
 		line("a=rtpmap:%d rtx/%d", c.RTX, c.ClockRate)
@@ -127,13 +159,17 @@ func (c Codec) write(line func(string, ...any), kind string) {
 	}
 }
 
-// Answer is what a server's answer says of the one transport and its tracks.
+// Answer is what a server's answer says of the one transport and its tracks,
+// or what came of an offer of its own.
 type Answer struct {
 	Ufrag, Pwd  string
 	Fingerprint string
 	Setup       string
 	Candidates  []netip.AddrPort // UDP only
 	Tracks      []Track
+
+	offered bool // the server has made the offer
+	lite    bool // it is an ICE-lite agent
 }
 
 // Track is one media section of an answer; Codec is empty if rejected.
@@ -142,8 +178,8 @@ type Track struct {
 	Codec     string
 	Payload   uint8
 	RTX       uint8
-	Simulcast bool // the server takes the layers
-	Numbered  bool // it sends transport-wide numbers
+	Simulcast bool  // the server takes the layers
+	Number    uint8 // extension id of transport-wide numbers, 0 without them
 }
 
 // ParseAnswer reads an answer with bundled sections.
@@ -154,32 +190,45 @@ func ParseAnswer(raw string) (*Answer, error) {
 	}
 	a := &Answer{}
 	for _, m := range d.MediaDescriptions {
-		get := func(key string) string {
-			if v, ok := m.Attribute(key); ok {
-				return v
-			}
-			v, _ := d.Attribute(key)
-			return v
-		}
 		if m.MediaName.Port.Value == 0 {
 			a.Tracks = append(a.Tracks, Track{Kind: m.MediaName.Media})
 			continue
 		}
-		if a.Ufrag == "" {
-			a.Ufrag, a.Pwd = get("ice-ufrag"), get("ice-pwd")
-			a.Fingerprint, a.Setup = get("fingerprint"), get("setup")
-		}
-		for _, attribute := range slices.Concat(m.Attributes, d.Attributes) {
-			if attribute.Key == "candidate" {
-				a.addCandidate(attribute.Value)
-			}
-		}
+		a.addTransport(&d, m)
 		a.Tracks = append(a.Tracks, trackOf(m))
 	}
-	if a.Ufrag == "" || a.Pwd == "" || a.Fingerprint == "" {
-		return nil, errors.New("rtc: answer without ICE credentials or fingerprint")
+	if err := a.complete(); err != nil {
+		return nil, fmt.Errorf("rtc: answer: %w", err)
 	}
 	return a, nil
+}
+
+// addTransport takes what a section says of the transport, or the description
+// for all sections. The first one counts, but for candidates.
+func (a *Answer) addTransport(d *sdp.SessionDescription, m *sdp.MediaDescription) {
+	get := func(key string) string {
+		if v, ok := m.Attribute(key); ok {
+			return v
+		}
+		v, _ := d.Attribute(key)
+		return v
+	}
+	if a.Ufrag == "" {
+		a.Ufrag, a.Pwd = get("ice-ufrag"), get("ice-pwd")
+		a.Fingerprint, a.Setup = get("fingerprint"), get("setup")
+	}
+	for _, attribute := range slices.Concat(m.Attributes, d.Attributes) {
+		if attribute.Key == "candidate" {
+			a.addCandidate(attribute.Value)
+		}
+	}
+}
+
+func (a *Answer) complete() error {
+	if a.Ufrag == "" || a.Pwd == "" || a.Fingerprint == "" {
+		return errors.New("no ICE credentials or no fingerprint")
+	}
+	return nil
 }
 
 // addCandidate keeps a UDP candidate of component 1 with an IPv4 address.
@@ -201,7 +250,7 @@ func (a *Answer) addCandidate(line string) {
 // usable orders the candidates: the preferred address first.
 func (a *Answer) usable(prefer netip.Addr) ([]netip.AddrPort, error) {
 	if len(a.Candidates) == 0 {
-		return nil, errors.New("rtc: the answer has no UDP candidate with an IPv4 address")
+		return nil, errors.New("rtc: the server has no UDP candidate with an IPv4 address")
 	}
 	ordered := slices.Clone(a.Candidates)
 	slices.SortStableFunc(ordered, func(x, y netip.AddrPort) int {
@@ -227,7 +276,9 @@ func trackOf(m *sdp.MediaDescription) Track {
 		case a.Key == "simulcast":
 			t.Simulcast = true
 		case a.Key == "extmap" && n == NumberExtension:
-			t.Numbered = strings.HasPrefix(value, sdp.TransportCCURI)
+			if strings.HasPrefix(value, sdp.TransportCCURI) {
+				t.Number = NumberExtension
+			}
 		case a.Key != "rtpmap" || err != nil:
 		case strings.HasPrefix(strings.ToLower(value), "rtx/"):
 			t.RTX = uint8(n)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -15,8 +16,8 @@ import (
 )
 
 // server is a media server as small as can be: it forwards each packet of a
-// room's camera to its viewers. tamper returns what becomes of a packet: any
-// number of packets.
+// room's camera to its viewers, whose offers it answers, or counters with its
+// own. tamper returns what becomes of a packet: any number of packets.
 type server struct {
 	*httptest.Server
 	t      *testing.T
@@ -36,7 +37,7 @@ type room struct {
 	arrived chan struct{} // closed when all tracks of the camera are known
 }
 
-func newServer(t *testing.T, tamper func(*rtp.Packet) []*rtp.Packet) *server {
+func newServer(t *testing.T, tamper func(*rtp.Packet) []*rtp.Packet, configure ...func(*webrtc.SettingEngine)) *server {
 	t.Helper()
 	socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -47,6 +48,9 @@ func newServer(t *testing.T, tamper func(*rtp.Packet) []*rtp.Packet) *server {
 	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), socket)
 	settings.SetICEUDPMux(mux)
 	settings.SetIncludeLoopbackCandidate(true)
+	for _, c := range configure {
+		c(&settings)
+	}
 	media := &webrtc.MediaEngine{}
 	if err := media.RegisterDefaultCodecs(); err != nil {
 		t.Fatal(err)
@@ -74,13 +78,19 @@ func newServer(t *testing.T, tamper func(*rtp.Packet) []*rtp.Packet) *server {
 	return s
 }
 
-// handle serves POST /whip/ROOM, POST /whep/ROOM and DELETE of a session.
+// handle serves POST /whip/ROOM, /whep/ROOM and /counter/ROOM, PATCH and
+// DELETE of a session.
 func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != "Bearer "+s.token {
 		http.Error(w, "who are you", http.StatusUnauthorized)
 		return
 	}
-	if r.Method == http.MethodDelete {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	switch r.Method {
+	case http.MethodDelete:
 		s.mu.Lock()
 		pc := s.peers[r.URL.Path]
 		delete(s.peers, r.URL.Path)
@@ -88,25 +98,84 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 		if pc != nil {
 			_ = pc.Close()
 		}
-		return
+	case http.MethodPatch:
+		s.accept(w, r, string(body))
+	default:
+		s.open(w, r, string(body))
 	}
-	offer, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
+}
+
+func (s *server) open(w http.ResponseWriter, r *http.Request, offer string) {
 	pc, err := s.api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	name := r.URL.Path[len("/whip/"):]
-	if strings.HasPrefix(r.URL.Path, "/whip/") {
-		s.publish(pc, name, strings.Count(string(offer), "m="))
+	way, name := path.Split(r.URL.Path)
+	if way == "/whip/" {
+		s.publish(pc, name, strings.Count(offer, "m="))
 	} else if err := s.play(pc, name); err != nil {
+		_ = pc.Close()
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
-	s.answer(w, pc, string(offer))
+	if way == "/counter/" {
+		s.counter(w, pc)
+		return
+	}
+	s.answer(w, pc, offer)
+}
+
+// counter offers what there is, to be answered with PATCH.
+func (s *server) counter(w http.ResponseWriter, pc *webrtc.PeerConnection) {
+	gathered := webrtc.GatheringCompletePromise(pc)
+	offer, err := pc.CreateOffer(nil)
+	if err == nil {
+		err = pc.SetLocalDescription(offer)
+	}
+	if err != nil {
+		s.t.Error(err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	<-gathered
+	session := s.remember(pc)
+	w.Header().Set("Location", ".."+session)
+	w.Header().Set("ETag", `"`+session+`"`)
+	w.Header().Set("Content-Type", `application/sdp; valid-until="Sat, 28 Nov 2076 00:00:00 GMT"`)
+	w.WriteHeader(http.StatusNotAcceptable)
+	_, _ = io.WriteString(w, pc.LocalDescription().SDP)
+}
+
+// accept takes the answer to an offer of ours.
+func (s *server) accept(w http.ResponseWriter, r *http.Request, answer string) {
+	if r.Header.Get("If-Match") != `"`+r.URL.Path+`"` || r.Header.Get("Content-Type") != "application/sdp" {
+		http.Error(w, "which one", http.StatusPreconditionFailed)
+		return
+	}
+	s.mu.Lock()
+	pc := s.peers[r.URL.Path]
+	s.mu.Unlock()
+	if pc == nil {
+		http.NotFound(w, r)
+		return
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		s.t.Log(err)
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// remember returns the path of the session.
+func (s *server) remember(pc *webrtc.PeerConnection) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions++
+	session := "/session/" + strings.Repeat("x", s.sessions)
+	s.peers[session] = pc
+	return session
 }
 
 func (s *server) answer(w http.ResponseWriter, pc *webrtc.PeerConnection, offer string) {
@@ -124,12 +193,7 @@ func (s *server) answer(w http.ResponseWriter, pc *webrtc.PeerConnection, offer 
 		return
 	}
 	<-gathered
-	s.mu.Lock()
-	s.sessions++
-	path := "/session/" + strings.Repeat("x", s.sessions)
-	s.peers[path] = pc
-	s.mu.Unlock()
-	w.Header().Set("Location", path)
+	w.Header().Set("Location", s.remember(pc))
 	w.Header().Set("Content-Type", "application/sdp")
 	w.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(w, pc.LocalDescription().SDP)

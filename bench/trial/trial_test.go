@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
 
 	"github.com/securecam/securecam/bench/load"
@@ -68,6 +69,31 @@ func TestFaithfulServer(t *testing.T) {
 			}
 			if r.Server == nil || r.Server.Micros <= 0 || r.Server.RSSAfter <= 0 {
 				t.Errorf("the server's usage is %+v", r.Server)
+			}
+		})
+	}
+}
+
+// TestCounterOffers watches a server that answers viewers with offers of its own: full ICE, which is then the
+// controlling side, and ICE-lite, which never is.
+func TestCounterOffers(t *testing.T) {
+	t.Parallel()
+	for name, lite := range map[string]bool{"full": false, "lite": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, untouched, func(e *webrtc.SettingEngine) { e.SetLite(lite) })
+			c := config(s)
+			c.WHEP.URL, c.Audio = s.URL+"/counter/{n}", true
+			if lite {
+				c.Picture.Codec = load.H264
+			}
+			r := run(t, c)
+			if d := r.Delivery; d.Ratio != 1 || d.WorstViewer != 1 || d.Expected < 100 || d.BySequence ||
+				d.Opened == 0 || d.Forged+d.Corrupt+d.Foreign+d.Unstamped+d.Duplicates > 0 {
+				t.Errorf("delivery is %+v, want everything of more than 100 packets", d)
+			}
+			if s := r.Setup; s.Connected != 4 || s.Failed+s.NeverAnyPacket+s.EndedByTheServer > 0 {
+				t.Errorf("set-up is %+v, want 4 viewers with packets", s)
 			}
 		})
 	}

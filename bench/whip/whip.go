@@ -1,5 +1,6 @@
 // Package whip speaks the HTTP part of WHIP (RFC 9725) and WHEP: it posts an
-// offer and deletes the session.
+// offer, answers the one that a server may make instead, and deletes the
+// session.
 package whip
 
 import (
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +19,7 @@ import (
 const (
 	maxAnswer = 1 << 20
 	timeout   = 20 * time.Second
+	typeSDP   = "application/sdp"
 )
 
 // Endpoint is a WHIP or WHEP URL with the bearer token for it, if any.
@@ -43,33 +46,90 @@ func (c *Client) HTTP() *http.Client { return c.http }
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Post offers and returns the answer and the URL of the session.
-func (c *Client) Post(ctx context.Context, e Endpoint, offer string) (answer, session string, err error) {
-	res, err := c.do(ctx, http.MethodPost, e.URL, e.Token, offer)
+// Reply is what a server says to an offer.
+type Reply struct {
+	SDP     string
+	Session string // URL of the session, "" if the server names none
+	Counter bool   // the SDP is an offer of the server's own, which waits for Answer
+	etag    string
+}
+
+// Post offers. Where the reply names a session, that is to be deleted, also
+// after an error.
+func (c *Client) Post(ctx context.Context, e Endpoint, offer string) (Reply, error) {
+	res, err := c.do(ctx, http.MethodPost, e.URL, e.Token, offer, "")
 	if err != nil {
-		return "", "", err
+		return Reply{}, err
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	body, failed := read(res)
+	counter := res.StatusCode == http.StatusNotAcceptable && isSDP(res.Header.Get("Content-Type"))
+	if res.StatusCode != http.StatusCreated && !counter {
+		return Reply{}, errors.Join(refused(e.URL, res, body), failed)
+	}
+	r := Reply{SDP: body, Counter: counter, etag: res.Header.Get("ETag")}
+	r.Session, err = resolve(e.URL, res.Header.Get("Location"))
+	switch {
+	case err != nil:
+		return r, err
+	case failed != nil:
+		return r, fmt.Errorf("whip: the SDP of %s: %w", e.URL, failed)
+	case counter && r.Session == "":
+		return r, fmt.Errorf("whip: the counter-offer of %s has no Location to answer to", e.URL)
+	case body == "":
+		return r, fmt.Errorf("whip: %s answered %s without SDP", e.URL, res.Status)
+	}
+	return r, nil
+}
+
+// Answer answers a server's offer (draft-ietf-wish-whep, section 4.3.2).
+func (c *Client) Answer(ctx context.Context, e Endpoint, r Reply, answer string) error {
+	res, err := c.do(ctx, http.MethodPatch, r.Session, e.Token, answer, r.etag)
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	if res.StatusCode != http.StatusCreated {
-		return "", "", fmt.Errorf("whip: %s answered %s: %.300s", e.URL, res.Status, body)
-	}
-	base, err := url.Parse(e.URL)
+	body, err := read(res)
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	location := res.Header.Get("Location")
+	if res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusOK {
+		return refused(r.Session, res, body)
+	}
+	return nil
+}
+
+func refused(target string, res *http.Response, body string) error {
+	return fmt.Errorf("whip: %s answered %s: %.300s", target, res.Status, body)
+}
+
+// read takes the body and closes it.
+func read(res *http.Response) (string, error) {
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		err = fmt.Errorf("more than %d bytes", maxAnswer)
+	}
+	return string(body), errors.Join(err, res.Body.Close())
+}
+
+func isSDP(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && t == typeSDP
+}
+
+// resolve returns the URL of a session. Location is required by RFC 9725, but
+// some servers leave it out.
+func resolve(endpoint, location string) (string, error) {
 	if location == "" {
-		return string(body), "", nil // against RFC 9725, but some servers leave it out
+		return "", nil
 	}
-	resolved, err := base.Parse(location)
+	base, err := url.Parse(endpoint)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	return string(body), resolved.String(), nil
+	u, err := base.Parse(location)
+	if err != nil {
+		return "", err
+	}
+	return u.String(), nil
 }
 
 // Delete ends a session.
@@ -77,7 +137,7 @@ func (c *Client) Delete(ctx context.Context, e Endpoint, session string) error {
 	if session == "" {
 		return nil
 	}
-	res, err := c.do(ctx, http.MethodDelete, session, e.Token, "")
+	res, err := c.do(ctx, http.MethodDelete, session, e.Token, "", "")
 	if err != nil {
 		return err
 	}
@@ -85,7 +145,7 @@ func (c *Client) Delete(ctx context.Context, e Endpoint, session string) error {
 	return errors.Join(err, res.Body.Close())
 }
 
-func (c *Client) do(ctx context.Context, method, target, token, body string) (*http.Response, error) {
+func (c *Client) do(ctx context.Context, method, target, token, body, etag string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -94,7 +154,10 @@ func (c *Client) do(ctx context.Context, method, target, token, body string) (*h
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	if body != "" {
-		req.Header.Set("Content-Type", "application/sdp")
+		req.Header.Set("Content-Type", typeSDP)
+	}
+	if etag != "" {
+		req.Header.Set("If-Match", etag)
 	}
 	return c.http.Do(req)
 }
