@@ -91,6 +91,10 @@ type lossyCamera struct {
 	resent  map[uint16]time.Duration
 	answers map[time.Duration][]uint16
 
+	told   extensions               // a viewer's
+	frames []shownFrame             // sent
+	came   map[uint16]time.Duration // when each packet did
+
 	took        []time.Duration
 	lost, asked int
 	late, stood int // later than players wait; and by more than is seen
@@ -100,7 +104,8 @@ func newLossyCamera(seed uint64, rtt time.Duration, loss float64, packets int) *
 	return &lossyCamera{
 		random: rand.New(rand.NewPCG(seed, 0)), rtt: rtt, loss: loss, packets: packets,
 		layer: &layer{reception: *newReception(), keys: newKeyframes(time.Second, nil)},
-		due:   map[uint16]time.Duration{}, resent: map[uint16]time.Duration{}, answers: map[time.Duration][]uint16{},
+		told:  extensions{delayAt: 1}, came: map[uint16]time.Duration{},
+		due: map[uint16]time.Duration{}, resent: map[uint16]time.Duration{}, answers: map[time.Duration][]uint16{},
 	}
 }
 
@@ -111,6 +116,7 @@ func (w *lossyCamera) run(d time.Duration) {
 		now, ask := int64(w.now), w.now%askTick == 0
 		if w.now >= w.frame {
 			w.frame, w.left = w.now+frameTime, w.packets
+			w.tell()
 		}
 		if w.left > 0 {
 			w.left--
@@ -119,6 +125,7 @@ func (w *lossyCamera) run(d time.Duration) {
 				w.lost++
 			} else {
 				w.layer.reception.arrived(w.seq, 0, now)
+				w.came[w.seq] = w.now
 				ask = true
 			}
 		}
@@ -136,6 +143,16 @@ func (w *lossyCamera) run(d time.Duration) {
 	}
 }
 
+// tell has a viewer wait, from the next frame on.
+func (w *lossyCamera) tell() {
+	const rate = 90000
+	w.told.setDelay(time.Duration(w.layer.late.Load()), anyDelay)
+	w.told.approach(uint32(ticks(w.now, rate)), rate)
+	w.frames = append(w.frames, shownFrame{
+		at: w.now, told: time.Duration(w.told.delay>>delayBits) * delayUnit, first: w.seq + 1, last: w.seq + uint16(w.packets),
+	})
+}
+
 // note weighs a repair.
 func (w *lossyCamera) note(seq uint16) {
 	due, ok := w.due[seq]
@@ -143,6 +160,7 @@ func (w *lossyCamera) note(seq uint16) {
 		return
 	}
 	delete(w.due, seq)
+	w.came[seq] = w.now
 	took := w.now - due
 	w.took = append(w.took, took)
 	switch late := took - time.Duration(w.layer.late.Load()); {
@@ -167,6 +185,74 @@ func (w *lossyCamera) answer(seqs []uint16) {
 		}
 		if w.resent[seq] = w.now; !w.loses() {
 			w.answers[w.now+w.rtt] = append(w.answers[w.now+w.rtt], seq)
+		}
+	}
+}
+
+// shownFrame is a frame as a player gets it.
+type shownFrame struct {
+	at, told    time.Duration // when it should come, and for how long players were told then to hold pictures back
+	first, last uint16
+}
+
+// standstills plays what came as browsers do: frames are shown in order, each after the delay, which is what the server
+// wants at once, and else comes to what frames need by 100 ms a second and by each that is late. It returns the times
+// between two pictures that count as freezes. Nothing counts before since.
+func (w *lossyCamera) standstills(t *testing.T, since time.Duration) (freezes []time.Duration) {
+	t.Helper()
+	const jitter = 40 * time.Millisecond // what players allow for by themselves
+	complete, shown, delay := time.Duration(0), time.Duration(0), jitter
+	for _, f := range w.frames {
+		for seq := f.first; seq != f.last+1; seq++ {
+			at, ok := w.came[seq]
+			if !ok {
+				t.Fatalf("packet %d never came", seq)
+			}
+			complete = max(complete, at)
+		}
+		target := max(f.told, jitter)
+		delay += max(-frameTime/10, min(target-delay, frameTime/10))
+		due := f.at + max(delay, f.told)
+		if complete > due {
+			delay = min(delay+complete-due, target)
+		}
+		before := shown
+		shown = max(shown, due, complete)
+		if gap := shown - before; f.at > since && gap > frameTime+freezeTime {
+			freezes = append(freezes, gap)
+		}
+	}
+	return freezes
+}
+
+// TestShowsOn has viewers on a good way watch a camera on one that loses a twentieth either way, from the first loss on:
+// the picture stands still for less than a hundredth of the time, and never for long.
+func TestShowsOn(t *testing.T) {
+	t.Parallel()
+	const settling, length, seeds = 5 * time.Second, 35 * time.Second, 20
+	for _, packets := range []int{1, 4, 12} {
+		frozen, longest, first, worst := time.Duration(0), time.Duration(0), time.Duration(0), time.Duration(0)
+		for seed := range uint64(seeds) {
+			w := newLossyCamera(seed, 100*time.Millisecond, 0, packets)
+			w.run(time.Second)
+			w.loss = 0.05
+			w.run(length)
+			w.loss = 0
+			w.run(2 * time.Second)
+			sum := time.Duration(0)
+			for _, gap := range w.standstills(t, settling) {
+				sum += gap
+				longest = max(longest, gap)
+			}
+			frozen, worst = frozen+sum, max(worst, sum)
+			for _, gap := range w.standstills(t, 0) {
+				first = max(first, gap)
+			}
+		}
+		t.Logf("%d packets a frame: frozen for %.2f%%, of one run %s at most, longest %s, from the first loss on %s", packets,
+			100*float64(frozen)/float64(seeds*(length-settling)), worst, longest, first)
+		if window := length - settling; worst > window/100 || longest > 300*time.Millisecond || first > 500*time.Millisecond {
+			t.Errorf("%d packets a frame: frozen for up to %s of %s, once for %s, at first for %s", packets, worst, window, longest, first)
 		}
 	}
 }
