@@ -101,7 +101,8 @@ const steps = {
       const gate = new Promise((resolve) => { window.unlock = resolve; });
       LockManager.prototype.request = async function later(...args) {
         await gate;
-        return request.apply(this, args);
+        const [name, options, granted] = args;
+        return request.call(this, name, { ...options, signal: undefined }, granted);
       };
     });
     await page.reload();
@@ -164,6 +165,36 @@ const steps = {
       return recordingPolicy;
     });
     check(policy === 'continuous', 'an old heartbeat undoes a camera\'s policy');
+  },
+
+  async 'a camera does not wait for a viewer who has left'() {
+    const opened = page.waitForEvent('websocket');
+    await at('become-camera').click();
+    await at('source-select').selectOption('pattern');
+    await at('dialog-ok').click();
+    const gateway = await opened;
+    await page.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
+    const { id: cameraDeviceId } = await page.evaluate(() => JSON.parse(sessionStorage.getItem('securecam.device')).device);
+    const { token } = await post('/devices/register', { name: 'Guest', role: 'client' });
+    const { held, release } = await hold(/\/accept$/, 'answer');
+    const stream = await post('/streams/request', { cameraDeviceId }, token);
+    await held; // the server knows that the camera has accepted
+    const ended = gateway.waitForEvent('framereceived', ({ payload }) => String(payload).includes('stream:ended'));
+    await post(`/streams/${stream.id}/end`, {}, token);
+    await ended;
+    await release();
+    await page.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
+    check(/Nobody/.test(await at('watching').innerText()), 'the camera believes that somebody watches');
+    await at('stop-camera').click();
+    await at('nav-home').click();
+  },
+
+  async 'a question of a session that was renewed meanwhile signs nobody out'() {
+    await page.route(DEVICES, (route) => route.fulfill({ status: 401, json: { code: 'unauthenticated' } }), { times: 1 });
+    const known = page.waitForResponse((response) => DEVICES.test(response.url()) && response.ok());
+    await askAgain();
+    await known;
+    check(await at('camera-grid').isVisible(), 'the page believes that nobody is signed in');
   },
 
   async 'who signs out is not told that somebody else did it'() {

@@ -1,6 +1,6 @@
 // The page's start: who is signed in, what this tab is, which page is shown.
 
-import { currentUser, signOut } from './account.js';
+import { currentUser, deleteAccount, signOut } from './account.js';
 import { Roster } from './devices.js';
 import { renew } from './push.js';
 import { Role } from './role.js';
@@ -49,7 +49,7 @@ export class App {
     // A click on an alert leads here.
     navigator.serviceWorker?.addEventListener('message', (e) => { if (e.data?.go) location.hash = new URL(e.data.go, location.href).hash; });
     this.role.addEventListener('refused', () => this.#refused());
-    this.roster.addEventListener('signedout', () => this.#signedOut('You were signed out. Please sign in again.'));
+    this.roster.addEventListener('signedout', () => this.#checkSession());
   }
 
   async start() {
@@ -199,6 +199,13 @@ export class App {
     this.go('/');
   }
 
+  /** Nobody was signed in any more: or in a session that another took the place of while the question was on its way. */
+  async #checkSession() {
+    const user = await currentUser().catch(() => this.user); // the roster asks again
+    if (user) this.roster.refresh();
+    else this.#signedOut('You were signed out. Please sign in again.');
+  }
+
   /** Says what the letter's link that led here has done. */
   #tellLetter() {
     const error = new URLSearchParams(location.search).get('error');
@@ -210,8 +217,15 @@ export class App {
     if (about === '/verified') location.hash = '#/';
   }
 
-  /** The account was deleted. */
-  deleted() {
+  /** @param {string} password */
+  async deleteAccount(password) {
+    this.roster.stop(); // as in signOut
+    try {
+      await deleteAccount(password);
+    } catch (err) {
+      this.roster.start();
+      throw err;
+    }
     forgetAll();
     this.#signedOut('');
     location.hash = '#/';

@@ -1,6 +1,7 @@
 // This tab as a camera: it answers requests and publishes once for all viewers.
 
 import { ApiError } from './api.js';
+import { Latest } from './latest.js';
 import { Publisher } from './publisher.js';
 import { Recorder } from './recorder.js';
 import { openSource, PATTERN } from './source.js';
@@ -12,6 +13,7 @@ import { explain, wordsFor } from './words.js';
 
 const HEARTBEAT_MS = 15_000;
 const OVER = [403, 404, 409, 410]; // answers that mean: this stream is no more
+const MOST_ENDED = 200; // streams of which an answer may still be on its way
 
 /**
  * Fires "change" when anything that a person sees changed, and "reading" with
@@ -40,6 +42,9 @@ export class Camera extends EventTarget {
   #publisher;
   /** @type {Set<string>} streams being accepted now */
   #accepting = new Set();
+  /** @type {Set<string>} streams that ended last: an answer that says otherwise is older */
+  #ended = new Set();
+  #latest = new Latest(); // of the sources
   #synced = true; // the viewers are those that the server had at the last sign-on
   #mediaSession = ''; // the one that this tab opened by itself
   #timer = 0;
@@ -90,7 +95,7 @@ export class Camera extends EventTarget {
     listen('ready', () => this.#sync());
     listen('stream:requested', (stream) => this.#accept(stream.id));
     listen('stream:started', (stream) => this.#add(stream));
-    listen('stream:ended', (stream) => this.#drop(stream.id));
+    listen('stream:ended', (stream) => this.#noticeEnd(stream.id));
     listen('command:received', (command) => this.#obey(command));
     this.#tab.addEventListener('change', () => this.#weigh(), { signal });
     this.#timer = setInterval(() => this.#heartbeat(), HEARTBEAT_MS);
@@ -116,6 +121,7 @@ export class Camera extends EventTarget {
    * @param {string} sourceId
    */
   async use(sourceId) {
+    const due = this.#latest.ask();
     let next;
     let substitute = '';
     // Many phones open one camera at a time.
@@ -126,8 +132,8 @@ export class Camera extends EventTarget {
       substitute = explain(err);
       next = this.source?.kind === 'pattern' ? this.source : await openSource(PATTERN);
     }
-    if (this.#off.signal.aborted) return next.stop();
     const last = this.source;
+    if (this.#off.signal.aborted || !due()) return next === last ? undefined : next.stop();
     this.source = next;
     this.substitute = substitute;
     this.setMuted(this.muted);
@@ -207,7 +213,7 @@ export class Camera extends EventTarget {
     if (this.#off.signal.aborted) return;
     this.#synced = this.known = true;
     for (const id of over) this.viewers.delete(id);
-    for (const stream of open.filter((s) => s.cameraDeviceId === this.#tab.device?.id)) {
+    for (const stream of open.filter((s) => s.cameraDeviceId === this.#tab.device?.id && !this.#ended.has(s.id))) {
       if (stream.status === 'requested') this.#accept(stream.id);
       else this.viewers.set(stream.id, stream);
     }
@@ -257,9 +263,16 @@ export class Camera extends EventTarget {
 
   /** @param {Stream} stream */
   #add(stream) {
-    if (stream.status !== 'streaming' || this.#off.signal.aborted) return;
+    if (stream.status !== 'streaming' || this.#ended.has(stream.id) || this.#off.signal.aborted) return;
     this.viewers.set(stream.id, stream);
     this.#weigh();
+  }
+
+  /** @param {string} id */
+  #noticeEnd(id) {
+    this.#ended.add(id);
+    if (this.#ended.size > MOST_ENDED) this.#ended.delete([...this.#ended][0]);
+    this.#drop(id);
   }
 
   /** @param {string} id */

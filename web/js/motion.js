@@ -112,7 +112,7 @@ export class Motion extends EventTarget {
     if (this.#hits >= 2) { // one alone is a flicker
       this.#lastMotion = now;
       if (!this.moving || now - this.#lastTold > RENEW_MS) this.#begin(now);
-    } else if (this.moving && now - this.#lastMotion > QUIET_MS) {
+    } else if (this.moving && !this.#telling && now - this.#lastMotion > QUIET_MS) {
       this.#end();
     }
     this.dispatchEvent(new Event('level'));
@@ -168,12 +168,14 @@ export class Motion extends EventTarget {
   async #end() {
     this.moving = false;
     this.#hits = 0;
+    this.#telling = true;
     try {
       await this.#tab.call('POST', '/events/motion/end', { keepalive: true });
     } catch (err) {
       // Without the call the event ends by itself, a little later.
       if (!(err instanceof ApiError) || err.status !== 404) this.problem = err instanceof Error ? err.message : '';
     }
+    this.#telling = false;
     this.dispatchEvent(new Event('change'));
   }
 

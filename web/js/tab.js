@@ -7,7 +7,7 @@ import { newToken } from './devices.js';
 /** @typedef {import('./devices.js').Device} Device */
 
 const KEY = 'securecam.device';
-const CLAIM_WAIT_MS = 1_500;
+const CLAIM_WAIT_MS = 5_000; // a page that is left lets go at once, but a busy machine takes its time
 
 export class Tab extends EventTarget {
   /** @type {Device | null} */

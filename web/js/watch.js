@@ -51,6 +51,8 @@ export class Watch extends EventTarget {
 
   #shown = 0;
   #asked = '';
+  /** @type {Peer | null} that is being told: the server goes by what comes last */
+  #telling = null;
   #tab;
   #gateway;
   /** @type {Stream | null} */
@@ -134,11 +136,17 @@ export class Watch extends EventTarget {
   }
 
   /** Tells the server what is wanted, if that is something else than before. */
-  #ask() {
+  async #ask() {
     const quality = this.#quality;
-    if (!this.#peer || this.#asked === JSON.stringify(quality)) return;
+    const peer = this.#peer;
+    if (!peer || this.#telling === peer || this.#asked === JSON.stringify(quality)) return;
+    this.#telling = peer;
     this.#asked = JSON.stringify(quality);
-    this.#peer.prefer(quality).catch(() => { this.#asked = ''; });
+    const told = await peer.prefer(quality).then(() => true, () => false);
+    if (this.#telling !== peer) return; // this one is over
+    this.#telling = null;
+    if (told) this.#ask(); // something else meanwhile
+    else this.#asked = '';
   }
 
   /** @param {Peer} peer */

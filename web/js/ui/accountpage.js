@@ -187,10 +187,7 @@ function dangerSection(app) {
       const password = await passwordDialog('Delete your account?',
         'Your cameras, viewers, recordings and everything else of yours is deleted, for good.', 'Delete everything', 'danger');
       if (!password) return;
-      await busy(button, () => attempt(async () => {
-        await account.deleteAccount(password);
-        app.deleted();
-      }));
+      await busy(button, () => attempt(() => app.deleteAccount(password)));
     },
   }, icon('trash'), 'Delete account');
   return panel('alert', 'Delete your account', 'Everything of yours goes with it. There is no way back.', h('div.panel-end', null, button));

@@ -62,12 +62,14 @@ export function segmented({ label, choices, onchange, testid }) {
   }));
   let told = '';
   let choosing = 0;
+  let last = Promise.resolve(); // one after the other, or the first might come last
   const render = () => {
     for (const input of inputs) if (choosing === 0) input.checked = input.value === told;
   };
   const choose = async (/** @type {T} */ value) => {
     choosing++;
-    await onchange(value);
+    last = last.then(() => onchange(value));
+    await last;
     choosing--;
     render();
   };
