@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,11 +24,11 @@ import (
 const (
 	crowdSize  = 60
 	wantCipher = "SRTP_AEAD_AES_128_GCM"
-	watchFor   = 8   // seconds
-	mostLost   = 100 // one packet in so many
+	watchFor   = 8 // seconds
 	// windows is how often those seconds may be repeated: a machine that has
 	// something else to do freezes camera and viewers alike, whatever the
-	// server does.
+	// server does, and has packets lost in the buffers of those that it does
+	// not let run. What the server loses, the crowd counts.
 	windows = 10
 )
 
@@ -60,18 +62,13 @@ func TestBrowsersInACrowd(t *testing.T) {
 		var m measured
 		script.ask("measure", map[string]any{"seconds": watchFor}, &m)
 		t.Logf("window %d: %s", window, m)
-		again := map[string]uint64{}
-		for browser, stream := range streams {
-			_, video := watching(user, stream)
-			again[browser] = video.Retransmitted
-		}
-		m.checkPackets(t, again)
-		frozen := m.frozen()
-		if len(frozen) == 0 {
+		m.check(t)
+		missing := m.missing()
+		if len(missing) == 0 {
 			break
 		}
 		if window == windows {
-			t.Errorf("in none of %d windows everybody saw everything: %v", windows, frozen)
+			t.Errorf("in none of %d windows everybody saw everything: %v", windows, missing)
 			break
 		}
 	}
@@ -110,10 +107,9 @@ type browserMeasure struct {
 	Frames        []int    `json:"frames"` // decoded in each second
 	Freezes       int      `json:"freezes"`
 	FreezesBefore int      `json:"freezesBefore"`
-	Lost          int      `json:"lost"`
+	Lost          int      `json:"lost"` // of picture and sound
 	Packets       int      `json:"packets"`
 	AudioPackets  int      `json:"audioPackets"`
-	AudioLost     int      `json:"audioLost"`
 	NACKs         int      `json:"nacks"`
 	Width         int      `json:"width"`
 	Height        int      `json:"height"`
@@ -134,39 +130,32 @@ func (m measured) String() string {
 	s := fmt.Sprintf("the camera sent %d frames", m.Sent)
 	for _, name := range []string{"chromium", "firefox"} {
 		b := m.Viewers[name]
-		s += fmt.Sprintf("; %s decoded %d %v of %dx%d, %d freezes (%d before), %d and %d packets lost, %d NACKs, contrast %.0f, %v, %q",
-			name, b.decoded(), b.Frames, b.Width, b.Height, b.Freezes, b.FreezesBefore, b.Lost, b.AudioLost, b.NACKs, b.Contrast, b.Codecs, b.Cipher)
+		s += fmt.Sprintf("; %s decoded %d %v of %dx%d, %d freezes (%d before), %d packets lost, %d NACKs, contrast %.0f, %v, %q",
+			name, b.decoded(), b.Frames, b.Width, b.Height, b.Freezes, b.FreezesBefore, b.Lost, b.NACKs, b.Contrast, b.Codecs, b.Cipher)
 	}
 	return s
 }
 
-// frozen says who did not see everything that the camera sent, as it came.
-func (m measured) frozen() []string {
+// missing says who did not see everything that the camera sent, as it came.
+func (m measured) missing() []string {
 	var who []string
+	if m.Sent < 5*watchFor {
+		who = append(who, "camera")
+	}
 	for name, b := range m.Viewers {
-		if b.Freezes > 0 || b.decoded()*10 < m.Sent*8 || slices.Contains(b.Frames, 0) {
+		if b.Freezes > 0 || b.Lost > 0 || b.decoded()*10 < m.Sent*8 || slices.Contains(b.Frames, 0) {
 			who = append(who, name)
 		}
 	}
 	return who
 }
 
-// checkPackets holds what no busy machine excuses; again is how many packets of
-// the picture the server has sent again. A browser that is not let run loses
-// some that have reached this machine's buffers: few, and of the picture none
-// for good. A server that loses packets loses those of the crowd too, which are
-// counted one by one.
-func (m measured) checkPackets(t *testing.T, again map[string]uint64) {
+// check holds what no busy machine excuses.
+func (m measured) check(t *testing.T) {
 	t.Helper()
-	if m.Sent < 5*watchFor {
-		t.Errorf("the camera sent %d frames in %d s", m.Sent, watchFor)
-	}
 	for name, b := range m.Viewers {
-		if b.Packets == 0 || b.AudioPackets == 0 || b.Lost*mostLost > b.Packets || b.AudioLost*mostLost > b.AudioPackets {
-			t.Errorf("%s lost %d packets of %d, and %d of %d with sound", name, b.Lost, b.Packets, b.AudioLost, b.AudioPackets)
-		}
-		if b.Lost > int(again[name]) {
-			t.Errorf("%s lost %d packets, and the server has sent %d again", name, b.Lost, again[name])
+		if b.Packets == 0 || b.AudioPackets == 0 {
+			t.Errorf("%s got %d packets, and %d with sound", name, b.Packets, b.AudioPackets)
 		}
 		if !slices.Equal(b.Codecs, []string{"video/VP8", "audio/opus"}) || b.Cipher != wantCipher {
 			t.Errorf("%s got %v protected by %q", name, b.Codecs, b.Cipher)
@@ -179,6 +168,7 @@ func (m measured) checkPackets(t *testing.T, again map[string]uint64) {
 
 // crowd is many synthetic viewers of one camera.
 type crowd struct {
+	base    string // URL of the server
 	viewers []*load.Viewer
 	sources []*load.Source
 	meter   load.Meter
@@ -192,7 +182,7 @@ func admit(t *testing.T, user *apiClient, cameraID string) *crowd {
 		t.Fatal(err)
 	}
 	sessions := whip.NewClient(1, false)
-	c := &crowd{sources: []*load.Source{load.FileSource(load.VP8), load.FileSource(load.Opus)}}
+	c := &crowd{base: user.base, sources: []*load.Source{load.FileSource(load.VP8), load.FileSource(load.Opus)}}
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		for _, v := range c.viewers {
@@ -254,13 +244,14 @@ func (c *crowd) check(t *testing.T) {
 	for _, s := range c.sources {
 		s.End()
 	}
+	never := unread(t, c.base)
 	var expected, got uint64
 	for i, v := range c.viewers {
 		due, came := v.Delivery(true)
 		expected, got = expected+due, got+came
 		// What this process was too slow to read has still been delivered.
-		if due > came+v.Dropped() || v.Ended() {
-			t.Errorf("synthetic viewer %d got %d packets of %d, ended: %v", i, came, due, v.Ended())
+		if due > came+v.Dropped()+never || v.Ended() {
+			t.Errorf("synthetic viewer %d got %d packets of %d, ended: %v; %d never came to the server", i, came, due, v.Ended(), never)
 		}
 	}
 	opened, forged, twice := c.meter.Opened.Load(), c.meter.Forged.Load(), c.meter.Duplicates.Load()
@@ -268,6 +259,21 @@ func (c *crowd) check(t *testing.T) {
 	if opened == 0 || forged > 0 || twice > 0 {
 		t.Errorf("of %d opened packets %d were forged; %d came twice", opened, forged, twice)
 	}
+}
+
+// unread is how many packets the system took from the server, which was not let
+// run, before it could read them.
+func unread(t *testing.T, base string) uint64 {
+	t.Helper()
+	const name = "\nsecurecam_sfu_socket_overflowed_total "
+	_, metrics := newBrowser(t, base).raw(http.MethodGet, "/ops/metrics", nil)
+	_, rest, _ := strings.Cut(string(metrics), name)
+	number, _, found := strings.Cut(rest, "\n")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !found || err != nil {
+		t.Fatalf("%q in the metrics: %v", number, err)
+	}
+	return n
 }
 
 // browsers is a script that drives Chromium, or Firefox too.
