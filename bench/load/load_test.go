@@ -67,6 +67,20 @@ func TestRewrittenDescriptor(t *testing.T) {
 	}
 }
 
+// TestCutAnew has a server cut frames into packets of its own: what begins with a stamp is then not corrupt, but no
+// longer a packet of the camera's.
+func TestCutAnew(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Codec{VP8, H264} {
+		b := payload(c, place{first: true, key: true}, stamp{source: 1, counter: 2, sent: 3}, 200)
+		for name, cut := range map[string][]byte{"shorter": b[:150], "longer": append(bytes.Clone(b), 1, 2, 3)} {
+			if _, found, _ := readStamp(c.stamped(cut)); found {
+				t.Errorf("%s, %s: the stamp counts", c, name)
+			}
+		}
+	}
+}
+
 func FuzzStamped(f *testing.F) {
 	f.Add(payload(VP8, place{first: true, key: true}, stamp{}, 100))
 	f.Add(payload(H264, place{}, stamp{}, 100))

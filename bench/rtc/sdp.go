@@ -190,18 +190,24 @@ func ParseAnswer(raw string) (*Answer, error) {
 	}
 	a := &Answer{}
 	for _, m := range d.MediaDescriptions {
-		if m.MediaName.Port.Value == 0 {
+		if !taken(m) {
 			a.Tracks = append(a.Tracks, Track{Kind: m.MediaName.Media})
 			continue
 		}
 		a.addTransport(&d, m)
 		a.Tracks = append(a.Tracks, trackOf(m))
 	}
+	if len(a.Tracks) > 0 && !slices.ContainsFunc(d.MediaDescriptions, taken) {
+		return nil, errors.New("rtc: the server rejects every media section")
+	}
 	if err := a.complete(); err != nil {
 		return nil, fmt.Errorf("rtc: answer: %w", err)
 	}
 	return a, nil
 }
+
+// taken reports whether the answerer takes a section.
+func taken(m *sdp.MediaDescription) bool { return m.MediaName.Port.Value != 0 }
 
 // addTransport takes what a section says of the transport, or the description
 // for all sections. The first one counts, but for candidates.

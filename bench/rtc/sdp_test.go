@@ -60,6 +60,10 @@ func TestParseAnswer(t *testing.T) {
 	if _, err := ParseAnswer("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"); err == nil {
 		t.Error("an answer without media was taken")
 	}
+	_, err = ParseAnswer(strings.Replace(answer, "m=video 9", "m=video 0", 1))
+	if err == nil || !strings.Contains(err.Error(), "rejects every media section") {
+		t.Errorf("an answer that rejects all: %v", err)
+	}
 }
 
 func TestFingerprint(t *testing.T) {

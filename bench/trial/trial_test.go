@@ -146,17 +146,26 @@ func TestMixedUpCameras(t *testing.T) {
 	}
 }
 
-// TestRepacketized has a server whose packets are not the camera's.
+// TestRepacketized has servers whose packets are not the camera's: all of them, or those that begin as the camera's do
+// and end elsewhere.
 func TestRepacketized(t *testing.T) {
 	t.Parallel()
-	c := config(newServer(t, func(p *rtp.Packet) []*rtp.Packet {
-		other := p.Clone()
-		other.Payload = append(other.Payload[:1:1], bytes.Repeat([]byte{7}, 99)...)
-		return untouched(other)
-	}))
-	d := run(t, c).Delivery
-	if !d.BySequence || d.Unstamped == 0 || d.Ratio != 1 || d.Expected < 100 {
-		t.Errorf("with packets of the server's own the delivery is %+v, want everything by sequence numbers", d)
+	for name, payload := range map[string]func(b []byte) []byte{
+		"other": func(b []byte) []byte { return append(b[:1:1], bytes.Repeat([]byte{7}, 99)...) },
+		"cut":   func(b []byte) []byte { return b[: len(b)-1 : len(b)-1] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := config(newServer(t, func(p *rtp.Packet) []*rtp.Packet {
+				anew := p.Clone()
+				anew.Payload = payload(anew.Payload)
+				return untouched(anew)
+			}))
+			d := run(t, c).Delivery
+			if !d.BySequence || d.Unstamped == 0 || d.Corrupt > 0 || d.Ratio != 1 || d.Expected < 100 {
+				t.Errorf("with packets of the server's own the delivery is %+v, want everything by sequence numbers", d)
+			}
+		})
 	}
 }
 
