@@ -48,6 +48,8 @@ type track struct {
 	open   func(packet []byte) ([]byte, error)
 	every  uint64 // one in so many packets is opened
 	turn   uint64
+	// followed is the last packet that follow has opened, 0 for none.
+	followed uint64
 
 	started bool
 	ssrc    atomic.Uint32
@@ -68,6 +70,7 @@ func (t *track) receive(packet []byte, seq uint16, ssrc uint32, at int64) {
 		return
 	}
 	t.source.received.Add(1)
+	t.follow(packet, extended)
 	to := t.source.to.Load()
 	from := t.source.from.Load()
 	if from == math.MaxUint64 {
@@ -91,6 +94,22 @@ func (t *track) receive(packet []byte, seq uint16, ssrc uint32, at int64) {
 	}
 }
 
+// followEvery is how many packets may pass unopened, with room below the 2^15
+// of RFC 3711.
+const followEvery = 1 << 13
+
+// follow opens a packet now and then, whether something is measured or not:
+// how often sequence numbers have begun anew is part of what protects the next
+// packet, and known from those opened before (RFC 3711, section 3.3.1).
+func (t *track) follow(packet []byte, extended uint64) {
+	if t.followed != 0 && extended < t.followed+followEvery {
+		return
+	}
+	if _, err := t.open(packet); err == nil {
+		t.followed = extended
+	}
+}
+
 func (t *track) count(extended uint64, size int) {
 	if t.counted.Add(1) == 1 {
 		t.lowest.Store(extended)
@@ -104,7 +123,7 @@ func (t *track) count(extended uint64, size int) {
 // extend unwraps the sequence number and tells packets from repetitions.
 func (t *track) extend(seq uint16, ssrc uint32) (uint64, bool) {
 	if !t.started || t.ssrc.Load() != ssrc {
-		t.started = true
+		t.started, t.followed = true, 0
 		t.ssrc.Store(ssrc)
 		t.highest.Store(1<<32 | uint64(seq))
 		clear(t.seen[:])

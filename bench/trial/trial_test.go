@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -166,6 +167,33 @@ func TestRepacketized(t *testing.T) {
 				t.Errorf("with packets of the server's own the delivery is %+v, want everything by sequence numbers", d)
 			}
 		})
+	}
+}
+
+// TestRollover has sequence numbers begin anew between the viewers' coming and the measurement: what protects the media
+// counts how often that happens (RFC 3711, section 3.3.1), also while nobody looks.
+func TestRollover(t *testing.T) {
+	t.Parallel()
+	var warm atomic.Bool
+	var mu sync.Mutex
+	next := map[uint32]uint16{}
+	c := config(newServer(t, func(p *rtp.Packet) []*rtp.Packet {
+		mu.Lock()
+		defer mu.Unlock()
+		seq, known := next[p.SSRC]
+		if !known {
+			seq = 60000
+		}
+		if warm.Load() && seq >= 60000 {
+			seq = 0
+		}
+		next[p.SSRC] = seq + 1
+		p.SequenceNumber = seq
+		return untouched(p)
+	}))
+	c.Progress = func(line string) { warm.Store(warm.Load() || line == "warming up") }
+	if d := run(t, c).Delivery; d.Ratio != 1 || d.Forged > 0 || d.Opened == 0 || d.BySequence {
+		t.Errorf("delivery is %+v, want everything", d)
 	}
 }
 
