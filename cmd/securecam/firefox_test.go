@@ -41,7 +41,7 @@ func (s *scene) joinInFirefox() (stream string) {
 // TestFirefoxOverTCP has Firefox watch where no UDP leaves it, which the server is not told, and restart ICE there.
 func TestFirefoxOverTCP(t *testing.T) {
 	// TURN would be a way too.
-	app := startApp(t, "--listen-host="+ownAddress(t).String(), "--turn-port=-1")
+	app := startForBrowsers(t, "--listen-host="+ownAddress(t).String(), "--turn-port=-1")
 	user := signUp(t, app.url, "firewall@example.org")
 	camera, info := user.register("camera")
 	var live liveJSON

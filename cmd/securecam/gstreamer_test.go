@@ -15,7 +15,7 @@ import (
 
 // TestGStreamer has a third stack, GStreamer's webrtcbin, be a camera and a viewer: for Chromium, and for itself.
 func TestGStreamer(t *testing.T) {
-	app := startApp(t)
+	app := startForBrowsers(t)
 	user := signUp(t, app.url, "gstreamer@example.org")
 	client, _ := user.register("client")
 	chromium := startBrowsers(t, "stacks.mjs", app.url)

@@ -53,7 +53,7 @@ type stretch struct {
 // the machine.
 func startImpaired(t *testing.T, noise bool) *impaired {
 	t.Helper()
-	app := startApp(t)
+	app := startForBrowsers(t)
 	target, err := url.Parse(app.url)
 	if err != nil {
 		t.Fatal(err)

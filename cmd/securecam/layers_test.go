@@ -22,7 +22,7 @@ func TestBrowserChannels(t *testing.T) { runLayers(t, "channels.mjs") }
 // runLayers runs a script that publishes and plays by itself.
 func runLayers(t *testing.T, name string) {
 	t.Helper()
-	app := startApp(t)
+	app := startForBrowsers(t)
 	user := signUp(t, app.url, "layers@example.org")
 	var info registered
 	user.must(http.StatusCreated, "POST", "/devices/register",

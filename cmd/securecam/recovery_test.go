@@ -53,7 +53,7 @@ func newScene(t *testing.T, recording string, settings ...string) *scene {
 // openScene is newScene before that.
 func openScene(t *testing.T, recording string, settings ...string) *scene {
 	t.Helper()
-	app := startApp(t, settings...)
+	app := startForBrowsers(t, settings...)
 	s := &scene{t: t, app: app, user: signUp(t, app.url, "scene@example.org")}
 	s.user.must(http.StatusCreated, "POST", "/devices/register",
 		map[string]string{"name": "camera", "role": "camera", "recordingPolicy": recording}, &s.camera)

@@ -9,6 +9,7 @@
 //   watch    {chromium, firefox: credentials}  both see the first pictures
 //   measure  {seconds}                         what all three did meanwhile
 //   vanish   {}                                the viewers go without a word
+//   told     {}                                what the server has told the camera that it misses, in packets
 
 import { createInterface } from 'node:readline';
 import { launch, openTab } from './browser.mjs';
@@ -180,6 +181,13 @@ class Scene {
     await Promise.all([this.#closeTab(), this.#firefox.kill()]);
   }
 
+  async told() {
+    return this.#camera.evaluate(async () => {
+      const all = [...(await window.peer.pc.getStats()).values()].filter((s) => s.type === 'remote-inbound-rtp');
+      return all.reduce((sum, s) => sum + Math.max(s.packetsLost ?? 0, 0), 0);
+    });
+  }
+
   async close() {
     await Promise.all([this.#chromium.close(), this.#firefox.kill()]);
   }
@@ -218,7 +226,7 @@ const scene = await Scene.open();
 for await (const line of createInterface({ input: process.stdin })) {
   const { do: name, ...request } = JSON.parse(line);
   try {
-    if (!['publish', 'watch', 'measure', 'vanish'].includes(name)) throw new Error(`what is "${name}"?`);
+    if (!['publish', 'watch', 'measure', 'vanish', 'told'].includes(name)) throw new Error(`what is "${name}"?`);
     say({ result: await scene[name](request) ?? null });
   } catch (err) {
     say({ error: err instanceof Error ? err.message : String(err) });
