@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// informer tells all publishers how their packets arrive, from one goroutine: a timer for each camera would cost more
-// than what it has to say.
+// informer tells all publishers how their packets arrive, and asks them for what was lost while nothing comes that would
+// have it asked for, from one goroutine: a timer for each camera would cost more than what it has to say.
 type informer struct {
 	publishers atomic.Pointer[[]*session] // replaced, never changed, under SFU.mu
 	first      chan struct{}              // there is somebody to tell again
@@ -47,6 +47,7 @@ func (i *informer) run(clock func() int64) {
 	defer tick.Stop()
 	defer often.Stop()
 	often.Stop()
+	asking := false
 	for n := uint64(0); ; {
 		next := tick.C
 		if len(*i.publishers.Load()) == 0 {
@@ -62,9 +63,12 @@ func (i *informer) run(clock func() int64) {
 			i.inform(n, clock)
 			n++
 		case <-i.hurry:
-			often.Reset(askTick)
+			if !asking { // or those who come one after the other would put the next look off for ever
+				often.Reset(askTick)
+				asking = true
+			}
 		case <-often.C:
-			if !i.askForLost(clock) {
+			if asking = i.askForLost(clock); !asking {
 				often.Stop()
 			}
 		}

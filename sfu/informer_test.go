@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"testing"
+	"time"
 
 	"github.com/securecam/securecam/sfu/codec"
 	"github.com/securecam/securecam/sfu/transport"
@@ -30,6 +31,19 @@ func TestAsksMeanwhile(t *testing.T) {
 	for _, seq := range []uint16{1, 3, 5} {
 		send(seq)
 	}
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // other cameras, which lose a packet again and again
+		for tick := time.NewTicker(askTick / 5); ; {
+			select {
+			case <-done:
+				tick.Stop()
+				return
+			case <-tick.C:
+				signal(s.informer.hurry)
+			}
+		}
+	}()
 	asked := func() uint64 {
 		sess.ingress.mu.Lock()
 		defer sess.ingress.mu.Unlock()

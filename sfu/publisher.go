@@ -136,7 +136,7 @@ func (s *SFU) startLayer(sess *session, k kind, rid string, ssrc uint32, now int
 	l := newLayer(t, s.layers, s.cfg.RingSize)
 	l.epoch, l.rid, l.descriptorAt = sess.number, rid, sess.simulcast.descriptorAt
 	l.captureAt, l.clock = sess.captureExtension(k), &sess.uplink.ntp
-	l.reception = reception{ssrc: ssrc, clockRate: t.spec.clockRate}
+	l.reception = reception{ssrc: ssrc, clockRate: t.spec.clockRate, plain: t.spec.rtx == 0}
 	l.keys = newKeyframes(s.cfg.KeyframeInterval, sess.askFor(t, ssrc))
 	sess.uplink.layers = append(sess.uplink.layers, l)
 	t.join(l)

@@ -22,8 +22,9 @@ const (
 	deafRounds, deafAfter = 1, 8
 	// guessedRTT is the round-trip time of a path that was not measured yet.
 	guessedRTT = 80 * time.Millisecond
-	// minNACKInterval bounds the time until a lost packet is asked for again, and maxNACKInterval what that grows to.
-	minNACKInterval, maxNACKInterval = 15 * time.Millisecond, 250 * time.Millisecond
+	// minNACKInterval bounds the time until a lost packet is asked for again, and maxNACKInterval what that grows to where
+	// a round trip is shorter. maxAnswer is what an answer is believed to take.
+	minNACKInterval, maxNACKInterval, maxAnswer = 15 * time.Millisecond, 250 * time.Millisecond, time.Second
 	// roundSlack is what a camera's answer may take beside the round trip. Chromium sends nothing again within one, by a
 	// measure of its own that is some milliseconds above ours.
 	roundSlack = 10 * time.Millisecond
@@ -56,6 +57,7 @@ type reception struct {
 	answers  int                       // as many of them
 	sampled  int64                     // when the last one was taken
 	unheard  int                       // packets given up since one was answered
+	plain    bool                      // what is sent again comes in the stream itself, without RTX
 	keyframe uint16                    // sequence number of the last keyframe, if any came
 	keyed    bool
 
@@ -90,7 +92,11 @@ func (r *reception) arrived(seq uint16, timestamp uint32, at int64) (gap bool) {
 	}
 	ahead := int16(seq - uint16(r.newest))
 	if ahead <= 0 {
-		r.recovered(seq)
+		if r.plain {
+			r.answered(seq, at)
+		} else {
+			r.recovered(seq)
+		}
 		return false
 	}
 	if int(ahead) > maxMissing {
@@ -148,7 +154,7 @@ func (r *reception) answered(seq uint16, at int64) {
 	if r.answers > 0 && at-r.sampled < int64(r.rtt) {
 		return
 	}
-	r.samples[r.answers%rttSamples] = max(time.Duration(at-m.asked), time.Millisecond)
+	r.samples[r.answers%rttSamples] = min(max(time.Duration(at-m.asked), time.Millisecond), maxAnswer)
 	r.sampled = at
 	r.answers++
 	sorted := r.samples

@@ -222,3 +222,39 @@ func TestReceptionModel(t *testing.T) {
 		}
 	})
 }
+
+// TestReceptionPlain has a camera without RTX send what was lost in the stream itself: it is not deaf, and its way is
+// measured.
+func TestReceptionPlain(t *testing.T) {
+	t.Parallel()
+	const rtt = 60 * time.Millisecond
+	r := newReception()
+	r.plain = true
+	now := int64(0)
+	for i := range uint16(2 * deafAfter) {
+		r.arrived(2*i, 0, now)
+		r.arrived(2*i+2, 0, now)
+		now += tick
+		if asked, _ := r.overdue(now, nil); len(asked) != 1 {
+			t.Fatalf("asked for %v", asked)
+		}
+		now += int64(rtt)
+		r.arrived(2*i+1, 0, now)
+	}
+	if r.rtt != rtt || r.unheard != 0 || r.repaired != 2*deafAfter {
+		t.Errorf("round trip %s, %d unheard, %d repaired", r.rtt, r.unheard, r.repaired)
+	}
+}
+
+// TestReceptionAway has the first answer of all come after a long outage: what is lost then is not waited for as long.
+func TestReceptionAway(t *testing.T) {
+	t.Parallel()
+	r := newReception()
+	r.arrived(1, 0, 0)
+	r.arrived(3, 0, 0)
+	r.overdue(tick, nil)
+	r.answered(2, int64(5*time.Second))
+	if got := r.round(); got > maxAnswer+roundSlack {
+		t.Errorf("asks again after %s", got)
+	}
+}

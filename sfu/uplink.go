@@ -137,7 +137,8 @@ func (sess *session) toLayer(l *layer, b []byte, now int64) fate {
 		}
 		f = l.keep()
 	}
-	if sess.askAgain(l, now) && !sess.lacking.Swap(true) {
+	if sess.askAgain(l, now) && !sess.lacking.Load() { // written under ingress.mu alone
+		sess.lacking.Store(true)
 		signal(sess.uplink.hurry)
 	}
 	return f

@@ -23,6 +23,7 @@ type offered struct {
 	terms
 
 	kind    string
+	ufrag   string // of a transport of its own
 	list    string // the formats as they stand
 	sends   bool
 	formats []Codec // without retransmissions
@@ -61,6 +62,8 @@ func offeredOf(d *sdp.SessionDescription, m *sdp.MediaDescription) offered {
 		switch a.Key {
 		case "mid":
 			s.mid = a.Value
+		case "ice-ufrag":
+			s.ufrag = a.Value
 		case "sendrecv", "sendonly":
 			s.sends = true
 		case "recvonly", "inactive":
@@ -149,12 +152,18 @@ func (t *Transport) Answer(o *Offer, wanted []Section) (string, *Answer, error) 
 		agreed.Tracks = append(agreed.Tracks, track)
 	}
 	var bundled []string
+	other := false // a transport than the one that we know of
 	for i, s := range o.sections {
-		if _, ok := taken[i]; ok && slices.Contains(o.bundle, s.mid) {
+		if _, ok := taken[i]; !ok {
+			continue
+		}
+		if slices.Contains(o.bundle, s.mid) {
 			bundled = append(bundled, s.mid)
+		} else if s.ufrag != "" && s.ufrag != o.server.Ufrag {
+			other = true
 		}
 	}
-	if len(taken) > 1 && len(bundled) < len(taken) {
+	if other || len(taken) > 1 && len(bundled) < len(taken) {
 		return "", nil, errors.New("rtc: the server offers media sections that are not bundled")
 	}
 	return t.writeAnswer(o, taken, bundled), &agreed, nil

@@ -169,6 +169,12 @@ func TestAnswerChooses(t *testing.T) {
 	if _, _, err := tr.Answer(o, []Section{video("H264", "")}); err != nil {
 		t.Errorf("one section without a bundle: %v", err)
 	}
+	if o, err = ParseOffer(strings.NewReplacer(" camera", "", "a=mid:camera", "a=mid:camera\na=ice-ufrag:efgh").Replace(offer)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := tr.Answer(o, []Section{video("H264", "")}); err == nil {
+		t.Error("a section is thought to have another's transport")
+	}
 }
 
 func TestBadOffers(t *testing.T) {

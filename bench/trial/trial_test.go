@@ -271,7 +271,7 @@ func TestFlags(t *testing.T) {
 				c.Pace, c.Picture = load.PaceBurst, load.Picture{Codec: load.VP8, Bitrate: 1_100_000, FPS: 30, Even: true}
 			},
 			func(t *testing.T, r report.Result) {
-				if frames := r.Load.Seconds * 30 * 2; float64(r.Delivery.Published) > 4*frames*1.3 || r.Delivery.Published%4 != 0 {
+				if frames := r.Load.Seconds * 30 * 2; float64(r.Delivery.Published) > 4*frames*1.3 {
 					t.Errorf("%d packets in %.1f s of two cameras", r.Delivery.Published, r.Load.Seconds)
 				}
 			},

@@ -117,6 +117,9 @@ func (t *trial) delivered(took time.Duration) report.Delivery {
 			d.Published += s.Counted()
 		}
 	}
+	if !d.BySequence { // those few were cut or padded on the way
+		d.Corrupt, d.Unstamped = d.Corrupt+d.Unstamped, 0
+	}
 	for _, v := range t.viewers {
 		expected, got := v.Delivery(d.BySequence)
 		d.Expected += expected

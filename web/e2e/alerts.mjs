@@ -160,13 +160,16 @@ try {
   await camera.getByTestId('motion-on').uncheck({ force: true });
   await until('the end of the event', () => viewer.locator(`${row}[data-status=ended]`).count());
   // A slow answer: meanwhile the page offers nothing that it does not know.
+  let answer = () => {};
+  const looked = new Promise((resolve) => { answer = () => resolve(undefined); });
   await viewer.route('**/push-subscription', async (route) => {
-    await new Promise((resolve) => { setTimeout(resolve, 1_000); });
+    await looked;
     await route.continue();
   });
   await viewer.goto(`${base}/sim#/alerts`);
   await viewer.locator('[data-testid=alerts-here]:disabled').waitFor({ state: 'attached' });
   check(!await viewer.getByTestId('alerts-test').isVisible(), 'a test is offered before the page knows whether alerts come here');
+  answer();
   await alertsHere.uncheck({ force: true });
   await until('no more alerts here', async () => !await viewer.getByTestId('alerts-test').isVisible());
   if (faults.length) throw new Error(`the pages report: ${faults.join('; ')}`);

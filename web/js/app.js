@@ -201,7 +201,12 @@ export class App {
 
   /** Nobody was signed in any more: or in a session that another took the place of while the question was on its way. */
   async #checkSession() {
-    const user = await currentUser().catch(() => this.user); // the roster asks again
+    let user;
+    try {
+      user = await currentUser();
+    } catch {
+      return; // not known: the roster asks again in a while
+    }
     if (user) this.roster.refresh();
     else this.#signedOut('You were signed out. Please sign in again.');
   }

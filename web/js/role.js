@@ -84,7 +84,9 @@ export class Role extends EventTarget {
 
   /** A duplicated tab inherits the device, but the original keeps it. */
   async #claim() {
+    const id = this.tab.device?.id;
     if (await this.tab.claim()) return true;
+    if (this.tab.device?.id !== id) return false; // it is another one by now, or none
     this.tab.forget();
     this.dispatchEvent(new Event('change'));
     return false;

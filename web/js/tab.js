@@ -65,17 +65,23 @@ export class Tab extends EventTarget {
   /**
    * Takes this browser's lock on the device: a duplicated tab inherits
    * sessionStorage, and two tabs must not speak as one device.
-   * @returns {Promise<boolean>} whether this tab may be the device
+   * @returns {Promise<boolean>} whether this tab may be the device, and is it still
    */
   async claim() {
     if (!navigator.locks || !this.device) return true;
     const wait = AbortSignal.timeout(CLAIM_WAIT_MS);
-    const name = `securecam-device-${this.device.id}`;
+    const { id } = this.device;
     return new Promise((resolve) => {
-      navigator.locks.request(name, { signal: wait }, () => new Promise((release) => {
-        this.#release = () => release(undefined);
-        resolve(true);
-      })).catch(() => resolve(false));
+      navigator.locks.request(`securecam-device-${id}`, { signal: wait }, () => {
+        if (this.device?.id !== id) {
+          resolve(false);
+          return undefined;
+        }
+        return new Promise((release) => {
+          this.#release = () => release(undefined);
+          resolve(true);
+        });
+      }).catch(() => resolve(false));
     });
   }
 

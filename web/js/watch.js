@@ -145,8 +145,8 @@ export class Watch extends EventTarget {
     const told = await peer.prefer(quality).then(() => true, () => false);
     if (this.#telling !== peer) return; // this one is over
     this.#telling = null;
-    if (told) this.#ask(); // something else meanwhile
-    else this.#asked = '';
+    if (!told) this.#asked = '';
+    if (told || JSON.stringify(this.#quality) !== JSON.stringify(quality)) this.#ask(); // something else meanwhile
   }
 
   /** @param {Peer} peer */

@@ -68,10 +68,14 @@ export function segmented({ label, choices, onchange, testid }) {
   };
   const choose = async (/** @type {T} */ value) => {
     choosing++;
-    last = last.then(() => onchange(value));
-    await last;
-    choosing--;
-    render();
+    const mine = last.then(() => onchange(value));
+    last = mine.catch(() => {});
+    try {
+      await mine;
+    } finally {
+      choosing--;
+      render();
+    }
   };
   const el = h('fieldset.segmented', { testid }, h('legend.sr-only', null, label),
     choices.map((choice, i) => h('label', null, inputs[i], h('span', null, choice.label))));
