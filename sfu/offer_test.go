@@ -27,8 +27,8 @@ func offerFile(tb testing.TB, name string) string {
 func TestHostileOffers(t *testing.T) {
 	t.Parallel()
 	s := newSFU(t, func(c *Config) {
-		c.PublisherWait = patience // the camera may know before the server that it is connected
-		c.ConnectTimeout, c.PublisherTimeout = 4*patience, 4*patience // it sends nothing
+		// The camera sends nothing, and may know before the server that it is connected.
+		c.PublisherWait, c.ConnectTimeout, c.PublisherTimeout = patience, 4*patience, 4*patience
 	})
 	publishCamera(t, s, "m", vp8, opus)
 	whip, whep := offerFile(t, "chrome-whip.sdp"), offerFile(t, "chrome-whep.sdp")

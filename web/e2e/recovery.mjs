@@ -77,7 +77,7 @@ async function joinInPage(credentials) {
   const first = new Promise((resolve) => {
     const next = (now, metadata) => {
       window.shown.push({ at: now, rtp: metadata.rtpTimestamp });
-      resolve({ at: now, processing: metadata.processingDuration ?? 0 });
+      resolve(now);
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
@@ -87,7 +87,7 @@ async function joinInPage(credentials) {
   const { peer, stream } = await play(credentials);
   window.peer = peer;
   video.srcObject = stream;
-  const { at } = await first;
+  const at = await first;
   const post = performance.getEntriesByType('resource').find((e) => e.startTime >= began && /whep|play/.test(e.name));
   return { ms: at - (post?.startTime ?? began), signalling: (post?.responseEnd ?? began) - (post?.startTime ?? began) };
 }
