@@ -10,7 +10,7 @@
 //   join     {base, credentials, browser?}  a viewer joins, in "firefox" if that is the browser: when it saw its first frame
 //   leave    {}                            the viewer that joined last leaves
 //   measure  {seconds}                     what the viewer that joined last saw of what the camera sent
-//   stats    {}                            what both say of themselves
+//   stats    {}                            what the viewer that joined last says of itself, and what it was shown
 
 import { createInterface } from 'node:readline';
 import { launch, openTab } from './browser.mjs';
@@ -79,7 +79,7 @@ async function joinInPage(credentials) {
   const first = new Promise((resolve) => {
     const next = (now, metadata) => {
       window.shown.push({ at: now, rtp: metadata.rtpTimestamp });
-      resolve(now);
+      resolve(metadata.presentationTime); // which is after it was decoded; now may be before
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
@@ -260,10 +260,9 @@ class Scene {
     }
   }
 
-  /** The camera's statistics, those of the viewer that joined last, and the pictures it was shown. */
+  /** The statistics of the viewer that joined last, and the pictures it was shown. */
   async stats() {
     return {
-      camera: await this.#camera.evaluate(statsInPage),
       viewer: await this.#viewer.evaluate(statsInPage),
       shown: await this.#viewer.evaluate(() => window.shown),
     };
