@@ -54,6 +54,15 @@ func pick(rungs []rung, wish Preference, budget, current int) int {
 	return best
 }
 
+// keep returns what goes on in the place of what was picked: what is sent, or about to be, if that is better and still
+// wished for. What it is measured to take does not count.
+func keep(rungs []rung, wish Preference, picked, sent int) int {
+	if sent <= picked || wish.Paused || sent > 0 && !within(rungs, rungs[sent], wish) {
+		return picked
+	}
+	return sent
+}
+
 // need is what a budget must be for a rung, which is more if it is to begin.
 func (r *rung) need(begin bool) int {
 	if begin {

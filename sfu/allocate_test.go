@@ -3,8 +3,12 @@ package sfu
 import (
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/pion/webrtc/v4"
 	"pgregory.net/rapid"
+
+	"github.com/securecam/securecam/sfu/bandwidth"
 )
 
 // drawTrack makes an up track of some layers, of which some hold layers themselves.
@@ -139,5 +143,53 @@ func TestLadder(t *testing.T) {
 		if got := pick(rungs, wish, tt.budget, tt.current); got != tt.want {
 			t.Errorf("%s: rung %d, want %d", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestHeavyKeyframe has a keyframe double what the layer that a viewer gets is measured to take: it goes on as long as
+// its way does not complain, but no longer than it is wished for, and what is better does not begin for it.
+func TestHeavyKeyframe(t *testing.T) {
+	t.Parallel()
+	b := newBench(webrtc.MimeTypeVP8)
+	up := b.layer.track
+	layers := []*layer{b.layer, newLayer(up, 2, 16), newLayer(up, 3, 16)}
+	measured := func(i, rate int) {
+		f := &facts{fps: 30}
+		f.rates[0][0] = rate
+		layers[i].facts.Store(f)
+	}
+	for i, l := range layers {
+		l.keys, l.rid, l.slot = newKeyframes(time.Hour, func(bool) {}), string(rune('a'+i)), uint8(i)
+		l.sizes[0].Store(uint32(320*(i+1))<<16 | uint32(180*(i+1)))
+		measured(i, 500_000*(i+1))
+		if i > 0 {
+			up.join(l)
+		}
+	}
+	d := newDownTrack(up, stream{ssrc: 1, payloadType: 96}, &keepingSink{}, newSeat())
+	b.shard.add(b.fan, d)
+	d.layer, d.target = layers[1], layers[1]
+	got := func() string { d.choose(); return d.target.rid }
+	d.seat.limit(1_400_000, bandwidth.Decision{Keep: true})
+	measured(1, 2_000_000)
+	if rid := got(); rid != "b" {
+		t.Errorf("with a keyframe in what it takes, layer b gives way to %s", rid)
+	}
+	d.target = layers[2] // about to begin
+	if rid := got(); rid != "c" {
+		t.Errorf("layer c, which is about to begin, gives way to %s", rid)
+	}
+	d.target = layers[1]
+	wish := NoPreference()
+	wish.MaxHeight = 180
+	d.seat.wish.Store(&wish)
+	if rid := got(); rid != "a" {
+		t.Errorf("layer %s goes on, which is not wished for", rid)
+	}
+	wish = NoPreference()
+	d.target = layers[1]
+	d.seat.limit(1_400_000, bandwidth.Decision{})
+	if rid := got(); rid != "a" {
+		t.Errorf("layer %s goes on, which is too much for the way", rid)
 	}
 }

@@ -245,9 +245,7 @@ func (d *downTrack) demand() (sent, next, goal int, last bool) {
 	if best == noRung {
 		return 0, 0, 0, false
 	}
-	current := slices.IndexFunc(rungs, func(r rung) bool {
-		return r.layer == d.target && r.spatial >= d.cut.goal.spatial && r.temporal >= d.cut.goal.temporal
-	})
+	current := d.rung(rungs, d.target)
 	if current >= 0 {
 		sent = rungs[current].rate
 	}

@@ -204,20 +204,27 @@ func (d *downTrack) choose() {
 		wish = &flat
 	}
 	rungs := d.track.rungs(&buf, wish.TemporalID)
-	current := slices.IndexFunc(rungs, func(r rung) bool {
-		return r.layer == d.layer && r.spatial >= d.cut.goal.spatial && r.temporal >= d.cut.goal.temporal
-	})
 	budget := d.seat.share(d)
 	if budget > 0 && len(rungs) > 0 && !d.seat.starving {
 		budget = max(budget, rungs[0].need(true))
 	}
-	i := pick(rungs, *wish, budget, current)
+	i := pick(rungs, *wish, budget, d.rung(rungs, d.layer))
+	if d.seat.keep {
+		i = keep(rungs, *wish, i, d.rung(rungs, d.target))
+	}
 	switch {
 	case i != noRung:
 		d.aim(rungs[i])
 	case wish.Paused || len(rungs) > 0:
 		d.pause()
 	}
+}
+
+// rung finds what is sent, or is to be, of a layer; noRung if there is no such thing.
+func (d *downTrack) rung(rungs []rung, of *layer) int {
+	return slices.IndexFunc(rungs, func(r rung) bool {
+		return r.layer == of && r.spatial >= d.cut.goal.spatial && r.temporal >= d.cut.goal.temporal
+	})
 }
 
 // aim goes over to a rung as soon as that can be.

@@ -65,6 +65,7 @@ type seat struct {
 	layered  bool   // the camera has announced several layers
 	starving bool   // not even the least goes out
 	hopeless bool   // what goes out is to end before what replaces it begins
+	keep     bool   // what goes out, or is about to, goes on whatever the budget is
 	budget   int    // bit/s that the way carries, media and what wraps it; 0 means unknown
 }
 
@@ -90,10 +91,10 @@ func (s *seat) changed(sh *shard) {
 
 // limit sets the budget, and has the tracks choose by what else was decided. Runs on the shard.
 func (s *seat) limit(budget int, by bandwidth.Decision) {
-	if s.budget == budget && s.starving == by.Starving && s.hopeless == by.Hopeless {
+	if s.budget == budget && s.starving == by.Starving && s.hopeless == by.Hopeless && s.keep == by.Keep {
 		return
 	}
-	s.budget, s.starving, s.hopeless = budget, by.Starving, by.Hopeless
+	s.budget, s.starving, s.hopeless, s.keep = budget, by.Starving, by.Hopeless, by.Keep
 	for _, d := range s.downs {
 		d.choose()
 	}

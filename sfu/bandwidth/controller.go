@@ -96,6 +96,9 @@ type Decision struct {
 	// Hopeless says that the way carries so little of what is sent that no picture of it gets through whole: it is to end
 	// at once, and not only when what replaces it begins, which would wait behind it.
 	Hopeless bool
+	// Keep says that what is sent goes on, whatever it is measured to take by now: a keyframe counts in that for a second,
+	// and when it becomes too much for the way, that shows. Otherwise the budget says what goes on too.
+	Keep bool
 	// Padding is how many bytes to send beside the media, at once.
 	Padding int
 }
@@ -296,7 +299,8 @@ func (c *Controller) Tick(now int64, d Demand) Decision {
 	}
 	budget := c.budget.decide(now, d, rate, able, c.really(now, d), c.prober.active())
 	return Decision{
-		Budget: budget, Starving: c.budget.starving, Hopeless: c.budget.cut && rate < hopeless*float64(d.Sent), Padding: c.prober.due(now),
+		Budget: budget, Starving: c.budget.starving, Hopeless: c.budget.cut && rate < hopeless*float64(d.Sent),
+		Keep: !c.budget.cut, Padding: c.prober.due(now),
 	}
 }
 

@@ -21,7 +21,8 @@ type joining struct {
 	backlog  []int   // bytes of frames that are to be caught up with
 	pace     float64 // bytes a second, of that
 	may      float64 // bytes
-	changed  int64   // when the viewer last began to follow another layer, or to wait for it
+	decided  Decision
+	changed  int64 // when the viewer last began to follow another layer, or to wait for it
 	began    int64
 }
 
@@ -47,7 +48,7 @@ func join(t *testing.T, w way, seed uint64, weight float64, age time.Duration, l
 	s.c, j.began, j.changed, s.lastDone = New(s.now, true), s.now, s.now, s.now
 	s.budget = s.c.Begin(s.now, j.need(0)*11/10)
 	j.pace = float64(s.budget) / 8 * 1.5
-	j.choose(false)
+	j.choose()
 	s.repeat(20*millisecond, j.tick)
 	s.repeat(5*millisecond, j.catchUp)
 	s.repeat(20*millisecond, func() { s.send(120, nil) })
@@ -72,7 +73,7 @@ func (j *joining) measure() {
 		j.counted[i] = [2]int{j.counted[i][1], 0}
 	}
 	if j.c != nil {
-		j.choose(false)
+		j.choose()
 	}
 }
 
@@ -143,14 +144,14 @@ func (j *joining) catchUp() {
 }
 
 // choose does as the SFU does: the first layer begins at once, others with a keyframe that takes a moment.
-func (j *joining) choose(starving bool) {
+func (j *joining) choose() {
 	best := -1
 	for i := range j.layers {
 		need := j.need(i)
 		if i > j.target {
 			need = j.more(i)
 		}
-		if need <= j.budget || i == 0 && !starving {
+		if need <= j.budget || i == 0 && !j.decided.Starving || i == j.target && j.decided.Keep {
 			best = i
 		}
 	}
@@ -174,12 +175,12 @@ func (j *joining) tick() {
 	if j.target+1 < j.wish {
 		d.Next, d.Goal = j.more(j.target+1), j.more(j.wish-1)
 	}
-	decision := j.c.Tick(j.now, d)
-	j.budget = decision.Budget
-	for sent := 0; sent < decision.Padding; sent += 1100 {
+	j.decided = j.c.Tick(j.now, d)
+	j.budget = j.decided.Budget
+	for sent := 0; sent < j.decided.Padding; sent += 1100 {
 		j.send(1100, nil)
 	}
-	j.choose(decision.Starving)
+	j.choose()
 }
 
 // TestJoinSettles has a viewer come to three layers over a way that carries the middle one: it has that soon and keeps it,

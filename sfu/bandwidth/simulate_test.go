@@ -207,7 +207,7 @@ func (s *simulation) tick() {
 		if i > s.target {
 			need = need * 11 / 10
 		}
-		if need <= s.budget || i == 0 && !decision.Starving {
+		if need <= s.budget || i == 0 && !decision.Starving || i == s.target && decision.Keep {
 			best = i
 		}
 	}
