@@ -33,6 +33,9 @@ type budgeter struct {
 	sent     int   // at the time
 	starving bool  // what was cut was the least
 
+	from  int // what was sent when more was allowed last
+	tried int // what was sent first of that, before its keyframe counted in it; 0 until more is sent
+
 	tooMuch float64 // what was tried last and was too much, 0 if nothing was
 	triedAt int64
 }
@@ -57,6 +60,9 @@ func (b *budgeter) decide(now int64, d Demand, rate, able, really float64, climb
 	if b.cut && d.Sent < b.sent {
 		b.cut = false
 	}
+	if b.tried == 0 && d.Sent > b.from {
+		b.tried = d.Sent
+	}
 	if rate < really || b.cut && rate < float64(d.Sent) {
 		return b.lower(now, d, rate)
 	}
@@ -66,6 +72,7 @@ func (b *budgeter) decide(now int64, d Demand, rate, able, really float64, climb
 		return keep
 	}
 	b.raised, b.starving = now, false
+	b.from, b.tried = d.Sent, 0
 	return max(int(able), keep)
 }
 
@@ -96,7 +103,7 @@ func (b *budgeter) lower(now int64, d Demand, rate float64) int {
 	if !b.cut {
 		if b.raised != 0 && now-b.raised < lasting {
 			b.rest = min(2*max(b.rest, leastRest/2), mostRest)
-			b.tooMuch, b.triedAt = float64(d.Sent), now
+			b.tooMuch, b.triedAt = float64(b.took(d)), now
 		} else {
 			b.rest = leastRest
 		}
@@ -104,6 +111,14 @@ func (b *budgeter) lower(now int64, d Demand, rate float64) int {
 		b.starving = d.Last
 	}
 	return int(rate)
+}
+
+// took is what is sent takes, as far as that is known without the keyframe that it began with.
+func (b *budgeter) took(d Demand) int {
+	if b.tried == 0 {
+		return d.Sent
+	}
+	return min(d.Sent, b.tried)
 }
 
 // waits reports whether nothing better may be tried now.
