@@ -210,6 +210,9 @@ func (s *SFU) Accept(_ context.Context, sessionID string, raw []byte) error {
 		sess.agree(o, i)
 	}
 	sess.ice.begin(o.ufrag, o.attribute(o.sections[0].media, "ice-pwd"))
+	s.mu.Lock()
+	sess.since = now() // until then nothing could connect
+	s.mu.Unlock()
 	close(sess.counter.answered)
 	return nil
 }

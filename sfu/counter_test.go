@@ -60,8 +60,15 @@ func TestCounterOffer(t *testing.T) {
 	if _, err := s.Update(t.Context(), a.SessionID, early); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("an update before the answer: %v", err)
 	}
+	began := now()
+	eventually(t, "the next millisecond", func() bool { return now().After(began) })
 	if err := s.Accept(t.Context(), a.SessionID, []byte(answer)); err != nil {
 		t.Fatal(err)
+	}
+	for _, st := range s.Sessions("m", "v") {
+		if st.Role == "play" && !st.Since.After(began) {
+			t.Errorf("it connects since %v, and was answered after %v", st.Since, began)
+		}
 	}
 	if err := s.Accept(t.Context(), a.SessionID, []byte(answer)); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("answered twice: %v", err)

@@ -49,7 +49,8 @@ func mediaWarnings(s *sfu.SFU) func() []string {
 
 func diagnosedSession(s sfu.SessionStatus) diagnosis.Session {
 	out := diagnosis.Session{
-		Role: s.Role, StreamID: s.Viewer, Since: s.Since, ConnectedAt: s.ConnectedAt, EndedAt: s.EndedAt, Reason: s.Reason,
+		Role: s.Role, StreamID: s.Viewer, Since: s.Since, ReachedAt: s.Transport.ReachedAt,
+		ConnectedAt: s.ConnectedAt, EndedAt: s.EndedAt, Reason: s.Reason,
 		Unanswered: s.Unanswered, Stalled: s.Stuck, Bitrate: s.Bitrate, Detail: s.Detail,
 		Failure: s.Transport.Failure, Offered: diagnosis.Candidates(s.Offered), RTTMillis: millis(s.Transport.RTT),
 		SRTP: s.Profile, Pairs: []diagnosis.Pair{}, Tracks: []diagnosis.Track{},

@@ -46,6 +46,7 @@ type Session struct {
 	Role        string     `json:"role" enum:"publish,play"`
 	StreamID    string     `json:"streamId,omitempty" doc:"Of a viewer"`
 	Since       time.Time  `json:"since"`
+	ReachedAt   time.Time  `json:"reachedAt,omitzero" doc:"When ICE found a way"`
 	ConnectedAt time.Time  `json:"connectedAt,omitzero"`
 	EndedAt     time.Time  `json:"endedAt,omitzero"`
 	Reason      string     `json:"reason,omitempty" doc:"Why it ended"`

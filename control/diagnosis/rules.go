@@ -361,18 +361,20 @@ func undecodable(f Facts) []Finding {
 }
 
 // connecting is what there is to say of a session that is not connected yet. Those who try again and again, as browsers'
-// pages do, never have one that failed: what takes long is as good as that.
+// pages do, never have one that failed: what takes long is as good as that. ICE and the handshake after it are given that
+// time each.
 func connecting(f Facts, s Session, who string) Finding {
-	if f.Now.Sub(s.Since) <= silence {
+	step, failure := s.Since, "no_path"
+	if !s.ReachedAt.IsZero() {
+		step, failure = s.ReachedAt, "handshake"
+	}
+	if f.Now.Sub(step) <= silence {
 		return Finding{
 			Code: who + "_connecting", Severity: SeverityError, Message: "The " + who + " is just connecting.",
 			Advice: strings.TrimSpace(tried(s) + " " + f.Media.Unreachable),
 		}
 	}
-	s.Failure = "no_path"
-	if slices.ContainsFunc(s.Pairs, func(p Pair) bool { return p.Selected }) {
-		s.Failure = "handshake"
-	}
+	s.Failure = failure
 	return whyNotConnected(f, s, who)
 }
 

@@ -201,6 +201,9 @@ func TestDiagnoseEndlessTry(t *testing.T) {
 		f := well()
 		s := &f.Media.Sessions[1]
 		s.Since, s.ConnectedAt, s.Pairs = moment.Add(-3001*time.Millisecond), time.Time{}, pairs
+		if want == "viewer_handshake" {
+			s.ReachedAt = s.Since
+		}
 		f.Media.Sessions = append(f.Media.Sessions, Session{Role: "play", StreamID: "s", EndedAt: s.Since, Reason: "closed_by_client"})
 		g := Diagnose(f)[0]
 		if g.Code != want || !strings.Contains(g.Message, "so far") || !strings.Contains(g.Advice, "TURN") {
@@ -210,6 +213,27 @@ func TestDiagnoseEndlessTry(t *testing.T) {
 		s.EndedAt, s.Failure = moment, strings.TrimPrefix(want, "viewer_")
 		if g := Diagnose(f)[0]; g.Code != want || strings.Contains(g.Message, "so far") {
 			t.Errorf("%s: found %+v of one that has ended", want, g)
+		}
+	}
+}
+
+// TestDiagnoseSlowICE: the handshake is given its time from when there is a way for it.
+func TestDiagnoseSlowICE(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		began, reached time.Duration // ago
+		want           string
+	}{
+		{10 * time.Second, time.Second, "viewer_connecting"},
+		{10 * time.Second, 3001 * time.Millisecond, "viewer_handshake"},
+		{2 * time.Second, time.Second, "viewer_connecting"},
+	} {
+		f := well()
+		s := &f.Media.Sessions[1]
+		s.Since, s.ReachedAt, s.ConnectedAt = moment.Add(-tt.began), moment.Add(-tt.reached), time.Time{}
+		s.Pairs = []Pair{{State: "succeeded", Selected: true}}
+		if g := Diagnose(f)[0]; g.Code != tt.want {
+			t.Errorf("%v after it began, %v after a way was found: %+v, want %s", tt.began, tt.reached, g, tt.want)
 		}
 	}
 }

@@ -365,7 +365,10 @@ func (t *Transport) selected(local, remote ice.Candidate) {
 		p.addr = netip.AddrPortFrom(ip.Unmap(), uint16(remote.Port()))
 	}
 	before := t.RemoteAddr()
-	t.pair.Store(p)
+	if t.pair.Swap(p) == nil {
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		t.reached.Store(&now)
+	}
 	if f := t.onAddress.Load(); f != nil && p.addr != before {
 		(*f)(p.addr)
 	}

@@ -18,6 +18,7 @@ const (
 
 // Status is what a transport has come to.
 type Status struct {
+	ReachedAt time.Time // when ICE found a way first, zero before
 	Connected bool
 	Failure   string // why it did not connect, "" as long as that is not known
 	Pairs     []Pair // that were tried
@@ -38,6 +39,9 @@ const maxPairs = 32
 // Status returns what the transport has come to. It waits for the ICE agent, and after Close tells little.
 func (t *Transport) Status() Status {
 	st := Status{Connected: t.connected.Load(), RTT: t.RTT()}
+	if at := t.reached.Load(); at != nil {
+		st.ReachedAt = *at
+	}
 	if !st.Connected && t.ended() {
 		switch {
 		case t.mismatch.Load():

@@ -33,6 +33,7 @@ type Transport struct {
 	begun chan struct{}            // closed when conn is there
 
 	pair      atomic.Pointer[pair]                  // selected last; kept during an ICE restart
+	reached   atomic.Pointer[time.Time]             // when there was one first
 	integrity atomic.Pointer[stun.MessageIntegrity] // of the peer; nil before it is known
 	onMedia   atomic.Pointer[func([]byte)]
 	onAddress atomic.Pointer[func(netip.AddrPort)]

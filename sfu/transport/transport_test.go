@@ -41,9 +41,16 @@ func TestSession(t *testing.T) {
 				default:
 				}
 			})
+			if at := tr.Status().ReachedAt; !at.IsZero() {
+				t.Errorf("a way was found at %v, before anybody looked", at)
+			}
+			began := time.Now().Add(-time.Millisecond)
 			s, err := tr.Connect(t.Context())
 			if err != nil {
 				t.Fatal(err)
+			}
+			if at := tr.Status().ReachedAt; at.Before(began) || at.After(time.Now()) {
+				t.Errorf("a way was found at %v", at)
 			}
 			if s.Profile != uint16(tt.want) {
 				t.Fatalf("profile %#x, want %#x", s.Profile, tt.want)
