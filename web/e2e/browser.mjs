@@ -49,7 +49,7 @@ export async function allowSteering(context) {
  */
 export async function openTab(context, name, faults) {
   const page = await context.newPage();
-  context.setDefaultTimeout(60_000); // a busy machine takes its time, also to answer context.request
+  context.setDefaultTimeout(180_000); // a busy machine takes its time, also to answer context.request
   page.on('pageerror', (err) => faults.push(`${name}: ${err.message}`));
   page.on('console', (message) => {
     if (/Content Security Policy|violates/i.test(message.text())) faults.push(`${name}: ${message.text()}`);

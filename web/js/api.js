@@ -55,7 +55,7 @@ export async function call(method, path, { body, token, signal, keepalive } = {}
     cache: 'no-store',
   }, signal);
   if (!response.ok) throw await failure(response);
-  const text = await response.text();
+  const text = await textOf(response);
   return text ? JSON.parse(text) : undefined;
 }
 
@@ -73,6 +73,19 @@ export async function send(url, init, signal) {
   } catch (err) {
     if (signal?.aborted) throw signal.reason;
     if (limit.aborted) throw new ApiError(0, 'timeout', wordsFor('timeout'));
+    throw new ApiError(0, 'network', wordsFor(navigator.onLine ? 'network' : 'no_network'));
+  }
+}
+
+/**
+ * What a response says. A connection that breaks meanwhile is an ApiError.
+ * @param {Response} response
+ * @returns {Promise<string>}
+ */
+export async function textOf(response) {
+  try {
+    return await response.text();
+  } catch {
     throw new ApiError(0, 'network', wordsFor(navigator.onLine ? 'network' : 'no_network'));
   }
 }

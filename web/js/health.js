@@ -1,6 +1,8 @@
 // How a watched stream plays: told to the server, and asked of it when there
 // is no picture, since it sees both ends.
 
+import { Latest } from './latest.js';
+
 const REPORT_MS = 4_000;
 const ASK_MS = 4_000;
 const NTP_TO_UNIX_MS = 2_208_988_800_000;
@@ -18,6 +20,7 @@ export class Health {
   #reported = -Infinity;
   #asked = -Infinity;
   #verdict = '';
+  #latest = new Latest(); // of the verdicts
   /** @type {number[]} what this clock is ahead of the sender's, by each of its last reports */
   #ahead = [];
   #heard = 0;
@@ -130,17 +133,31 @@ export class Health {
     const now = performance.now();
     if (now - this.#asked > ASK_MS) {
       this.#asked = now;
-      this.#ask().catch(() => { this.#verdict = ''; });
+      this.#ask();
     }
     return this.#verdict;
   }
 
+  /** There is a picture: what was said of none is over, and so is what is on its way. */
+  well() {
+    this.#verdict = '';
+    this.#asked = -Infinity;
+    this.#latest.forget();
+  }
+
   async #ask() {
+    const due = this.#latest.ask();
+    const verdict = await this.#judge().catch(() => '');
+    if (due()) this.#verdict = verdict;
+  }
+
+  /** @returns {Promise<string>} what the server says, "" when it finds nothing */
+  async #judge() {
     const { findings } = await this.#tab.call('GET', `/streams/${this.#id}/diagnosis`);
     // Of a connection that is just being made this side knows as much.
     const worst = findings.find((/** @type {{severity: string, code: string}} */ f) => (
       f.severity === 'error' && f.code !== 'viewer_connecting'
     ));
-    this.#verdict = worst ? [worst.message, worst.advice].filter(Boolean).join('\n') : '';
+    return worst ? [worst.message, worst.advice].filter(Boolean).join('\n') : '';
   }
 }

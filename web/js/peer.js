@@ -1,7 +1,7 @@
 // One RTCPeerConnection with its WHIP or WHEP session: the two protocols
 // differ only in who sends.
 
-import { ApiError, failure, send } from './api.js';
+import { ApiError, failure, send, textOf } from './api.js';
 import { wordsFor } from './words.js';
 
 const GATHER_MS = 400; // later candidates trickle
@@ -97,7 +97,7 @@ export class Peer extends EventTarget {
     if (!this.#resource || this.#closed) return [];
     const response = await this.#http('GET', this.#resource, { accept: 'application/json' });
     if (!response.ok) throw await failure(response);
-    return (await response.json()).layers;
+    return JSON.parse(await textOf(response)).layers;
   }
 
   /**
@@ -111,7 +111,7 @@ export class Peer extends EventTarget {
     if (!response.ok) throw await failure(response);
     this.#resource = new URL(response.headers.get('location') ?? '', url).href;
     this.#etag = response.headers.get('etag') ?? '';
-    const answer = await response.text();
+    const answer = await textOf(response);
     if (this.#closed) {
       this.#http('DELETE', this.#resource, {}).catch(() => {});
       return null;

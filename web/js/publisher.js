@@ -3,7 +3,7 @@
 // media, the publication is a Party of viewers.
 
 import { backoff } from './backoff.js';
-import { Line, Party } from './p2p.js';
+import { Line, Party } from './party.js';
 import { Meter } from './stats.js';
 import { publish, replaceTracks } from './whip.js';
 import { explain } from './words.js';

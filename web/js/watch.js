@@ -3,6 +3,7 @@
 import { ApiError } from './api.js';
 import { backoff, pause } from './backoff.js';
 import { Health } from './health.js';
+import { Latest } from './latest.js';
 import { call } from './p2p.js';
 import { Meter } from './stats.js';
 import * as streams from './streams.js';
@@ -15,12 +16,13 @@ import { explain, wordsFor } from './words.js';
 
 const READ_MS = 500;
 const POLL_MS = 2_000; // in case an event was missed
-const WAKE_MS = 65_000; // the server gives up on a silent camera after 60 s
+const SLOW_MS = 6_000; // a camera that takes longer to accept is worth a word
 const HEAD_START_MS = 400; // what a woken camera needs to be publishing; asking sooner costs a whole Retry-After
 const LAYERS_MS = 4_000; // how old the list of what the camera sends may be
 const ENOUGH = 1.6; // a layer so much taller than its tile is taken rather than one that is much too small
 const STILL_MS = 3_000; // no new frame for so long: say why
-const STUCK_MS = 12_000; // and for so long: connect anew
+const STUCK_MS = 12_000; // and for so long: connect anew, with twice the patience
+const MOST_STUCK_MS = 96_000; // a busy machine might need longer each time than it was given
 
 /**
  * Fires "change" when the phase or the hint changed, "stream" with a new
@@ -50,18 +52,26 @@ export class Watch extends EventTarget {
   height = 0;
 
   #shown = 0;
-  #asked = '';
+  #asked = ''; // what the server has said yes to
+  #learned = new Latest(); // of the layers
   /** @type {Peer | null} that is being told: the server goes by what comes last */
   #telling = null;
   #tab;
   #gateway;
   /** @type {Stream | null} */
   #session = null;
+  /** @type {Stream | null} told of before the server has answered which one is this one's */
+  #early = null;
+  /** This stream was there already: this tab may have said goodbye to it. */
+  #takenUp = false;
+  #accepts = new AbortController(); // aborted when the camera has accepted
+  #patience = STUCK_MS;
   /** @type {Peer | null} */
   #peer = null;
   /** @type {Health | null} of what this.stream holds */
   #health = null;
   #off = new AbortController();
+  #round = new AbortController(); // of the present stream
 
   /**
    * @param {import('./tab.js').Tab} tab
@@ -83,14 +93,21 @@ export class Watch extends EventTarget {
   /** Runs until the stream is over; never throws. */
   async run() {
     const { signal } = this.#off;
-    this.#gateway.addEventListener('stream:ended', (e) => this.#noticeEnd(/** @type {CustomEvent} */ (e).detail), { signal });
+    const listen = (/** @type {string} */ name, /** @type {(data: any) => void} */ handler) => (
+      this.#gateway.addEventListener(name, (e) => handler(/** @type {CustomEvent} */ (e).detail), { signal })
+    );
+    for (const name of ['stream:started', 'stream:ended']) listen(name, (stream) => this.#hear(stream));
+    listen('ready', ({ resumed }) => { if (!resumed) this.#check(); });
     window.addEventListener('pagehide', () => this.#leave(true), { signal });
-    try {
-      await this.#request();
-      await this.#accepted();
-      await this.#playOn();
-    } catch (err) {
-      if (!signal.aborted) this.#finish('failed', explain(err));
+    while (!this.over) {
+      this.#round = new AbortController();
+      try {
+        await this.#request();
+        await this.#accepted();
+        await this.#playOn();
+      } catch (err) {
+        if (!this.#round.signal.aborted) this.#finish('failed', explain(err));
+      }
     }
   }
 
@@ -135,68 +152,88 @@ export class Watch extends EventTarget {
     return this.#shown ? { maxHeight: Math.round(this.#shown * ENOUGH) } : {};
   }
 
-  /** Tells the server what is wanted, if that is something else than before. */
+  /** Tells the server what is wanted, until it has heard it or that is what it knows. */
   async #ask() {
-    const quality = this.#quality;
     const peer = this.#peer;
-    if (!peer || this.#telling === peer || this.#asked === JSON.stringify(quality)) return;
+    if (!peer || this.#telling === peer) return;
     this.#telling = peer;
-    this.#asked = JSON.stringify(quality);
-    const told = await peer.prefer(quality).then(() => true, () => false);
-    if (this.#telling !== peer) return; // this one is over
-    this.#telling = null;
-    if (!told) this.#asked = '';
-    if (told || JSON.stringify(this.#quality) !== JSON.stringify(quality)) this.#ask(); // something else meanwhile
+    for (let tries = 0; peer === this.#peer;) {
+      const wanted = this.#quality;
+      if (this.#asked === JSON.stringify(wanted)) break;
+      this.#asked = ''; // a question that fails may have been heard
+      try {
+        await peer.prefer(wanted);
+        if (peer === this.#peer) this.#asked = JSON.stringify(wanted);
+        tries = 0;
+      } catch (err) {
+        if (!(err instanceof ApiError) || !err.passing) break; // the connection is over, or what is wanted is not known there
+        await pause(backoff(tries++));
+      }
+    }
+    if (this.#telling === peer) this.#telling = null;
   }
 
   /** @param {Peer} peer */
   async #learnLayers(peer) {
-    const layers = await peer.layers().catch(() => this.layers);
-    if (peer !== this.#peer || JSON.stringify(layers.map(sizeOf)) === JSON.stringify(this.layers.map(sizeOf))) return;
+    const due = this.#learned.ask();
+    const layers = await peer.layers().catch(() => null);
+    if (!layers || peer !== this.#peer || !due() || JSON.stringify(layers.map(choiceOf)) === JSON.stringify(this.layers.map(choiceOf))) return;
     this.layers = layers;
     this.dispatchEvent(new Event('layers'));
+    this.#ask(); // the height that was chosen may have another name now
   }
 
   async #request() {
+    this.#session = this.#early = null;
+    this.#takenUp = false;
+    this.#accepts = new AbortController();
+    /** @type {Stream} */
+    let stream;
     try {
-      this.#session = await streams.request(this.#tab, this.camera.id);
+      stream = await streams.request(this.#tab, this.camera.id);
     } catch (err) {
       if (!(err instanceof ApiError) || err.status !== 409) throw err;
       // This tab already has a stream with that camera (a reload was faster
       // than its goodbye): take it up again.
-      const mine = (await streams.openStreams(this.#tab)).find((s) => s.cameraDeviceId === this.camera.id
-        && s.requesterDeviceId === this.#tab.device?.id);
+      this.#round.signal.throwIfAborted();
+      const mine = (await streams.openStreams(this.#tab)).find((s) => this.#isMine(s));
       if (!mine) throw err;
-      this.#session = mine;
+      stream = mine;
+      this.#takenUp = true;
     }
-    if (this.#off.signal.aborted) this.#leave(false);
+    this.#session = stream;
+    if (!this.over && this.#early) this.#hear(this.#early);
+    // Who was left meanwhile says goodbye to what it has begun itself: another
+    // that it finds may be that of a later watch.
+    if (this.over && !this.#takenUp) this.#leave(false);
+    this.#round.signal.throwIfAborted();
   }
 
   /** Waits until the camera has accepted. */
   async #accepted() {
-    const { signal } = this.#off;
-    const wake = new AbortController();
-    this.#gateway.addEventListener('stream:started', (e) => {
-      const stream = /** @type {CustomEvent} */ (e).detail;
-      if (stream.id !== this.#id) return;
-      this.#session = stream;
-      wake.abort();
-    }, { signal });
+    const { signal } = this.#round;
+    const until = AbortSignal.any([signal, this.#accepts.signal]);
     const woken = this.#session?.status === 'requested';
-    const until = performance.now() + WAKE_MS;
-    while (this.#session?.status === 'requested') {
-      if (performance.now() > until) throw new Error(wordsFor('camera_unavailable'));
-      await pause(POLL_MS, AbortSignal.any([signal, wake.signal])).catch(() => {});
+    const began = performance.now();
+    while (this.#session?.status === 'requested') { // the server gives up after a while
+      await pause(POLL_MS, until).catch(() => {});
       signal.throwIfAborted();
-      if (this.#session.status === 'requested') this.#session = await streams.get(this.#tab, this.#id, signal);
+      if (performance.now() - began > SLOW_MS) this.#hint(this.#whyNoAnswer());
+      if (!until.aborted) await this.#refresh(until);
     }
-    this.#checkOpen();
+    this.#hint('');
     if (woken) await pause(HEAD_START_MS, signal);
+  }
+
+  /** @returns {string} */
+  #whyNoAnswer() {
+    if (this.#gateway.state === 'online') return wordsFor('camera_slow');
+    return wordsFor(navigator.onLine ? 'network' : 'no_network');
   }
 
   /** Plays, and plays again after each loss, until the stream is over. */
   async #playOn() {
-    const { signal } = this.#off;
+    const { signal } = this.#round;
     for (let tries = 0; ; tries++) {
       this.#set(this.liveSince ? 'reconnecting' : 'connecting');
       let wait;
@@ -234,13 +271,15 @@ export class Watch extends EventTarget {
    * @param {() => void} onLive
    */
   async #playOnce(onLive) {
-    const { signal } = this.#off;
+    const { signal } = this.#round;
     const credentials = await streams.subscribeCredentials(this.#tab, this.#id, signal);
-    this.#asked = JSON.stringify(this.#quality);
+    const { maxHeight } = this.#quality; // a layer by its name is asked for once it is there
+    const begun = maxHeight ? { maxHeight } : {};
+    this.#asked = JSON.stringify(begun);
     const health = new Health(this.#tab, this.#id);
     const { peer, stream, talk, steering } = credentials.protocol === 'p2p'
-      ? await call(this.#gateway, this.#id, credentials, signal)
-      : await play(credentials, signal, this.#quality);
+      ? await this.#call(credentials)
+      : await play(credentials, signal, begun);
     if (signal.aborted) return peer.close();
     this.#peer = peer;
     this.talk = talk;
@@ -270,6 +309,8 @@ export class Watch extends EventTarget {
         this.#hint(wordsFor('playback_blocked'));
       } else if (reading.frames > frames) {
         grew = performance.now();
+        this.#patience = STUCK_MS;
+        health.well();
         onLive();
         this.#live();
         if (grew - learned > LAYERS_MS) {
@@ -278,7 +319,8 @@ export class Watch extends EventTarget {
         }
       } else if (document.hidden) {
         grew = performance.now(); // browsers may stop decoding for nobody
-      } else if (still > STUCK_MS) {
+      } else if (still > this.#patience) {
+        this.#patience = Math.min(2 * this.#patience, MOST_STUCK_MS);
         return undefined;
       } else if (still > STILL_MS) {
         this.#hint(health.why() || whyNoPicture(peer.pc, reading, reading.bytes > bytes));
@@ -290,27 +332,69 @@ export class Watch extends EventTarget {
     return undefined;
   }
 
-  /** Learns whether the stream still is one; throws the reason when it is not. */
-  async #refresh() {
-    try {
-      this.#session = await streams.get(this.#tab, this.#id, this.#off.signal);
-    } catch (err) {
-      this.#off.signal.throwIfAborted();
-      if (!(err instanceof ApiError) || !err.passing) throw err;
-    }
-    this.#checkOpen();
+  /** @param {streams.Credentials} credentials of a stream that goes from device to device */
+  async #call(credentials) {
+    let waited = false;
+    const answer = await call(this.#gateway, this.#id, credentials, this.#round.signal, () => {
+      waited = true;
+      this.#hint(this.#whyNoAnswer());
+      this.#check();
+    });
+    if (waited) this.#hint('');
+    return answer;
   }
 
-  #checkOpen() {
-    if (this.#session && !streams.isOpen(this.#session)) this.#noticeEnd(this.#session);
-    this.#off.signal.throwIfAborted();
+  /**
+   * Learns whether the stream still is one; throws the reason when it is not.
+   * @param {AbortSignal} [until] ends the wait for the answer
+   */
+  async #refresh(until = this.#round.signal) {
+    const round = this.#round.signal;
+    try {
+      const stream = await streams.get(this.#tab, this.#id, until);
+      if (!round.aborted) this.#hear(stream);
+    } catch (err) {
+      round.throwIfAborted();
+      if (!until.aborted && (!(err instanceof ApiError) || !err.passing)) throw err;
+    }
+    round.throwIfAborted();
+  }
+
+  /** Looks by the way whether the stream is over: an event may have been missed. */
+  async #check() {
+    const { signal } = this.#round;
+    if (!this.#session) return;
+    await this.#refresh().catch((err) => { if (!signal.aborted) this.#finish('failed', explain(err)); });
   }
 
   /** @param {Stream} stream */
-  #noticeEnd(stream) {
-    if (stream.id !== this.#id || this.over) return;
-    const failed = stream.status === 'failed';
-    this.#finish(failed ? 'failed' : 'ended', wordsFor(stream.reason ?? '', 'The stream is over.'));
+  #isMine({ cameraDeviceId, requesterDeviceId }) {
+    return cameraDeviceId === this.camera.id && requesterDeviceId === this.#tab.device?.id;
+  }
+
+  /**
+   * Takes what the server says of a stream, which may be older than what it has
+   * said before: a stream is requested, then goes on, then is over.
+   * @param {Stream} stream
+   */
+  #hear(stream) {
+    if (this.over) return;
+    if (!this.#session) {
+      if (this.#isMine(stream)) this.#early = stream;
+      return;
+    }
+    if (stream.id !== this.#id || stageOf(stream) <= stageOf(this.#session)) return;
+    this.#session = stream;
+    if (streams.isOpen(stream)) this.#accepts.abort();
+    else if (this.#takenUp && stream.reason === 'ended_by_viewer') this.#anew();
+    else this.#finish(stream.status === 'failed' ? 'failed' : 'ended', wordsFor(stream.reason ?? '', 'The stream is over.'));
+  }
+
+  /** This tab's own goodbye was late, from before it came back: asks for another stream. */
+  #anew() {
+    this.#dropPeer();
+    this.#set(this.liveSince ? 'reconnecting' : 'waking');
+    this.#round.abort();
   }
 
   /** @param {boolean} keepalive the page is going away */
@@ -330,6 +414,7 @@ export class Watch extends EventTarget {
     this.hint = '';
     this.#set(phase);
     this.#off.abort();
+    this.#round.abort();
   }
 
   #live() {
@@ -374,7 +459,10 @@ export class Watch extends EventTarget {
 }
 
 /** @param {import('./whep.js').Layer} layer */
-const sizeOf = ({ width, height, active }) => [width, height, active];
+const choiceOf = ({ rid, width, height, active }) => [rid, width, height, active];
+
+/** @param {Stream} stream */
+const stageOf = (stream) => (stream.status === 'requested' ? 0 : streams.isOpen(stream) ? 1 : 2);
 
 /**
  * @param {RTCPeerConnection} pc

@@ -59,6 +59,7 @@ const WORDS = {
   viewer_left: 'Nobody was watching any more, so the stream was ended.',
   device_deleted: 'The camera was removed from your account.',
   link_revoked: 'This viewer may not watch that camera any more.',
+  camera_slow: 'The camera has not answered yet. A phone that sleeps takes a while to wake up.',
   no_publisher: 'The camera is not sending yet.',
 };
 
