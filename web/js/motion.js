@@ -1,7 +1,7 @@
 // Sees motion in a camera's picture: each small grey frame is compared with
 // what the place has looked like lately. Off unless somebody switches it on.
 
-import { ApiError } from './api.js';
+import { ApiError, call } from './api.js';
 
 const WIDTH = 64;
 const HEIGHT = 36;
@@ -35,6 +35,7 @@ export class Motion extends EventTarget {
   #lastMotion = 0;
   #lastTold = 0;
   #telling = false;
+  #token = ''; // of the camera that this was, once it has stopped
 
   /**
    * @param {import('./tab.js').Tab} tab
@@ -78,7 +79,9 @@ export class Motion extends EventTarget {
     return 0.2 * 0.01 ** ((this.sensitivity - 1) / 99);
   }
 
+  /** For good: the tab is another device next. */
   stop() {
+    this.#token = this.#tab.token;
     this.on = false;
     this.#halt();
   }
@@ -89,7 +92,7 @@ export class Motion extends EventTarget {
     this.#video.srcObject = null;
     this.#background = null;
     this.level = 0;
-    if (this.moving) this.#end();
+    if (this.moving && !this.#telling) this.#end(); // else when the server has heard that it began
   }
 
   #save() {
@@ -170,7 +173,7 @@ export class Motion extends EventTarget {
     this.#hits = 0;
     this.#telling = true;
     try {
-      await this.#tab.call('POST', '/events/motion/end', { keepalive: true });
+      await call('POST', '/events/motion/end', { keepalive: true, token: this.#token || this.#tab.token });
     } catch (err) {
       // Without the call the event ends by itself, a little later.
       if (!(err instanceof ApiError) || err.status !== 404) this.problem = err instanceof Error ? err.message : '';

@@ -39,6 +39,7 @@ export class Steering extends EventTarget {
    */
   set(name, value) {
     this.#wanted[name] = value;
+    if (this.abilities[name]) this.abilities[name].value = value; // what the camera says of it is yet to come
     if (this.#timer) return;
     this.#timer = setTimeout(() => {
       this.#timer = 0;

@@ -2,6 +2,7 @@
 // the camera's. Nothing is sent, and no microphone is open, until somebody
 // wants to be heard.
 
+import { Latest } from './latest.js';
 import { explain } from './words.js';
 
 const CONSTRAINTS = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -15,6 +16,7 @@ export class Talk extends EventTarget {
   /** @type {MediaStreamTrack | null} */
   #track = null;
   #wanted = false;
+  #latest = new Latest(); // of the microphones
 
   /** @param {RTCRtpTransceiver} transceiver of audio, offered sendrecv */
   constructor(transceiver) {
@@ -31,15 +33,17 @@ export class Talk extends EventTarget {
     if (this.#wanted || !this.possible) return;
     this.#wanted = true;
     this.problem = '';
+    const due = this.#latest.ask();
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ audio: CONSTRAINTS });
       const [track] = stream.getAudioTracks();
-      if (!this.#wanted) return track.stop();
+      if (!due()) return track.stop(); // it was stopped meanwhile
       this.#track = track;
       track.onended = () => this.stop();
       await this.#transceiver.sender.replaceTrack(track);
       this.#set(true);
     } catch (err) {
+      if (!due()) return undefined;
       this.problem = explain(err);
       this.stop();
     }
@@ -47,6 +51,7 @@ export class Talk extends EventTarget {
 
   stop() {
     this.#wanted = false;
+    this.#latest.forget();
     this.#track?.stop();
     this.#track = null;
     this.#transceiver.sender.replaceTrack(null).catch(() => {}); // the connection is gone already

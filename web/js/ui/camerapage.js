@@ -188,7 +188,8 @@ function settings(app, camera) {
     const value = camera.source?.id ?? '';
     if (value === listed) return;
     listed = value;
-    fillSources(select, await listCameras(), value);
+    const cameras = await listCameras();
+    if (listed === value) fillSources(select, cameras, value);
   }
   return {
     el: h('aside.side', null, notice,

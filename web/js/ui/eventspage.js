@@ -46,6 +46,7 @@ export function eventsPage(app, openId) {
     };
   });
   const nameOf = (/** @type {SeenEvent} */ e) => app.roster.nameOf(e.cameraDeviceId);
+  let opened = false;
   let nameStage = () => {};
   const showDays = keyed(days, (/** @type {Day} */ d) => d.label, () => dayGroup({ nameOf, open, refresh }));
 
@@ -69,6 +70,7 @@ export function eventsPage(app, openId) {
   }
   /** @param {SeenEvent} seen */
   function open(seen) {
+    opened = true;
     const started = new Date(seen.startedAt);
     const picture = seen.thumbnailUrl ? h('img', { src: seen.thumbnailUrl }) : icon('pulse');
     const name = h('strong');
@@ -91,7 +93,12 @@ export function eventsPage(app, openId) {
   for (const name of ['motion:started', 'motion:ended']) app.role.gateway?.addEventListener(name, () => refresh(), { signal });
   refresh();
   update();
-  if (openId) attempt(async () => open(await one(openId)));
+  if (openId) {
+    attempt(async () => {
+      const seen = await one(openId);
+      if (!opened) open(seen); // nobody has chosen another one meanwhile
+    });
+  }
   return {
     el: h('div.recordings', null,
       h('div.page-head', null, h('h1', null, 'Events'),
