@@ -69,7 +69,7 @@ func through(t *testing.T, link impair.Link, exchange func(offer []byte) (Answer
 func TestBadWays(t *testing.T) {
 	t.Parallel()
 	link := impair.Link{Loss: 0.05, Duplicate: 0.03, Reorder: 0.05, Delay: 10 * time.Millisecond}
-	s := newSFU(t)
+	s := newSFU(t, func(c *Config) { c.PublisherWait = patience }) // it may hear of its being connected after the camera does
 	cam := repairing(t)
 	track, err := webrtc.NewTrackLocalStaticRTP(vp8.RTPCodecCapability, "video", "cam")
 	if err != nil {

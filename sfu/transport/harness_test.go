@@ -196,6 +196,26 @@ func joinAs(t *testing.T, v *viewer, cfg Config) (*viewer, *Transport, Session) 
 	return v, tr, s
 }
 
+// joinSoon is join with times that change sets, as short as this machine lets the two connect in: a test has to sit them out.
+func joinSoon(t *testing.T, cfg Config, change func(*Config, time.Duration)) (*viewer, *Transport) {
+	t.Helper()
+	for within := 500 * time.Millisecond; ; within *= 2 {
+		change(&cfg, within)
+		v := newViewer(t)
+		tr := meet(t, v, cfg)
+		_, err := tr.Connect(t.Context())
+		if err == nil {
+			return v, tr
+		}
+		if within > patience/4 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// connectWithin sets after how long a transport is given up that does not connect, and its DTLS connection is put away.
+func connectWithin(c *Config, d time.Duration) { c.ConnectTimeout = d }
+
 // meet exchanges offer and answer.
 func meet(t *testing.T, v *viewer, cfg Config) *Transport {
 	t.Helper()

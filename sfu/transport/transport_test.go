@@ -142,10 +142,11 @@ func TestGoodbyes(t *testing.T) {
 			t.Run(when+" "+who, func(t *testing.T) {
 				t.Parallel()
 				cfg, _ := server(t)
-				if when == "silent" {
-					cfg.ConnectTimeout = 500 * time.Millisecond
+				timeout := connectWithin
+				if when != "silent" {
+					timeout = func(*Config, time.Duration) {}
 				}
-				v, tr, _ := join(t, cfg)
+				v, tr := joinSoon(t, cfg, timeout)
 				v.await(t, webrtc.PeerConnectionStateConnected)
 				if when == "confirmed" {
 					tr.Confirm()
@@ -175,8 +176,8 @@ func TestGoodbyes(t *testing.T) {
 // that still hears the real one, also after it is put away again.
 func TestForgedGoodbye(t *testing.T) {
 	t.Parallel()
-	cfg, _ := server(t, func(c *Config) { c.ConnectTimeout = 500 * time.Millisecond })
-	v, tr, _ := join(t, cfg)
+	cfg, _ := server(t)
+	v, tr := joinSoon(t, cfg, connectWithin)
 	v.await(t, webrtc.PeerConnectionStateConnected)
 	for range 2 {
 		eventually(t, "parked", tr.isParked)
@@ -198,9 +199,8 @@ func TestForgedGoodbye(t *testing.T) {
 
 func TestVanish(t *testing.T) {
 	t.Parallel()
-	cfg, socket := server(t, brief)
-	cfg.ConnectTimeout = patience
-	_, tr, _ := join(t, cfg)
+	cfg, socket := server(t)
+	_, tr := joinSoon(t, cfg, func(c *Config, d time.Duration) { c.DisconnectedTimeout, c.FailedTimeout = d, d })
 	socket.lose(func([]byte) bool { return true })
 	awaitDone(t, tr, ReasonConnectionLost)
 	if _, err := tr.Restart(t.Context(), "abcd", strings.Repeat("x", 22)); !errors.Is(err, ErrClosed) {
