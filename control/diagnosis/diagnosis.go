@@ -94,7 +94,7 @@ func (s *Service) Facts(ctx context.Context, p auth.Principal, id string, everyb
 			f.Media = &m
 		}
 	}
-	f.Report, f.ReportedAt = s.reports.last(st.ID)
+	s.reports.tell(st.ID, &f)
 	return f, nil
 }
 

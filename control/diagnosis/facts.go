@@ -13,6 +13,8 @@ type Facts struct {
 	Media        *MediaFacts // nil if this node has no such media session
 	Report       *Report     // the viewer's last one, nil if there is none
 	ReportedAt   time.Time
+	Undecoded    uint64        // packets that it got since its decoder made the last picture
+	StuckFor     time.Duration // since then, by the reports
 	Now          time.Time
 }
 

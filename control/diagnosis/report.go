@@ -91,7 +91,21 @@ type reports struct {
 
 type kept struct {
 	Report
-	at time.Time
+	at       time.Time
+	showed   time.Time // the first report that counted as many frames
+	showedBy uint64    // packets by then
+}
+
+// note takes a report in the place of the one before. A hidden page decodes nothing, and one that may not play shows it.
+func (k *kept) note(report Report, now time.Time) {
+	anew := k.showed.IsZero() || report.FramesDecoded != k.FramesDecoded || report.PacketsReceived < k.PacketsReceived
+	if anew || report.Hidden || report.Blocked {
+		k.showed, k.showedBy = now, report.PacketsReceived
+	}
+	if report.FramesDecoded == 0 {
+		k.showedBy = 0
+	}
+	k.Report, k.at = report, now
 }
 
 func newReports() *reports {
@@ -118,18 +132,18 @@ func (r *reports) keep(stream string, report Report, now time.Time) bool {
 	} else if now.Sub(before.at) < reportInterval {
 		return false
 	}
-	r.count(&before.Report, &report, now.Sub(before.at))
-	before.Report, before.at = report, now
+	r.count(before.Report, &report, now.Sub(before.at))
+	before.note(report, now)
 	return true
 }
 
 // count adds what is new in a report. A viewer that connected anew counts from
 // zero again. passed is the time since the report before. Caller holds mu.
-func (r *reports) count(before, report *Report, passed time.Duration) {
+func (r *reports) count(before Report, report *Report, passed time.Duration) {
 	t := &r.total
 	t.Reports++
 	if report.PacketsReceived < before.PacketsReceived || report.FramesDecoded < before.FramesDecoded {
-		*before = Report{}
+		before = Report{}
 	}
 	t.FramesDecoded += report.FramesDecoded - before.FramesDecoded
 	t.FramesDropped += grown(before.FramesDropped, report.FramesDropped)
@@ -139,7 +153,7 @@ func (r *reports) count(before, report *Report, passed time.Duration) {
 	if before.FramesDecoded > 0 && passed < reportAge {
 		t.Frozen.observe(min(frozen/passed.Seconds(), 1))
 	}
-	t.states(before, report)
+	t.states(&before, report)
 	lost := max(report.PacketsLost-before.PacketsLost, 0)
 	if all := float64(report.PacketsReceived-before.PacketsReceived) + float64(lost); all > 0 {
 		t.Loss.observe(float64(lost) / all)
@@ -191,16 +205,17 @@ func (r *reports) makeRoom(now time.Time) {
 	}
 }
 
-// last returns the last report of a stream.
-func (r *reports) last(stream string) (*Report, time.Time) {
+// tell adds what a stream's viewer reported to what is known of it, if there is anything.
+func (r *reports) tell(stream string, f *Facts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.of[stream]
 	if k == nil {
-		return nil, time.Time{}
+		return
 	}
 	report := k.Report
-	return &report, k.at
+	f.Report, f.ReportedAt = &report, k.at
+	f.Undecoded, f.StuckFor = report.PacketsReceived-k.showedBy, k.at.Sub(k.showed)
 }
 
 func (r *reports) stats() Stats {

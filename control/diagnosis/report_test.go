@@ -46,6 +46,34 @@ func TestReportsAddUp(t *testing.T) {
 	}
 }
 
+// TestReportsTellStuckDecoders: what counts is not whether a decoder ever made a picture, but what has come since it did.
+func TestReportsTellStuckDecoders(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	for i, step := range []struct {
+		decoded, packets uint64
+		undecoded        uint64
+		stuck            time.Duration
+	}{
+		{0, 300, 300, 0}, // since the beginning, which was at no moment that is known
+		{0, 600, 600, 4 * time.Second},
+		{90, 900, 0, 0},
+		{180, 1200, 0, 0},
+		{180, 1500, 300, 4 * time.Second},
+		{180, 1800, 600, 8 * time.Second},
+		{181, 2100, 0, 0},
+		{181, 2100, 0, 4 * time.Second}, // nothing comes, which is not the decoder's doing
+		{0, 50, 50, 0},                  // connected anew
+	} {
+		r.keep("s", Report{FramesDecoded: step.decoded, PacketsReceived: step.packets}, moment.Add(time.Duration(i)*4*time.Second))
+		var f Facts
+		r.tell("s", &f)
+		if f.Undecoded != step.undecoded || f.StuckFor != step.stuck {
+			t.Errorf("report %d: %d packets undecoded for %v, want %d for %v", i, f.Undecoded, f.StuckFor, step.undecoded, step.stuck)
+		}
+	}
+}
+
 // TestReportsAreBounded: whatever comes, no number falls, and not more is kept than may be.
 func TestReportsAreBounded(t *testing.T) {
 	t.Parallel()
@@ -74,7 +102,8 @@ func TestReportsAreBounded(t *testing.T) {
 	if len(r.of) != maxReports {
 		t.Errorf("%d are kept", len(r.of))
 	}
-	if _, at := r.last(fmt.Sprint(maxReports + 49)); at.IsZero() {
+	var f Facts
+	if r.tell(fmt.Sprint(maxReports+49), &f); f.Report == nil {
 		t.Error("the newest is gone")
 	}
 }

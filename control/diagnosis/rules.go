@@ -322,7 +322,7 @@ func reportSide(f Facts) []Finding {
 			Code: "viewer_hidden", Severity: SeverityInfo,
 			Message: "The viewer's page is in the background, where browsers do not decode.",
 		}}
-	case r.FramesDecoded == 0 && r.PacketsReceived > undecoded:
+	case f.Undecoded > undecoded && (r.FramesDecoded == 0 || f.StuckFor >= silence):
 		return undecodable(f)
 	case r.FreezesDuration > 1 && r.FreezeCount > 2:
 		return []Finding{{
@@ -336,7 +336,11 @@ func reportSide(f Facts) []Finding {
 
 // undecodable explains why a decoder makes nothing of what it gets, as far as the camera's stream tells.
 func undecodable(f Facts) []Finding {
-	const message = "Packets reach the viewer, but its decoder makes no picture of them"
+	message, again := "Packets reach the viewer, but its decoder makes no picture of them", ""
+	if f.Report.FramesDecoded > 0 {
+		message = fmt.Sprintf("Packets reach the viewer, but its decoder has made no picture of them for %.0f s", f.StuckFor.Seconds())
+		again = "Connect again. If that does not last: "
+	}
 	var camera []Session
 	if f.Media != nil {
 		camera, _ = f.Media.of("publish", "")
@@ -347,17 +351,17 @@ func undecodable(f Facts) []Finding {
 			case t.Kind != "video":
 			case t.BFrames:
 				return failure("decoder_stuck", message+": the camera's H.264 has B-frames.",
-					"Turn B-frames off at the encoder, or choose the baseline profile.")
+					again+"Turn B-frames off at the encoder, or choose the baseline profile.")
 			case t.Profile != "":
 				return failure("decoder_stuck", fmt.Sprintf("%s: the camera sends H.264 %s, level %s.", message, t.Profile, t.Level),
-					"Set its encoder to constrained baseline, level 3.1 or 4.0, or to VP8, which every browser decodes.")
+					again+"Set its encoder to constrained baseline, level 3.1 or 4.0, or to VP8, which every browser decodes.")
 			case t.MimeType != "":
 				return failure("decoder_stuck", fmt.Sprintf("%s: the camera sends %s.", message, strings.TrimPrefix(t.MimeType, "video/")),
-					"Set the camera to VP8 or to H.264 constrained baseline, which every browser decodes.")
+					again+"Set the camera to VP8 or to H.264 constrained baseline, which every browser decodes.")
 			}
 		}
 	}
-	return failure("decoder_stuck", message+".", "Set the camera to VP8 or to H.264 constrained baseline, which every browser decodes.")
+	return failure("decoder_stuck", message+".", again+"Set the camera to VP8 or to H.264 constrained baseline, which every browser decodes.")
 }
 
 // connecting is what there is to say of a session that is not connected yet. Those who try again and again, as browsers'

@@ -70,7 +70,7 @@ func TestDiagnose(t *testing.T) {
 		"viewer_loss":          func(f *Facts) { viewer(f).Tracks[0].Loss = 0.1 },
 		"playback_blocked":     func(f *Facts) { f.Report.Blocked = true },
 		"viewer_hidden":        func(f *Facts) { f.Report.Hidden = true },
-		"decoder_stuck":        func(f *Facts) { f.Report.FramesDecoded = 0 },
+		"decoder_stuck":        func(f *Facts) { f.Report.FramesDecoded, f.Undecoded = 0, 1000 },
 		"b_frames":             func(f *Facts) { camera(f).Tracks[0].BFrames = true },
 		"h264_profile": func(f *Facts) {
 			camera(f).Tracks[0].Profile, camera(f).Tracks[0].Agreed, camera(f).Tracks[0].Beyond = "High", "Constrained Baseline", true
@@ -117,13 +117,16 @@ func TestDiagnoseOrder(t *testing.T) {
 func TestDiagnoseTellsFigures(t *testing.T) {
 	t.Parallel()
 	stuck := func(change func(*Track)) func(*Facts) {
-		return func(f *Facts) { f.Report.FramesDecoded = 0; change(&f.Media.Sessions[0].Tracks[0]) }
+		return func(f *Facts) { f.Report.FramesDecoded, f.Undecoded = 0, 1000; change(&f.Media.Sessions[0].Tracks[0]) }
 	}
 	for want, change := range map[string]func(*Facts){
 		"the camera sends H.264 High, level 4.0.": stuck(func(t *Track) { t.Profile, t.Level = "High", "4.0" }),
 		"the camera's H.264 has B-frames.":        stuck(func(t *Track) { t.Profile, t.BFrames = "High", true }),
 		"the camera sends AV1.":                   stuck(func(t *Track) { t.MimeType = "video/AV1" }),
 		"makes no picture of them.":               stuck(func(*Track) {}),
+		"has made no picture of them for 8 s: the camera sends VP8.": func(f *Facts) {
+			f.Undecoded, f.StuckFor, f.Media.Sessions[0].Tracks[0].MimeType = 900, 8*time.Second, "video/VP8"
+		},
 		"carries only about 80 kbit/s": func(f *Facts) {
 			f.Media.Sessions[1].Tracks[0].Paused, f.Media.Sessions[1].Way = true, &Way{Paused: true, Estimate: 83_000}
 		},
@@ -179,7 +182,7 @@ func TestDiagnosePeerToPeer(t *testing.T) {
 		"all_well":         func(*Facts) {},
 		"camera_offline":   func(f *Facts) { f.CameraOnline = false },
 		"p2p_not_seen":     func(f *Facts) { *f.Report = Report{} },
-		"decoder_stuck":    func(f *Facts) { f.Report.FramesDecoded = 0 },
+		"decoder_stuck":    func(f *Facts) { f.Report.FramesDecoded, f.Undecoded = 0, 1000 },
 		"playback_blocked": func(f *Facts) { f.Report.Blocked = true },
 	} {
 		f := well()
