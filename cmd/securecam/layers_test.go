@@ -16,6 +16,10 @@ func TestBrowserLayers(t *testing.T) { runLayers(t, "layers.mjs") }
 // TestBrowserWays has Firefox be a camera with layers, restarts ICE of Firefox on both sides, and has Chromium watch over TCP alone.
 func TestBrowserWays(t *testing.T) { runLayers(t, "ways.mjs") }
 
+// TestBrowserCodecs has Firefox go through the layers that Chromium sends of VP8, VP9 and AV1, and be a camera of VP9 and AV1
+// for both.
+func TestBrowserCodecs(t *testing.T) { runLayers(t, "codecs.mjs") }
+
 // TestBrowserChannels has Chromium and Firefox send each other messages on data channels, each as the camera once.
 func TestBrowserChannels(t *testing.T) { runLayers(t, "channels.mjs") }
 
