@@ -8,7 +8,7 @@ import { launch, openTab } from './browser.mjs';
 
 const [base, shots] = process.argv.slice(2);
 if (shots) mkdirSync(shots, { recursive: true });
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 180_000;
 /** @type {string[]} */
 const faults = [];
 
@@ -27,9 +27,10 @@ const shot = async (/** @type {string} */ name) => { if (shots) await page.scree
  * Holds back what the page asks for, or one answer.
  * @param {RegExp} path
  * @param {'request' | 'answer'} what
+ * @param {import('playwright-core').Page} [on] another page
  * @returns {Promise<{held: Promise<void>, release: () => Promise<void>}>} held: until something is; release: until the page has it
  */
-async function hold(path, what) {
+async function hold(path, what, on = page) {
   /** @type {(() => void)[]} */
   const [seen, go] = [[], []];
   const held = new Promise((resolve, reject) => {
@@ -39,23 +40,38 @@ async function hold(path, what) {
   const gate = new Promise((resolve) => { go.push(() => resolve(undefined)); });
   /** @type {Promise<unknown>[]} */
   const all = [];
-  await page.route(path, async (route) => {
+  await on.route(path, async (route) => {
     if (what === 'answer' && all.length > 0) return route.continue();
     all.push(route.request().response().then((answer) => answer?.finished()));
     const response = what === 'answer' ? await route.fetch() : undefined;
     seen[0]();
     await gate;
-    return response ? route.fulfill({ response }) : route.continue();
+    return (response ? route.fulfill({ response }) : route.continue()).catch(() => {}); // nobody waits for it any more
   });
   return {
     held,
     async release() {
       go[0]();
       await Promise.all(all);
-      await page.unroute(path);
-      await page.evaluate(() => new Promise(requestAnimationFrame)); // which follows what the answer does
+      await on.unroute(path);
+      await on.evaluate(() => new Promise(requestAnimationFrame)); // which follows what the answer does
     },
   };
+}
+
+/**
+ * @template T
+ * @param {string} what
+ * @param {() => T | Promise<T>} read
+ * @returns {Promise<T>} its first value that is one
+ */
+async function until(what, read) {
+  for (const end = Date.now() + LIMIT_MS; Date.now() < end;) {
+    const value = await read();
+    if (value) return value;
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
+  }
+  throw new Error(`${what}: not after ${LIMIT_MS / 1000} s`);
 }
 
 /** @param {string[]} ids */
@@ -75,6 +91,30 @@ async function post(path, body, token) {
   check(answer.ok(), `${path}: ${answer.status()} ${await answer.text()}`);
   return answer.json();
 }
+
+/** @param {string} path @returns {Promise<any>} as the account */
+const read = async (path) => (await context.request.get(new URL(path, base).href)).json();
+
+/** A page whose camera is not real, and slow to be listed. */
+async function openLens() {
+  const lens = await openTab(context, 'lens', faults);
+  await lens.addInitScript(() => {
+    Object.assign(navigator.mediaDevices, {
+      enumerateDevices: async () => {
+        await window.gate;
+        return [{ kind: 'videoinput', deviceId: 'lens', label: 'Lens' }];
+      },
+      getUserMedia: async () => Object.assign(document.createElement('canvas'), { width: 1280, height: 720 }).captureStream(),
+    });
+  });
+  await lens.goto(new URL('/sim', base).href);
+  return lens;
+}
+
+const lens = { /** @type {import('playwright-core').Page | null} */ page: null };
+const lensAt = (/** @type {string} */ id) => /** @type {import('playwright-core').Page} */ (lens.page).getByTestId(id);
+/** @param {string} phase */
+const tileIn = (phase) => page.locator(`[data-testid=tile][data-phase=${phase}]`).waitFor();
 
 const DEVICES = /\/devices\?/;
 /** Which the page does when somebody comes back to it. */
@@ -187,6 +227,120 @@ const steps = {
     check(/Nobody/.test(await at('watching').innerText()), 'the camera believes that somebody watches');
     await at('stop-camera').click();
     await at('nav-home').click();
+  },
+
+  async 'an event that was chosen stays'() {
+    const [{ id }] = (await read('/events?limit=1')).items;
+    const { token } = await post('/devices/register', { name: 'Gate', role: 'camera' });
+    await post('/events/motion/start', { triggeredBy: 'motion' }, token);
+    const { held, release } = await hold(new RegExp(`/events/${id}$`), 'answer');
+    await page.goto(new URL(`/sim#/events/${id}`, base).href);
+    await held;
+    await at('event-row').filter({ hasText: 'Gate' }).getByTestId('event-open').click();
+    await release();
+    check(/Gate/.test(await at('event-stage').innerText()), 'an event that was asked for before takes the place of what was chosen');
+    await at('nav-home').click();
+  },
+
+  async 'the list of cameras shows the one that is used'() {
+    lens.page = await openLens();
+    await lensAt('become-camera').click();
+    await lensAt('dialog-ok').waitFor();
+    await lens.page.evaluate(() => { window.gate = new Promise((resolve) => { window.open = () => resolve(undefined); }); });
+    await lensAt('device-name').fill('Lens');
+    await lensAt('source-select').selectOption('lens');
+    await lensAt('dialog-ok').click();
+    await lens.page.locator('[data-testid=camera-stage][data-phase=ready]').waitFor();
+    const late = await lens.page.evaluateHandle(() => {
+      const { open } = window;
+      window.gate = undefined;
+      return open;
+    });
+    await lens.page.evaluate(() => document.querySelector('[data-testid=camera-stage] video').srcObject.getTracks()[0].onended());
+    await until('the test pattern stands in', async () => await lensAt('source-select').inputValue() === 'pattern');
+    await late.evaluate((open) => open());
+    await lens.page.evaluate(() => new Promise(requestAnimationFrame));
+    check(await lensAt('source-select').inputValue() === 'pattern', 'an old list says that another camera is used');
+  },
+
+  async 'a viewer goes on when the camera has accepted'() {
+    await at('become-viewer').click();
+    const accept = await hold(/\/accept$/, 'request', lens.page);
+    const poll = await hold(/\/streams\/(?!request$)[^/]+$/, 'answer');
+    await at('camera-row').filter({ hasText: 'Lens' }).getByTestId('watch').click();
+    await accept.held;
+    await poll.held; // the server has said that the camera has not accepted
+    await at('stream-hint').filter({ hasText: 'has not answered yet' }).waitFor();
+    await shot('waking');
+    await accept.release();
+    await tileIn('live');
+    await shot('live');
+    await poll.release();
+  },
+
+  async 'what a viewer wants is said again until it is heard'() {
+    /** @type {string[]} */
+    const asked = [];
+    await page.route(/\/whep\//, async (route) => {
+      const request = route.request();
+      if (request.method() !== 'PATCH' || !/json/.test(request.headers()['content-type'])) return route.continue();
+      asked.push(request.postData() ?? '');
+      return asked.length > 1 ? route.continue() : route.fulfill({ status: 503, json: {} });
+    });
+    await page.setViewportSize({ width: 1000, height: 700 });
+    await until('the viewer asks twice for what suits its size', () => asked.length > 1 && asked.at(-1) === asked.at(-2));
+    await page.unroute(/\/whep\//);
+    await page.setViewportSize({ width: 1280, height: 860 });
+    await at('end').click();
+  },
+
+  async 'a viewer who comes back is not thrown out by an old goodbye'() {
+    const { held, release } = await hold(/\/streams\/request$/, 'answer');
+    const row = at('camera-row').filter({ hasText: 'Lens' });
+    await row.getByTestId('watch').click();
+    await held;
+    await row.getByTestId('end-from-list').click();
+    await row.getByTestId('watch').click();
+    await tileIn('live');
+    const open = async () => (await read('/streams?limit=200')).items.filter((/** @type {any} */ s) => s.status === 'streaming');
+    const [first, ...others] = await open();
+    check(first && others.length === 0, `there are ${others.length + 1} streams`);
+    await release(); // which is for who has left
+    await until('the viewer has another stream', async () => (await open()).some((/** @type {any} */ s) => s.id !== first.id));
+    await tileIn('live');
+    await at('end').click();
+    await until('nothing is left', async () => (await open()).length === 0);
+  },
+
+  async 'a microphone that was turned off stays off'() {
+    const open = await page.evaluate(async () => {
+      const { Talk } = await import('/sim/js/talk.js');
+      const allow = [];
+      Object.assign(navigator.mediaDevices, { getUserMedia: () => new Promise((resolve) => { allow.push(resolve); }) });
+      const talk = new Talk({ currentDirection: 'sendrecv', sender: { replaceTrack: async () => {} } });
+      const microphones = [1, 2].map(() => new AudioContext().createMediaStreamDestination().stream);
+      const tries = [talk.start(), (talk.stop(), talk.start())];
+      allow.forEach((resolve, n) => resolve(microphones[n]));
+      await Promise.all(tries);
+      if (!talk.on) return ['none, though one is wanted'];
+      talk.stop();
+      return microphones.flatMap((m) => m.getTracks()).map((track) => track.readyState).filter((state) => state !== 'ended');
+    });
+    check(open.length === 0, `microphones stay open: ${open}`);
+  },
+
+  async 'motion that the server hears of late does not go on for ever'() {
+    const { held, release } = await hold(/\/motion\/start$/, 'answer', lens.page);
+    await lensAt('motion-on').check({ force: true });
+    await lensAt('motion-sensitivity').fill('100');
+    await held; // the server knows that something moves
+    await lensAt('stop-camera').click();
+    const end = /** @type {import('playwright-core').Page} */ (lens.page).waitForResponse(/\/motion\/end$/);
+    await release();
+    check((await end).ok(), `the event goes on: ${(await end).status()}`);
+    await lens.page?.close();
+    await at('nav-home').click();
+    await at('leave-role').click();
   },
 
   async 'a question of a session that was renewed meanwhile signs nobody out'() {

@@ -102,8 +102,9 @@ export class Watch extends EventTarget {
     while (!this.over) {
       this.#round = new AbortController();
       try {
-        await this.#request();
+        const woken = await this.#request();
         await this.#accepted();
+        if (woken) await pause(HEAD_START_MS, this.#round.signal);
         await this.#playOn();
       } catch (err) {
         if (!this.#round.signal.aborted) this.#finish('failed', explain(err));
@@ -183,6 +184,7 @@ export class Watch extends EventTarget {
     this.#ask(); // the height that was chosen may have another name now
   }
 
+  /** @returns {Promise<boolean>} whether the camera has to be woken */
   async #request() {
     this.#session = this.#early = null;
     this.#takenUp = false;
@@ -207,22 +209,24 @@ export class Watch extends EventTarget {
     // that it finds may be that of a later watch.
     if (this.over && !this.#takenUp) this.#leave(false);
     this.#round.signal.throwIfAborted();
+    return stageOf(stream) === 0;
   }
 
   /** Waits until the camera has accepted. */
   async #accepted() {
     const { signal } = this.#round;
     const until = AbortSignal.any([signal, this.#accepts.signal]);
-    const woken = this.#session?.status === 'requested';
-    const began = performance.now();
-    while (this.#session?.status === 'requested') { // the server gives up after a while
-      await pause(POLL_MS, until).catch(() => {});
-      signal.throwIfAborted();
-      if (performance.now() - began > SLOW_MS) this.#hint(this.#whyNoAnswer());
-      if (!until.aborted) await this.#refresh(until);
+    const slow = setInterval(() => this.#hint(this.#whyNoAnswer()), SLOW_MS);
+    try {
+      while (this.#session?.status === 'requested') { // the server gives up after a while
+        await pause(POLL_MS, until).catch(() => {});
+        signal.throwIfAborted();
+        if (!until.aborted) await this.#refresh(until);
+      }
+    } finally {
+      clearInterval(slow);
     }
     this.#hint('');
-    if (woken) await pause(HEAD_START_MS, signal);
   }
 
   /** @returns {string} */
