@@ -118,6 +118,22 @@ func allocate(t *testing.T, s *Server, network, user string) (*turn.Client, net.
 	return client, relay
 }
 
+// allocateSoon is allocate over TCP, at a server as impatient as this machine lets a client allocate with.
+func allocateSoon(t *testing.T, media netip.AddrPort) (*Server, net.PacketConn) {
+	t.Helper()
+	for within := time.Second; ; within *= 2 {
+		s := start(t, Config{Patience: within}, media)
+		relay, err := dialAs(t, s, "tcp", "ada").Allocate()
+		if err == nil {
+			t.Cleanup(func() { relay.Close() }) //nolint:errcheck // the server may be gone
+			return s, relay
+		}
+		if within > patience/4 {
+			t.Fatal(err)
+		}
+	}
+}
+
 // exchange sends text from a relay until the wanted answer is read at another.
 func exchange(t *testing.T, from net.PacketConn, to netip.AddrPort, at net.PacketConn, want netip.AddrPort) {
 	t.Helper()

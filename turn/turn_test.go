@@ -326,8 +326,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 func TestAllocationKeepsItsConnection(t *testing.T) {
 	t.Parallel()
 	media := peer(t)
-	s := start(t, Config{Patience: 3 * time.Second}, media) // time enough to allocate
-	_, relay := allocate(t, s, "tcp", "ada")
+	s, relay := allocateSoon(t, media)
 	idle, err := net.Dial("tcp", reach(s))
 	if err != nil {
 		t.Fatal(err)
