@@ -5,8 +5,17 @@
 
 import { readFileSync } from 'node:fs';
 
-const source = readFileSync(new URL('../js/health.js', import.meta.url));
-const { Health } = await import(`data:text/javascript;base64,${source.toString('base64')}`);
+/**
+ * @param {string} name
+ * @returns {string} a module of the product, with those that it imports, as Node takes it from no folder of packages
+ */
+function moduleOf(name) {
+  const source = readFileSync(new URL(`../js/${name}`, import.meta.url), 'utf8');
+  const whole = source.replace(/ from '\.\/(.+?)';/g, (_, other) => ` from '${moduleOf(other)}';`);
+  return `data:text/javascript;base64,${Buffer.from(whole).toString('base64')}`;
+}
+
+const { Health } = await import(moduleOf('health.js'));
 
 /** A video element as far as Health knows one. */
 class Video extends EventTarget {
