@@ -13,10 +13,11 @@ type informer struct {
 	first      chan struct{}              // there is somebody to tell again
 	hurry      chan struct{}              // there is somebody to ask for lost packets
 	stop       chan struct{}
+	overdue    []uint16 // owned by run
 }
 
 func newInformer() *informer {
-	i := &informer{first: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: make(chan struct{})}
+	i := &informer{first: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: make(chan struct{}), overdue: make([]uint16, 0, maxMissing)}
 	i.publishers.Store(&[]*session{})
 	return i
 }
@@ -87,7 +88,7 @@ func (i *informer) askForLost(clock func() int64) bool {
 	lacking := false
 	for _, sess := range *i.publishers.Load() {
 		if sess.lacking.Load() {
-			sess.askForLost(clock())
+			sess.askForLost(clock(), i.overdue)
 			lacking = true
 		}
 	}

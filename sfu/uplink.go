@@ -137,7 +137,9 @@ func (sess *session) toLayer(l *layer, b []byte, now int64) fate {
 		}
 		f = l.keep()
 	}
-	if sess.askAgain(l, now) && !sess.lacking.Load() { // written under ingress.mu alone
+	overdue, lost := l.overdue(now, sess.uplink.overdue[:0])
+	sess.askAgain(l, overdue, lost)
+	if l.lacks() && !sess.lacking.Load() { // written under ingress.mu alone
 		sess.lacking.Store(true)
 		signal(sess.uplink.hurry)
 	}
@@ -263,25 +265,31 @@ func headerLength(b []byte) (int, bool) {
 	return n, n <= len(b)
 }
 
-// askAgain sends a NACK for what is overdue, and asks for a keyframe in place of what is given up. It reports whether
-// more will have to be asked for.
-func (sess *session) askAgain(l *layer, now int64) bool {
-	if l.reception.n == 0 || l.track.spec.kind != video {
-		return false
+// lacks reports whether packets are missing that the camera is to be asked for. Caller holds ingress.mu.
+func (l *layer) lacks() bool { return l.reception.n > 0 && l.track.spec.kind == video }
+
+// overdue appends to seqs what the camera is to be asked for now, and does as if it were. lost reports that it is to be
+// asked for a keyframe, in place of what is given up. Caller holds ingress.mu.
+func (l *layer) overdue(now int64, seqs []uint16) (ask []uint16, lost bool) {
+	if !l.lacks() {
+		return seqs, false
 	}
-	overdue, lost := l.reception.overdue(now, sess.uplink.overdue[:0])
-	sess.uplink.overdue = overdue
+	ask, lost = l.reception.overdue(now, seqs)
+	l.reception.asked += uint64(len(ask))
 	l.expectLate(now)
+	return ask, lost
+}
+
+// askAgain sends a NACK for what is overdue, and asks for a keyframe if something was lost for good.
+func (sess *session) askAgain(l *layer, overdue []uint16, lost bool) {
 	if lost {
 		l.keys.request()
 	}
 	if len(overdue) > 0 {
-		l.reception.asked += uint64(len(overdue))
 		sess.down.send(func(b []byte) []byte {
 			return feedback.AppendNACK(b, sess.uplink.ssrc, l.reception.ssrc, overdue)
 		})
 	}
-	return l.reception.n > 0
 }
 
 // askFor returns what asks a stream's camera for a keyframe: with a PLI, and with an FIR too when nothing comes of it.
@@ -392,15 +400,21 @@ func (sess *session) inform(n uint64, now int64) {
 	}
 }
 
-// askForLost asks for what is missing when nothing comes that would have it asked for.
-func (sess *session) askForLost(now int64) {
-	sess.ingress.mu.Lock()
-	defer sess.ingress.mu.Unlock()
-	lacking := false
-	for _, l := range sess.uplink.layers {
-		lacking = sess.askAgain(l, now) || lacking
+// askForLost asks for what is missing when nothing comes that would have it asked for. It says so without the lock, for
+// which the camera's packets would wait. seqs is room for maxMissing.
+func (sess *session) askForLost(now int64, seqs []uint16) {
+	for i := 0; ; i++ {
+		sess.ingress.mu.Lock()
+		if i >= len(sess.uplink.layers) {
+			sess.lacking.Store(slices.ContainsFunc(sess.uplink.layers, (*layer).lacks))
+			sess.ingress.mu.Unlock()
+			return
+		}
+		l := sess.uplink.layers[i]
+		overdue, lost := l.overdue(now, seqs[:0])
+		sess.ingress.mu.Unlock()
+		sess.askAgain(l, overdue, lost)
 	}
-	sess.lacking.Store(lacking)
 }
 
 // noteCalm has players wait no more for a camera whose way is good again.
