@@ -44,7 +44,7 @@ func (s *Service) counter(ctx context.Context, c *fiber.Ctx, cl claims, base url
 	s.log.InfoContext(ctx, "counter-offer made", slog.String("media_session", cl.MediaSessionID),
 		slog.String("stream", cl.StreamID), slog.Any("because", refused))
 	c.Set(fiber.HeaderLocation, location(base, cl, segment))
-	c.Set("Accept-Patch", typeSDP+", "+typeSDPFrag)
+	c.Set("Accept-Patch", typeSDP+", "+acceptPatch(subscribe))
 	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
 	addExtensions(c, location(base, cl, segment))
 	c.Set(fiber.HeaderContentType, typeSDP+`; valid-until="`+until.UTC().Format(http.TimeFormat)+`"`)

@@ -14,6 +14,15 @@ const (
 	allowSession  = "DELETE, GET, HEAD, OPTIONS, PATCH"
 )
 
+// acceptPatch lists the media types that PATCH of a session takes (RFC 5789,
+// section 3.1). The answer to a counter-offer is one more, of such a session.
+func acceptPatch(d direction) string {
+	if d == publish {
+		return typeSDPFrag
+	}
+	return typeSDPFrag + ", " + typeJSON
+}
+
 // hasMediaType reports whether a Content-Type names the media type want, in
 // any case and with any parameters (RFC 9110, section 8.3.1).
 func hasMediaType(contentType, want string) bool {

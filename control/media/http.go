@@ -74,7 +74,7 @@ func (s *Service) session(d direction) fiber.Handler {
 			}
 		case fiber.MethodOptions:
 			c.Set(fiber.HeaderAllow, allowSession)
-			c.Set("Accept-Patch", typeSDPFrag)
+			c.Set("Accept-Patch", acceptPatch(d))
 		default:
 			c.Set(fiber.HeaderAllow, allowSession)
 			err = errMethod
@@ -126,7 +126,7 @@ func (s *Service) create(c *fiber.Ctx, d direction) error {
 	// An absolute path without the origin survives reverse proxies.
 	c.Set(fiber.HeaderLocation, location(base, cl, segment))
 	c.Set(fiber.HeaderETag, answer.ETag)
-	c.Set("Accept-Patch", typeSDPFrag)
+	c.Set("Accept-Patch", acceptPatch(d))
 	addLinks(c, s.ice.ICEServers(base.Hostname(), cl.guest()))
 	if d == subscribe {
 		addExtensions(c, location(base, cl, segment))
@@ -238,7 +238,7 @@ func (s *Service) patch(c *fiber.Ctx, d direction) error {
 	}
 	fragment, err := body(c, typeSDPFrag, errNotSDPFrag)
 	if err != nil {
-		c.Set("Accept-Patch", typeSDPFrag)
+		c.Set("Accept-Patch", acceptPatch(d))
 		return err
 	}
 	wanted, given := parseIfMatch(string(bytes.Join(c.Request().Header.PeekAll(fiber.HeaderIfMatch), []byte(","))))

@@ -36,7 +36,7 @@ func TestPostAnswers(t *testing.T) {
 		if location := got.header.Get("Location"); !strings.HasPrefix(location, "/"+tt.credentials.Protocol+"/"+whip.MediaSessionID+"/") {
 			t.Errorf("%s: Location %q, want a path below the endpoint", tt.name, location)
 		}
-		if got.header.Get("ETag") != testETag || got.header.Get("Accept-Patch") != typeSDPFrag {
+		if got.header.Get("ETag") != testETag || got.header.Get("Accept-Patch") != patchOf(tt.credentials.Protocol) {
 			t.Errorf("%s: ETag %q and Accept-Patch %q", tt.name, got.header.Get("ETag"), got.header.Get("Accept-Patch"))
 		}
 		turn := `; rel="ice-server"; username="1:\"` + w.user.ID + `\""; credential="a\\b"; credential-type="password"`
@@ -277,9 +277,21 @@ func (w *world) wantPatch(t *testing.T, name string, c call, status int, code st
 	if gotCode := problemOf(t, "PATCH "+name, got); got.status != status || gotCode != code || len(calls) != 0 {
 		t.Errorf("PATCH %s: %d %s, the SFU heard %q; want %d %s", name, got.status, gotCode, calls, status, code)
 	}
-	if status == http.StatusUnsupportedMediaType && got.header.Get("Accept-Patch") != typeSDPFrag {
+	protocol := "whip"
+	if strings.Contains(c.url, "/whep/") {
+		protocol = "whep"
+	}
+	if status == http.StatusUnsupportedMediaType && got.header.Get("Accept-Patch") != patchOf(protocol) {
 		t.Errorf("PATCH %s: Accept-Patch %q", name, got.header.Get("Accept-Patch"))
 	}
+}
+
+// patchOf is what PATCH of a session takes: a viewer's wish, too.
+func patchOf(protocol string) string {
+	if protocol == "whep" {
+		return "application/trickle-ice-sdpfrag, application/json"
+	}
+	return "application/trickle-ice-sdpfrag"
 }
 
 func (w *world) checkSessionMethods(t *testing.T, session string, c Credentials) {
@@ -299,7 +311,7 @@ func (w *world) checkSessionMethods(t *testing.T, session string, c Credentials)
 		}
 	}
 	got := w.do(t, call{method: http.MethodOptions, url: session})
-	if got.status != 200 || got.header.Get("Accept-Patch") != typeSDPFrag || got.header.Get("Allow") != allowSession {
+	if got.status != 200 || got.header.Get("Accept-Patch") != patchOf(c.Protocol) || got.header.Get("Allow") != allowSession {
 		t.Errorf("OPTIONS session: %d %v", got.status, got.header)
 	}
 }
