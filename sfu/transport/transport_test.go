@@ -289,6 +289,7 @@ func TestGarbage(t *testing.T) {
 	}
 	tr.inbound(nil)
 	eventually(t, "room for more", func() bool { return tr.record.pipe.in.Count() == 0 })
+	v.await(t, webrtc.PeerConnectionStateConnected) // before, it says no goodbye
 	_ = v.Close()
 	awaitDone(t, tr, ReasonPeerClosed)
 }
