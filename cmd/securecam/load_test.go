@@ -27,7 +27,10 @@ const (
 	// good ones: a machine that has something else to do freezes camera and
 	// viewers, whatever the server does, and has packets lost in the buffers of
 	// those that it does not let run. What the server loses, the crowd counts.
-	windows = 10
+	windows = 30
+	// fewer is from which of them on half of the pictures are enough: the server
+	// takes a browser that was not let run for one behind a bad way for a while.
+	fewer = 10
 )
 
 // TestBrowsersInACrowd has Chromium and Firefox watch a camera, itself a
@@ -62,7 +65,11 @@ func TestBrowsersInACrowd(t *testing.T) {
 		script.ask("measure", map[string]any{"seconds": watchFor}, &m)
 		t.Logf("window %d: %s", window, m)
 		m.check(t)
-		missing := m.missing()
+		share := 0.8 // of the frames
+		if window > fewer {
+			share = 0.4
+		}
+		missing := m.missing(share)
 		awaited = slices.DeleteFunc(awaited, func(who string) bool { return !slices.Contains(missing, who) })
 	}
 	if len(awaited) > 0 {
@@ -132,14 +139,14 @@ func (m measured) String() string {
 	return s
 }
 
-// missing says who did not see everything that the camera sent, as it came.
-func (m measured) missing() []string {
+// missing says who did not see that share of the frames that the camera sent, as they came.
+func (m measured) missing(share float64) []string {
 	var who []string
 	if m.Sent < 5*watchFor {
 		who = append(who, "camera")
 	}
 	for name, b := range m.Viewers {
-		if b.Freezes > 0 || b.Lost > 0 || b.decoded()*10 < m.Sent*8 || slices.Contains(b.Frames, 0) {
+		if b.Freezes > 0 || b.Lost > 0 || float64(b.decoded()) < share*float64(m.Sent) || slices.Contains(b.Frames, 0) {
 			who = append(who, name)
 		}
 	}
