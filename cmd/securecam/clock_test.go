@@ -61,6 +61,7 @@ func TestAllGoByTheDatabasesClock(t *testing.T) {
 	stream := startStream(t, camera, cameraSocket, client, info.Device.ID)
 	publisher := publish(t, camera, stream)
 	t.Cleanup(func() { _ = publisher.Vanish() })
+	awaitRecordingBegun(t, user)
 	awaitGrowth(t, play(t, client, stream))
 	var c struct {
 		Token      string

@@ -143,7 +143,7 @@ func awaitFinding(t *testing.T, c *apiClient, stream, want string) (words string
 // TestDiagnosis has viewers of one camera fail in their own ways at the same time, and asks why there is no picture.
 func TestDiagnosis(t *testing.T) {
 	t.Parallel()
-	app := startApp(t)
+	app := startApp(t, "--viewer-timeout-seconds=600") // one of them does not come, and is asked about in the end
 	user := signUp(t, app.url, "diagnosis@example.org")
 	camera, info := user.register("camera")
 	good, _ := user.register("client")

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,7 @@ func story(t *testing.T, base string) {
 	camera.must(http.StatusOK, "POST", "/streams/"+stream.ID+"/accept", nil, &stream)
 	firstSocket.await("stream:started")
 	publisher := publish(t, camera, stream.ID)
+	awaitRecordingBegun(t, first)
 	viewer := play(t, first, stream.ID)
 	awaitGrowth(t, viewer)
 
@@ -152,6 +155,42 @@ func awaitGrowth(t *testing.T, v *peer.Viewer) {
 	})
 }
 
+// awaitRecordingBegun waits until the user's only recording has begun: a viewer
+// may see pictures before.
+func awaitRecordingBegun(t *testing.T, c *apiClient) {
+	t.Helper()
+	eventually(t, patience, func() string {
+		var list struct {
+			Items []recordingJSON `json:"items"`
+		}
+		c.must(http.StatusOK, "GET", "/recordings", nil, &list)
+		if len(list.Items) != 1 {
+			return fmt.Sprintf("%d recordings, want the one that has begun", len(list.Items))
+		}
+		return ""
+	})
+}
+
+var recordedFrames = regexp.MustCompile(`(?m)^securecam_recorder_frames_total (\d+)$`)
+
+// awaitRecorded waits until the server has recorded three seconds of testMedia:
+// a busy one is behind what its viewers see.
+func awaitRecorded(t *testing.T, c *apiClient) {
+	t.Helper()
+	const enough = 3 * (30 + 50) // of both tracks
+	eventually(t, patience, func() string {
+		_, metrics := c.raw(http.MethodGet, "/ops/metrics", nil)
+		frames := recordedFrames.FindSubmatch(metrics)
+		if frames == nil {
+			return fmt.Sprintf("no number of recorded frames in\n%s", metrics)
+		}
+		if n, err := strconv.Atoi(string(frames[1])); err != nil || n < enough {
+			return fmt.Sprintf("%s frames are recorded, want %d", frames[1], enough)
+		}
+		return ""
+	})
+}
+
 // awaitRecording waits until the user's only recording is ready.
 func awaitRecording(t *testing.T, c *apiClient) recordingJSON {
 	t.Helper()
@@ -235,6 +274,7 @@ func TestCameraKilled(t *testing.T) {
 	stream := startStream(t, camera, cameraSocket, client, info.Device.ID)
 	publisher := publish(t, camera, stream)
 	awaitGrowth(t, play(t, client, stream))
+	awaitRecorded(t, client)
 
 	if err := publisher.Vanish(); err != nil {
 		t.Fatal(err)

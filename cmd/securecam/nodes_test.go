@@ -215,6 +215,7 @@ func streamAcross(t *testing.T, one *process, camera, client *apiClient, cameraS
 	}
 	publisher := publish(t, camera, stream)
 	t.Cleanup(func() { _ = publisher.Vanish() })
+	awaitRecordingBegun(t, client)
 	viewer := play(t, client, stream)
 	awaitGrowth(t, viewer)
 	var c credentialsJSON
@@ -290,7 +291,7 @@ func TestNodesThatShareTooLittle(t *testing.T) {
 	}
 	go nats.Start()
 	t.Cleanup(func() { nats.Shutdown(); nats.WaitForShutdown() })
-	if !nats.ReadyForConnections(time.Minute) {
+	if !nats.ReadyForConnections(patience) {
 		t.Fatal("the NATS server did not start")
 	}
 	secret := "--better-auth-secret=" + strings.Repeat("shared", 8)

@@ -51,6 +51,7 @@ type queuedWork struct {
 	open    atomic.Bool
 	tries   atomic.Int32
 	heard   chan string // types of messages that the webhook took
+	queued  time.Time
 
 	ready, awaited videoUpload
 }
@@ -69,7 +70,7 @@ const uploadedFile = "a picture"
 // webhook that takes none yet.
 func queueWork(t *testing.T, user, camera, client *apiClient) *queuedWork {
 	t.Helper()
-	w := &queuedWork{t: t, user: user, camera: camera, heard: make(chan string, 16)}
+	w := &queuedWork{t: t, user: user, camera: camera, heard: make(chan string, 16), queued: time.Now()}
 	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.tries.Add(1)
 		if !w.open.Load() {
@@ -156,7 +157,8 @@ func (w *queuedWork) delivered() {
 	w.t.Helper()
 	w.open.Store(true)
 	awaitCommandID(w.t, w.sleeper.connect(), w.command)
-	timeout := time.After(2 * time.Minute)
+	// Each pause between attempts is at most twice as long as all of the time before, and ten seconds.
+	timeout := time.After(2*time.Since(w.queued) + patience)
 	for want := map[string]bool{"motion:started": true, "motion:ended": true}; len(want) > 0; {
 		select {
 		case event := <-w.heard:

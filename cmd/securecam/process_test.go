@@ -125,9 +125,8 @@ func recordFor(t *testing.T, p *process) *apiClient {
 			t.Error(err)
 		}
 	})
-	viewer := play(t, client, stream)
-	awaitGrowth(t, viewer)
-	awaitGrowth(t, viewer)
+	awaitGrowth(t, play(t, client, stream))
+	awaitRecorded(t, client)
 	return client
 }
 

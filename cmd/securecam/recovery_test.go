@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -220,7 +221,7 @@ func (s *scene) mostlyDecoded(name string, camera, viewer impair.Link) watched {
 	const seconds = 4
 	w := s.over(camera, viewer, seconds)
 	s.t.Logf("%s, %d s: %s", name, seconds, w)
-	if w.State != "connected" || w.Decoded*100 < w.Sent*85 || w.Sent < 10*seconds {
+	if w.State != "connected" || w.Decoded*100 < w.Sent*85 { // of 30 at least, which the script waits for
 		s.t.Errorf("%s: %d of %d frames were decoded, the viewer is %s", name, w.Decoded, w.Sent, w.State)
 	}
 	return w
@@ -303,7 +304,7 @@ func TestCameraReturns(t *testing.T) {
 	s := newScene(t, "session")
 	stream, _ := s.join()
 	first := s.published
-	s.awaitRecording()
+	awaitRecordingBegun(t, s.user)
 	st := s.comeBack()
 	if s.published.URL != first.URL {
 		t.Fatalf("the camera was told to publish to %s, then to %s", first.URL, s.published.URL)
@@ -311,14 +312,7 @@ func TestCameraReturns(t *testing.T) {
 	if st.Viewer.State != "connected" {
 		t.Errorf("the viewer is %s", st.Viewer.State)
 	}
-	for i, shown := range st.Shown[1:] {
-		// Time goes on as it passed: the player saw one stream that stood still for a while. A busy browser shows a
-		// picture twice now and then.
-		passed, stamped := shown.At-st.Shown[i].At, float64(int32(shown.RTP-st.Shown[i].RTP))/90
-		if stamped < 0 || passed > 1000 && (stamped < passed/2 || stamped > 2*passed) {
-			t.Errorf("picture %d came %.0f ms after the one before and is stamped %.0f ms after it", i+1, passed, stamped)
-		}
-	}
+	st.checkTime(t)
 	camera := &apiClient{t: t, base: s.app.url, http: s.user.http, token: s.camera.Token}
 	if got := s.user.stream(stream); got.Status != "streaming" {
 		t.Errorf("the viewer's stream is %+v", got)
@@ -327,6 +321,25 @@ func TestCameraReturns(t *testing.T) {
 	recording := awaitRecording(t, s.user)
 	if recording.DurationMS < 5000 {
 		t.Errorf("the recording lasts %d ms", recording.DurationMS)
+	}
+}
+
+// checkTime holds that time went on as it passed while the camera was away: the player saw one stream that stood still
+// for a while. Between two pictures alone that need not be so: a busy browser shows one late, or twice.
+func (st *sceneStats) checkTime(t *testing.T) {
+	t.Helper()
+	var away float64 // ms, the longest time without a new picture
+	for i, shown := range st.Shown[1:] {
+		away = max(away, shown.At-st.Shown[i].At)
+		if stamped := float64(int32(shown.RTP-st.Shown[i].RTP)) / 90; stamped < 0 {
+			t.Errorf("picture %d is stamped %.0f ms before the one before", i+1, -stamped)
+		}
+	}
+	first, last := st.Shown[0], st.Shown[len(st.Shown)-1]
+	passed, stamped := last.At-first.At, float64(int32(last.RTP-first.RTP))/90
+	t.Logf("the viewer saw %.0f ms, stamped as %.0f, no picture for %.0f", passed, stamped, away)
+	if math.Abs(passed-stamped) > away/2+250 {
+		t.Errorf("the viewer saw %.0f ms that are stamped as %.0f, without a picture for %.0f", passed, stamped, away)
 	}
 }
 
@@ -347,7 +360,7 @@ func TestBrowserRecordsLayers(t *testing.T) {
 	s.codec, s.mode = "VP9", "L3T3"
 	s.goLive()
 	s.join()
-	s.awaitRecording()
+	awaitRecordingBegun(t, s.user)
 	s.awaitFrames(60)
 	camera := &apiClient{t: t, base: s.app.url, http: s.user.http, token: s.camera.Token}
 	camera.must(http.StatusNoContent, "DELETE", "/media-sessions/"+s.mediaSession, nil, nil)
@@ -357,21 +370,6 @@ func TestBrowserRecordsLayers(t *testing.T) {
 	if len(sizes) != 1 {
 		t.Errorf("the file shows pictures of several sizes: %v", sizes)
 	}
-}
-
-// awaitRecording waits until a recording has begun.
-func (s *scene) awaitRecording() {
-	s.t.Helper()
-	eventually(s.t, patience, func() string {
-		var list struct {
-			Items []recordingJSON `json:"items"`
-		}
-		s.user.must(http.StatusOK, "GET", "/recordings", nil, &list)
-		if len(list.Items) != 1 {
-			return fmt.Sprintf("%d recordings, want the one that has begun", len(list.Items))
-		}
-		return ""
-	})
 }
 
 // sizesIn returns how many pictures of which size ffmpeg finds in a file.

@@ -33,7 +33,7 @@ func startCluster(t *testing.T, settings ...string) (one, two *app) {
 		nats.Shutdown()
 		nats.WaitForShutdown()
 	})
-	if !nats.ReadyForConnections(20 * time.Second) {
+	if !nats.ReadyForConnections(patience) {
 		t.Fatal("NATS does not start")
 	}
 	shared := append([]string{
@@ -84,6 +84,7 @@ func hold(t *testing.T, one, two *app) holdings {
 	stream := startStream(t, atOne, cameraSocket, client.at(one), cameraInfo.Device.ID)
 	publisher := publish(t, atOne, stream)
 	t.Cleanup(func() { _ = publisher.Vanish() })
+	awaitRecordingBegun(t, h.user)
 	h.viewer = play(t, client.at(one), stream)
 	var joined streamJSON
 	other.at(one).must(http.StatusCreated, "POST", "/streams/request", map[string]string{"cameraDeviceId": cameraInfo.Device.ID}, &joined)
