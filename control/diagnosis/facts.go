@@ -15,6 +15,8 @@ type Facts struct {
 	ReportedAt   time.Time
 	Undecoded    uint64        // packets that it got since its decoder made the last picture
 	StuckFor     time.Duration // since then, by the reports
+	Freezes      uint64        // that it reported within the last minute or so
+	Frozen       time.Duration // by those
 	Now          time.Time
 }
 

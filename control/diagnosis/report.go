@@ -15,6 +15,8 @@ const (
 	reportInterval = 800 * time.Millisecond
 	// reportAge is how long a report says anything.
 	reportAge = 30 * time.Second
+	// lately is how often is marked what was counted by then, to tell what came in this time and the one before.
+	lately = 30 * time.Second
 )
 
 // Report is how a stream plays, by the viewer's own statistics: the names are
@@ -94,6 +96,14 @@ type kept struct {
 	at       time.Time
 	showed   time.Time // the first report that counted as many frames
 	showedBy uint64    // packets by then
+	marks    [2]mark   // the older first
+}
+
+// mark is what had frozen at a moment.
+type mark struct {
+	at      time.Time
+	freezes uint64
+	frozen  float64
 }
 
 // note takes a report in the place of the one before. A hidden page decodes nothing, and one that may not play shows it.
@@ -105,7 +115,22 @@ func (k *kept) note(report Report, now time.Time) {
 	if report.FramesDecoded == 0 {
 		k.showedBy = 0
 	}
+	k.mark(report, now)
 	k.Report, k.at = report, now
+}
+
+// mark moves what freezes are counted from. Caller has not taken report yet.
+func (k *kept) mark(report Report, now time.Time) {
+	anew := report.FreezeCount < k.FreezeCount || report.FramesDecoded < k.FramesDecoded
+	switch {
+	case anew || k.marks[1].at.IsZero():
+		k.marks = [2]mark{{at: now}, {at: now}}
+	case now.Sub(k.at) > 2*lately: // nobody knows when it was
+		m := mark{now, report.FreezeCount, report.FreezesDuration}
+		k.marks = [2]mark{m, m}
+	case now.Sub(k.marks[1].at) >= lately:
+		k.marks = [2]mark{k.marks[1], {k.at, k.FreezeCount, k.FreezesDuration}}
+	}
 }
 
 func newReports() *reports {
@@ -215,6 +240,9 @@ func (r *reports) tell(stream string, f *Facts) {
 	}
 	report := k.Report
 	f.Report, f.ReportedAt = &report, k.at
+	since := k.marks[0]
+	f.Freezes = grown(since.freezes, report.FreezeCount)
+	f.Frozen = time.Duration(max(report.FreezesDuration-since.frozen, 0) * float64(time.Second))
 	f.Undecoded, f.StuckFor = report.PacketsReceived-k.showedBy, k.at.Sub(k.showed)
 }
 

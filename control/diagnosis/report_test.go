@@ -74,6 +74,39 @@ func TestReportsTellStuckDecoders(t *testing.T) {
 	}
 }
 
+// TestReportsForgetFreezes: what was, long ago, explains nothing.
+func TestReportsForgetFreezes(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	for _, step := range []struct {
+		second   int
+		count    uint64
+		duration float64
+		freezes  uint64
+		frozen   time.Duration
+	}{
+		{0, 1, 0.5, 1, 500 * time.Millisecond}, // since the beginning
+		{4, 4, 2, 4, 2 * time.Second},
+		{34, 5, 2.5, 5, 2500 * time.Millisecond},
+		{68, 5, 2.5, 1, 500 * time.Millisecond},
+		{102, 5, 2.5, 0, 0},
+		{106, 6, 3, 1, 500 * time.Millisecond},
+		{400, 6, 3, 0, 0}, // after a pause nobody knows when it was
+		{404, 0, 0, 0, 0}, // connected anew
+		{408, 2, 1, 2, time.Second},
+	} {
+		report := Report{FramesDecoded: uint64(step.second), FreezeCount: step.count, FreezesDuration: step.duration}
+		if step.second >= 404 {
+			report.FramesDecoded -= 404
+		}
+		r.keep("s", report, moment.Add(time.Duration(step.second)*time.Second))
+		var f Facts
+		if r.tell("s", &f); f.Freezes != step.freezes || f.Frozen != step.frozen {
+			t.Errorf("second %d: %d freezes of %v, want %d of %v", step.second, f.Freezes, f.Frozen, step.freezes, step.frozen)
+		}
+	}
+}
+
 // TestReportsAreBounded: whatever comes, no number falls, and not more is kept than may be.
 func TestReportsAreBounded(t *testing.T) {
 	t.Parallel()

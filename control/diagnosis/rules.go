@@ -324,10 +324,10 @@ func reportSide(f Facts) []Finding {
 		}}
 	case f.Undecoded > undecoded && (r.FramesDecoded == 0 || f.StuckFor >= silence):
 		return undecodable(f)
-	case r.FreezesDuration > 1 && r.FreezeCount > 2:
+	case f.Frozen > time.Second && f.Freezes > 2:
 		return []Finding{{
 			Code: "freezes", Severity: SeverityWarning,
-			Message: fmt.Sprintf("The picture froze %d times, for %.1f s together.", r.FreezeCount, r.FreezesDuration),
+			Message: fmt.Sprintf("The picture froze %d times lately, for %.1f s together.", f.Freezes, f.Frozen.Seconds()),
 			Advice:  "Choose a lower quality if that goes on.",
 		}}
 	}

@@ -82,7 +82,7 @@ func TestDiagnose(t *testing.T) {
 			}
 			viewer(f).Way = &Way{Layer: "l", Estimate: 612_000, Budget: 520_000}
 		},
-		"freezes": func(f *Facts) { f.Report.FreezeCount, f.Report.FreezesDuration = 5, 3 },
+		"freezes": func(f *Facts) { f.Freezes, f.Frozen = 5, 3*time.Second },
 	} {
 		f := well()
 		change(&f)
