@@ -46,7 +46,9 @@ const (
 	defaultConnectTimeout      = 15 * time.Second
 	defaultDisconnectedTimeout = 5 * time.Second
 	defaultFailedTimeout       = 5 * time.Second
-	// maxKeepalive is pion's own interval of consent checks; RFC 7675 wants one in 4 to 6 s at least.
+	// maxKeepalive is pion's own interval of consent checks; RFC 7675 wants one in 4 to 6 s at least. A longer one would
+	// change nothing, since the agent looks after its pair that often and checks it each time; and by two unanswered ones
+	// a peer is followed to another address.
 	maxKeepalive = 2 * time.Second
 )
 
