@@ -10,6 +10,11 @@ export function shown() {
   return dark.matches ? 'dark' : 'light';
 }
 
+/** @param {() => void} act when the system's choice is another one */
+export function onSystemChange(act) {
+  dark.addEventListener('change', act);
+}
+
 /** Switches to the other one; back at the system's choice it follows the system again. */
 export function toggle() {
   const next = shown() === 'dark' ? 'light' : 'dark';

@@ -1,6 +1,6 @@
 // The frame around every page: header, navigation, account menu.
 
-import { shown, toggle } from '../theme.js';
+import { onSystemChange, shown, toggle } from '../theme.js';
 import { iconButton, relabel } from './controls.js';
 import { h, show, text } from './dom.js';
 import { icon } from './icons.js';
@@ -17,6 +17,7 @@ export function themeButton() {
     toggle();
     update();
   }, 'theme-toggle');
+  onSystemChange(update);
   update();
   return button;
 }
