@@ -17,7 +17,9 @@ type informer struct {
 }
 
 func newInformer() *informer {
-	i := &informer{first: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: make(chan struct{}), overdue: make([]uint16, 0, maxMissing)}
+	i := &informer{
+		first: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: make(chan struct{}), overdue: make([]uint16, 0, maxMissing),
+	}
 	i.publishers.Store(&[]*session{})
 	return i
 }
