@@ -17,7 +17,7 @@ import (
 // whole story on the product's own pages. The pictures it takes stay in
 // SCREENSHOTS when that names a folder.
 func TestBrowser(t *testing.T) {
-	app := startApp(t, "--consent-timeout-seconds=30") // the browsers are not let run at times
+	app := startForBrowsers(t)
 	shots := os.Getenv("SCREENSHOTS")
 	if shots == "" {
 		shots = t.TempDir()

@@ -171,7 +171,20 @@ func awaitRecordingBegun(t *testing.T, c *apiClient) {
 	})
 }
 
-var recordedFrames = regexp.MustCompile(`(?m)^securecam_recorder_frames_total (\d+)$`)
+// metric is a number that the server counts.
+func metric(t *testing.T, c *apiClient, name string) int64 {
+	t.Helper()
+	_, text := c.raw(http.MethodGet, "/ops/metrics", nil)
+	found := regexp.MustCompile(`(?m)^securecam_` + name + ` (\S+)$`).FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("no %s in\n%s", name, text)
+	}
+	n, err := strconv.ParseFloat(string(found[1]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(n)
+}
 
 // awaitRecorded waits until the server has recorded three seconds of testMedia:
 // a busy one is behind what its viewers see.
@@ -179,13 +192,8 @@ func awaitRecorded(t *testing.T, c *apiClient) {
 	t.Helper()
 	const enough = 3 * (30 + 50) // of both tracks
 	eventually(t, patience, func() string {
-		_, metrics := c.raw(http.MethodGet, "/ops/metrics", nil)
-		frames := recordedFrames.FindSubmatch(metrics)
-		if frames == nil {
-			return fmt.Sprintf("no number of recorded frames in\n%s", metrics)
-		}
-		if n, err := strconv.Atoi(string(frames[1])); err != nil || n < enough {
-			return fmt.Sprintf("%s frames are recorded, want %d", frames[1], enough)
+		if n := metric(t, c, "recorder_frames_total"); n < enough {
+			return fmt.Sprintf("%d frames are recorded, want %d", n, enough)
 		}
 		return ""
 	})

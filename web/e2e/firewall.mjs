@@ -70,7 +70,7 @@ const actions = {
     const before = await page.evaluate(statsInPage);
     await page.evaluate(restartInPage);
     const { decoded } = await until(({ ufrag, state }) => ufrag !== before.ufrag && state === 'connected');
-    return until((s) => s.decoded > decoded + PICTURES);
+    return until((s) => s.decoded > decoded + PICTURES && s.protocol !== '');
   },
 };
 
