@@ -17,7 +17,7 @@ import { wordsFor } from './words.js';
  * @typedef {object} Signal
  * @property {'offer' | 'answer' | 'candidate' | 'bye'} type
  * @property {string} connection the viewer's name for one try: what is left of
- *   an earlier one is known by it
+ *   an earlier one is known by it, and an offer that only comes again
  * @property {string} [sdp] of an offer or an answer
  * @property {RTCIceCandidateInit} [candidate]
  */
