@@ -260,6 +260,15 @@ func publishWith(
 	return c
 }
 
+// arrivals counts the packets that came of a media session's camera, without SFU.mu: a stream begins with a packet that
+// finds it free.
+func arrivals(s *SFU, id string) func() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counters := &s.media[id].counters
+	return func() uint64 { return counters.load().PacketsIn }
+}
+
 func (c *camera) onRTCP(p rtcp.Packet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,11 +20,12 @@ func TestJoinAtOnce(t *testing.T) {
 	for _, f := range []webrtc.RTPCodecParameters{vp8, format(webrtc.MimeTypeH264, 100, h264Fmtp)} {
 		s := newSFU(t)
 		c := publishCamera(t, s, "m", f, opus)
+		came := arrivals(s, "m")
 		c.frame(true)
 		for range 20 {
 			c.frame(false)
 		}
-		eventually(t, "all is there", func() bool { st, _ := s.Status("m"); return st.PacketsIn == 63 })
+		eventually(t, "all is there", func() bool { return came() == 63 })
 		for _, name := range []string{"first", "second"} {
 			w := watch(t, s, "m", name)
 			w.await(video, 63)
@@ -50,7 +51,7 @@ func TestJoinAtOnce(t *testing.T) {
 			for range 20 {
 				c.frame(false)
 			}
-			eventually(t, "all is there", func() bool { st, _ := s.Status("m"); return st.PacketsIn >= 135 })
+			eventually(t, "all is there", func() bool { return came() >= 135 })
 		}
 		if n := c.pliCount(); n != 0 {
 			t.Errorf("%s: the camera was asked for %d keyframes", f.MimeType, n)

@@ -415,9 +415,10 @@ func TestTiles(t *testing.T) {
 	t.Parallel()
 	s := newSFU(t)
 	c := publishSimulcast(t, s, "m", three()...)
+	came := arrivals(s, "m")
 	for n := range uint64(300) { // 900 packets: over what is cached
 		c.frame()
-		eventually(t, "a frame of each layer", func() bool { st, _ := s.Status("m"); return st.PacketsIn >= 9*(n+1) })
+		eventually(t, "a frame of each layer", func() bool { return came() >= 9*(n+1) })
 	}
 	c.run()
 	small := NoPreference()

@@ -237,6 +237,7 @@ func TestStillAtOnce(t *testing.T) {
 	for _, f := range []webrtc.RTPCodecParameters{vp8, format(webrtc.MimeTypeH264, 100, h264Fmtp)} {
 		s := newSFU(t)
 		c := publishCamera(t, s, "m", f)
+		came := arrivals(s, "m")
 		c.frame(true)
 		sent := 1
 		frames := func(n int) {
@@ -244,7 +245,7 @@ func TestStillAtOnce(t *testing.T) {
 				c.frame(false)
 			}
 			sent += n
-			eventually(t, "all is there", func() bool { st, _ := s.Status("m"); return st.PacketsIn == uint64(3*sent) })
+			eventually(t, "all is there", func() bool { return came() == uint64(3*sent) })
 		}
 		for range 5 {
 			frames(25)
