@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/netip"
@@ -282,6 +283,15 @@ func TestGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = stranger.Close() }()
+	last := []byte{255, 'l', 'a', 's', 't'}
+	var read atomic.Bool
+	look := func(b []byte) (lost bool) {
+		if bytes.Equal(b, last) {
+			read.Store(true)
+		}
+		return false
+	}
+	socket.loseIn.Store(&look)
 	for first := range 256 {
 		b := append([]byte{byte(first)}, make([]byte, 40)...)
 		_, _ = stranger.Write(b)
@@ -289,6 +299,10 @@ func TestGarbage(t *testing.T) {
 	}
 	tr.inbound(nil)
 	eventually(t, "room for more", func() bool { return tr.record.pipe.in.Count() == 0 })
+	eventually(t, "room in the socket, where a goodbye would be lost", func() bool {
+		_, _ = stranger.Write(last)
+		return read.Load()
+	})
 	v.await(t, webrtc.PeerConnectionStateConnected) // before, it says no goodbye
 	_ = v.Close()
 	awaitDone(t, tr, ReasonPeerClosed)
